@@ -1,0 +1,48 @@
+# Everything happens in .venv inside the checkout; a stamp per set of extras keeps a second call fast.
+# PYTHON may be any CPython 3.10 to 3.13:  make demo PYTHON=python3.12
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+SERVING := export,server,efficientnet-lite
+
+.DEFAULT_GOAL := help
+.PHONY: help demo serve test lint clean
+
+help:  ## show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+demo: $(VENV)/.serving  ## export the default pair, serve it, classify photographs through the cascade, stop
+	$(BIN)/littlebig demo
+
+serve: $(VENV)/.serving  ## export the default pair if needed and serve it until Ctrl-C
+	$(BIN)/littlebig serve --pair efficientnet-lite
+
+test: $(VENV)/.test  ## run every test, end to end against a real tritonserver
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.lint  ## format, style, docstrings, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean:  ## remove the virtual environment and everything generated
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 10) <= sys.version_info[:2] <= (3, 13) else f"littlebig needs Python 3.10 to 3.13, $(PYTHON) is {sys.version.split()[0]}; choose one with PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --upgrade pip
+
+$(VENV)/.serving: pyproject.toml | $(VENV)/bin/python
+	$(PIP) install --quiet --editable '.[$(SERVING)]'
+	touch $@
+
+$(VENV)/.test: pyproject.toml | $(VENV)/bin/python
+	$(PIP) install --quiet --editable '.[$(SERVING),test]'
+	touch $@ $(VENV)/.serving
+
+$(VENV)/.lint: pyproject.toml | $(VENV)/bin/python
+	$(PIP) install --quiet --editable '.[lint]'
+	touch $@

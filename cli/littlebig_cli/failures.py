@@ -1,0 +1,45 @@
+"""Turns the packages' own exceptions into one line on stderr and exit code 1, without a traceback."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import click
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Failure(click.ClickException):
+    """An expected failure: printed as `littlebig: MESSAGE`, exit code 1."""
+
+    def show(self, file: object = None) -> None:
+        """Print the message to stderr."""
+        click.echo(f"littlebig: {self.format_message()}", err=True)
+
+
+def told_in_one_line(*expected: type[Exception]) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Decorate a command so that these exceptions reach the user as one line that names the remedy.
+
+    Args:
+        expected: base classes of the failures that a user can cause or mend.
+    """
+
+    def decorate(command: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(command)
+        def run(*args: P.args, **kwargs: P.kwargs) -> R:
+            try:
+                return command(*args, **kwargs)
+            except expected as failure:
+                raise Failure(str(failure)) from failure
+
+        return run
+
+    return decorate
+
+
+def missing_extra(command: str, extra: str, missing: ModuleNotFoundError) -> str:
+    """The line for a sub-command whose extra is not installed, with the pip call that mends it."""
+    return f"'{command}' needs {missing.name}, which is not installed: pip install 'littlebig[{extra}]'"

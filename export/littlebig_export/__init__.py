@@ -1,0 +1,1 @@
+"""Turns a pair of classifiers into a model repository that Triton serves."""

@@ -1,0 +1,1 @@
+"""Finds a tritonserver, starts it, waits for it, stops it."""
