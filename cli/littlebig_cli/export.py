@@ -1,0 +1,63 @@
+"""`littlebig export`: a pair becomes a model repository."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from littlebig_export.errors import ExportError
+from littlebig_export.exporting import TARGETS, export_pair, override_weights
+from littlebig_export.pair import load_pair, shipped_pairs
+
+from littlebig_cli.failures import told_in_one_line
+
+STATE_DICT = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command(
+    epilog="Example:  littlebig export --pair efficientnet-lite --target cpu --output build/model_repository"
+)
+@click.option(
+    "--pair",
+    "pair_name",
+    default="efficientnet-lite",
+    show_default=True,
+    metavar="NAME|FILE.toml",
+    help=f"A shipped pair ({', '.join(shipped_pairs())}) or your own (docs/pairs.md).",
+)
+@click.option("--target", type=click.Choice(TARGETS), default="cpu", show_default=True, help="What the stages run on.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("build/model_repository"),
+    show_default=True,
+    help="The repository's folder; an earlier export there is replaced whole.",
+)
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0.0, 1.0),
+    help="Escalate below this confidence.  [default: the pair's]",
+)
+@click.option("--little-weights", type=STATE_DICT, metavar="FILE", help="A state dict instead of the pair's weights.")
+@click.option("--big-weights", type=STATE_DICT, metavar="FILE", help="A state dict instead of the pair's weights.")
+@click.option("--random-weights", is_flag=True, help="No weights: for load tests and build checks, without a hub.")
+@click.option("--cores", type=click.IntRange(min=1), help="Threads of the cpu target.  [default: the cores found]")
+@told_in_one_line(ExportError)
+def command(
+    pair_name: str,
+    target: str,
+    output: Path,
+    threshold: float | None,
+    little_weights: Path | None,
+    big_weights: Path | None,
+    random_weights: bool,
+    cores: int | None,
+) -> None:
+    """Export a pair into a model repository that tritonserver serves as it is.
+
+    Each model becomes one ONNX graph from the canonical uint8 image to label, confidence, margin and probabilities.
+    The graph is compared with the model on photographs before anything is written.
+    """
+    pair = override_weights(load_pair(pair_name), little_weights, big_weights, random=random_weights)
+    export_pair(pair, target, output, threshold=threshold, cores=cores, tell=lambda line: click.echo(line, err=True))
+    click.echo(output)

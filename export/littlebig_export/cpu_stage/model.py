@@ -1,0 +1,43 @@
+"""A stage on ONNX Runtime, for machines without a GPU: Triton's Python backend in the place of a TensorRT engine.
+
+Copied beside model.onnx by `littlebig export --target cpu`; tensors and batching are those of the engine.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import triton_python_backend_utils as pb_utils
+
+
+class TritonPythonModel:
+    """Runs one ONNX graph; all waiting requests in one call of the session."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Open the graph with the number of threads that config.pbtxt gives."""
+        config = json.loads(args["model_config"])
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = int(config["parameters"]["threads"]["string_value"])
+        # Idle threads must sleep, not spin: the other stage needs their cores.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        graph = Path(args["model_repository"]) / args["model_version"] / "model.onnx"
+        self.session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        """Answer every request with the outputs it asked for."""
+        wanted = [request.requested_output_names() for request in requests]
+        names = sorted({name for names in wanted for name in names})
+        images = [pb_utils.get_input_tensor_by_name(request, "image").as_numpy() for request in requests]
+        batch = images[0] if len(images) == 1 else np.concatenate(images)
+        outputs = dict(zip(names, self.session.run(names, {"image": batch}), strict=True))
+        responses, start = [], 0
+        for request_names, request_images in zip(wanted, images, strict=True):
+            rows = slice(start, start + len(request_images))
+            start = rows.stop
+            tensors = [pb_utils.Tensor(name, outputs[name][rows]) for name in request_names]
+            responses.append(pb_utils.InferenceResponse(tensors))
+        return responses

@@ -1,0 +1,25 @@
+"""What can go wrong on the way from a pair to a model repository; every message names the remedy."""
+
+
+class ExportError(Exception):
+    """Base class of every failure that a user of this package can cause or mend."""
+
+
+class PairError(ExportError):
+    """The pair's description is wrong: unknown name, missing key, two models that do not belong together."""
+
+
+class WeightsError(ExportError):
+    """The weights cannot be had, or do not fit the architecture."""
+
+
+class GraphError(ExportError):
+    """An ONNX graph cannot serve as a stage."""
+
+
+class ParityError(ExportError):
+    """The exported graph does not answer as the model it was made from."""
+
+
+class RepositoryError(ExportError):
+    """The model repository cannot be written where it was asked for."""

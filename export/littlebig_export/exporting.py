@@ -1,0 +1,176 @@
+"""The whole way, in order: pair -> classifiers -> stage graphs -> parity -> model repository."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from littlebig_export.classifiers import Classifier, prepare
+from littlebig_export.errors import PairError
+from littlebig_export.pair import OnnxModel, Pair, TimmModel
+from littlebig_export.parity import Parity, check_parity, photographs
+from littlebig_export.repository import STAGES, Rendering, check_output, write_repository
+from littlebig_export.stage_graph import stage_graph
+
+TARGETS = ("cpu", "tensorrt")
+_TOOLS = ("littlebig", "timm", "torch", "onnx", "onnxruntime", "pillow")
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export made.
+
+    Attributes:
+        output: the model repository.
+        parity: stage -> how its graph compares with its model.
+        provenance: contents of littlebig.json.
+    """
+
+    output: Path
+    parity: Mapping[str, Parity]
+    provenance: Mapping[str, Any]
+
+
+def override_weights(pair: Pair, little: Path | None, big: Path | None, *, random: bool) -> Pair:
+    """The pair with other weights than its file says.
+
+    Args:
+        pair: as its file describes it.
+        little: a state dict for the little model.
+        big: a state dict for the big model.
+        random: no weights at all, for load tests and build checks.
+
+    Raises:
+        PairError: if a stage that is an ONNX file, weights and all, is to get others.
+    """
+    return replace(
+        pair,
+        little=_with_weights(pair.little, little, random=random),
+        big=_with_weights(pair.big, big, random=random),
+    )
+
+
+def export_pair(
+    pair: Pair,
+    target: str,
+    output: Path,
+    *,
+    threshold: float | None = None,
+    cores: int | None = None,
+    tell: Callable[[str], None] = lambda line: None,
+) -> Exported:
+    """Export a pair into a model repository that tritonserver serves as it is.
+
+    Args:
+        pair: which models, and their weights.
+        target: `cpu` or `tensorrt`.
+        output: the repository's folder; an earlier one of ours is replaced whole at the end.
+        threshold: escalate below this confidence instead of the pair's, in [0, 1].
+        cores: what the cpu target's threads are laid out for; those this process may use by default.
+        tell: called with one line per step.
+
+    Raises:
+        ExportError: with one line that says what was wrong and what to do; nothing is written then.
+    """
+    check_output(output)
+    classifiers: dict[str, Classifier] = {}
+    for stage, model in (("big", pair.big), ("little", pair.little)):
+        classifiers[stage] = prepare(model)
+        tell(f"{stage}: {classifiers[stage].name}, weights {classifiers[stage].weights_sha256[:12]}")
+    class_names = _class_names(pair, classifiers)
+    canonical = classifiers["big"].backbone.preprocessing
+    pictures = photographs()
+    graphs, parity = {}, {}
+    for stage in STAGES:
+        graphs[stage] = stage_graph(classifiers[stage].backbone, canonical)
+        parity[stage] = check_parity(graphs[stage], classifiers[stage], canonical, pictures)
+        tell(f"{stage}: {_told(parity[stage])}")
+    chosen: dict[str, Any] = {"value": pair.threshold, "source": "pair"}
+    if threshold is not None:
+        chosen = {"value": threshold, "source": "given at export"}
+    provenance = {
+        "format": 1,
+        "pair": {"name": pair.name, "description": pair.description},
+        "target": target,
+        "threshold": chosen,
+        "canonical_image": {
+            "height": canonical.size,
+            "width": canonical.size,
+            "channels": "RGB",
+            "dtype": "uint8",
+        },
+        "stages": {stage: _described(classifiers[stage], parity[stage]) for stage in STAGES},
+        "versions": {name: importlib.metadata.version(name) for name in _TOOLS},
+        "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+    }
+    write_repository(
+        output,
+        Rendering(
+            target=target,
+            graphs=graphs,
+            canonical=canonical,
+            class_names=class_names,
+            threshold=float(chosen["value"]),
+            cores=cores or len(os.sched_getaffinity(0)),
+            provenance=provenance,
+        ),
+    )
+    tell(f"wrote {output}")
+    return Exported(output, parity, provenance)
+
+
+def _with_weights(model: TimmModel | OnnxModel, path: Path | None, *, random: bool) -> TimmModel | OnnxModel:
+    if path is None and not random:
+        return model
+    if isinstance(model, OnnxModel):
+        raise PairError(f"'{model.path}' is an ONNX file with its weights in it; it takes no others")
+    return TimmModel(model.architecture, "random" if path is None else f"file:{path}")
+
+
+def _class_names(pair: Pair, classifiers: Mapping[str, Classifier]) -> tuple[str, ...]:
+    little, big = classifiers["little"], classifiers["big"]
+    if little.classes != big.classes:
+        raise PairError(
+            f"the two models tell different classes apart: {little.name} {little.classes}, {big.name} {big.classes}; "
+            "a pair needs two classifiers over the same classes"
+        )
+    if pair.labels is None:
+        return big.class_names or little.class_names or tuple(f"class {index}" for index in range(big.classes))
+    try:
+        names = tuple(pair.labels.read_text(encoding="utf-8").splitlines())
+    except OSError as reason:
+        raise PairError(f"labels '{pair.labels}' cannot be read: {reason.strerror}") from reason
+    if len(names) != big.classes:
+        raise PairError(
+            f"labels '{pair.labels}' has {len(names)} lines for {big.classes} classes; it needs one line each"
+        )
+    return names
+
+
+def _described(classifier: Classifier, parity: Parity) -> dict[str, Any]:
+    facts = classifier.backbone.preprocessing
+    return {
+        "model": classifier.name,
+        "weights": {"source": classifier.source, "sha256": classifier.weights_sha256},
+        "input_size": facts.size,
+        "crop_pct": facts.crop_pct,
+        "crop_mode": facts.crop_mode,
+        "interpolation": facts.interpolation,
+        "mean": facts.mean,
+        "std": facts.std,
+        "parity": parity.as_dict(),
+    }
+
+
+def _told(parity: Parity) -> str:
+    return (
+        f"graph agrees with the model on {parity.top1_agreement:.0%} of {parity.pictures} photographs, "
+        f"a probability differs by at most {parity.largest_difference:.1g} "
+        f"(against the model's own transform: {parity.own_transform_top1_agreement:.0%}, "
+        f"{parity.own_transform_largest_difference:.1g})"
+    )

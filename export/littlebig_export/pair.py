@@ -1,0 +1,180 @@
+"""Reads a pair: the TOML file that says which two classifiers make a cascade, and where their weights are.
+
+Shipped pairs are named; a user's own is a path. The format is documented in docs/pairs.md.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from littlebig_export.errors import PairError
+from littlebig_export.preprocessing import Preprocessing
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+SHIPPED = Path(__file__).parent / "pairs"
+
+
+@dataclass(frozen=True)
+class TimmModel:
+    """A classifier that timm builds.
+
+    Attributes:
+        architecture: timm's model name, with its tag where there is more than one.
+        weights: `package:NAME`, `hub`, `random` or `file:PATH`.
+    """
+
+    architecture: str
+    weights: str
+
+
+@dataclass(frozen=True)
+class OnnxModel:
+    """A classifier that the user brings as an ONNX file.
+
+    Attributes:
+        path: the file.
+        preprocessing: what its input is made of.
+        scores: `logits` or `probabilities`, what its output is.
+    """
+
+    path: Path
+    preprocessing: Preprocessing
+    scores: str
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two classifiers over the same classes, and when to escalate from one to the other.
+
+    Attributes:
+        name: as users call it.
+        description: one line for people.
+        threshold: escalate when confidence < threshold, in [0, 1].
+        little: predicts every image.
+        big: predicts the images that little is unsure of.
+        labels: a text file with one class name per line; for timm's models over ImageNet-1K it is not needed.
+    """
+
+    name: str
+    description: str
+    threshold: float
+    little: TimmModel | OnnxModel
+    big: TimmModel | OnnxModel
+    labels: Path | None
+
+
+def shipped_pairs() -> list[str]:
+    """Names of the pairs that come with the package, sorted."""
+    return sorted(path.stem for path in SHIPPED.glob("*.toml"))
+
+
+def load_pair(name_or_path: str) -> Pair:
+    """Read and check a pair.
+
+    Args:
+        name_or_path: a shipped pair's name, or the path of a TOML file (anything that ends in `.toml`).
+
+    Raises:
+        PairError: if there is no such pair, or its file says something that cannot be meant.
+    """
+    path = Path(name_or_path)
+    if path.suffix != ".toml":
+        path = SHIPPED / f"{name_or_path}.toml"
+        if name_or_path not in shipped_pairs():
+            known = ", ".join(shipped_pairs())
+            raise PairError(
+                f"no pair '{name_or_path}': the shipped ones are {known}; your own is a path to a .toml file"
+            )
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise PairError(f"no pair file '{path}'") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as reason:
+        raise PairError(f"{path}: not valid TOML: {reason}") from reason
+    try:
+        return _pair(table, folder=path.parent)
+    except PairError as reason:
+        raise PairError(f"{path}: {reason}") from reason
+
+
+def _pair(table: Mapping[str, Any], folder: Path) -> Pair:
+    _only(table, {"name", "description", "threshold", "labels", "little", "big"}, "the pair")
+    threshold = _value(table, "threshold", float, "the pair", default=0.5)
+    if not 0.0 <= threshold <= 1.0:
+        raise PairError(f"threshold {threshold} is outside [0, 1]")
+    labels = _value(table, "labels", str, "the pair", default="")
+    return Pair(
+        name=_value(table, "name", str, "the pair"),
+        description=_value(table, "description", str, "the pair", default=""),
+        threshold=threshold,
+        little=_model(table, "little", folder),
+        big=_model(table, "big", folder),
+        labels=folder / labels if labels else None,
+    )
+
+
+def _model(table: Mapping[str, Any], stage: str, folder: Path) -> TimmModel | OnnxModel:
+    model = table.get(stage)
+    if not isinstance(model, Mapping):
+        raise PairError(f"there is no [{stage}] table")
+    where = f"[{stage}]"
+    if "architecture" in model:
+        _only(model, {"architecture", "weights"}, where)
+        weights = _value(model, "weights", str, where, default="hub")
+        kind, _, name = weights.partition(":")
+        if weights not in ("hub", "random") and (kind not in ("package", "file") or not name):
+            raise PairError(f"{where} weights '{weights}' is none of 'package:NAME', 'hub', 'random', 'file:PATH'")
+        if kind == "file":
+            weights = f"file:{folder / name}"
+        return TimmModel(_value(model, "architecture", str, where), weights)
+    if "onnx" in model:
+        keys = {"onnx", "scores", "size", "crop_pct", "crop_mode", "interpolation", "mean", "std"}
+        _only(model, keys, where)
+        scores = _value(model, "scores", str, where, default="logits")
+        if scores not in ("logits", "probabilities"):
+            raise PairError(f"{where} scores '{scores}' is neither 'logits' nor 'probabilities'")
+        preprocessing = Preprocessing(
+            size=_value(model, "size", int, where),
+            crop_pct=_value(model, "crop_pct", float, where, default=0.875),
+            crop_mode=_value(model, "crop_mode", str, where, default="center"),
+            interpolation=_value(model, "interpolation", str, where, default="bicubic"),
+            mean=_triple(model, "mean", where, default=(0.485, 0.456, 0.406)),
+            std=_triple(model, "std", where, default=(0.229, 0.224, 0.225)),
+        )
+        return OnnxModel(folder / _value(model, "onnx", str, where), preprocessing, scores)
+    raise PairError(f"{where} names neither an 'architecture' of timm's nor an 'onnx' file")
+
+
+def _only(table: Mapping[str, Any], known: set[str], where: str) -> None:
+    unknown = sorted(set(table) - known)
+    if unknown:
+        raise PairError(f"{where} has no setting '{unknown[0]}'; it has {', '.join(sorted(known))}")
+
+
+def _value(table: Mapping[str, Any], key: str, kind: type, where: str, default: Any = None) -> Any:
+    value = table.get(key, default)
+    if value is None:
+        raise PairError(f"{where} lacks '{key}'")
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise PairError(f"{where} {key} = {value!r} is not a {kind.__name__}")
+    return value
+
+
+def _triple(
+    table: Mapping[str, Any], key: str, where: str, default: tuple[float, float, float]
+) -> tuple[float, float, float]:
+    value = table.get(key, default)
+    if not isinstance(value, (list, tuple)) or len(value) != 3 or not all(isinstance(x, (int, float)) for x in value):
+        raise PairError(f"{where} {key} = {value!r} is not three numbers")
+    red, green, blue = (float(x) for x in value)
+    return red, green, blue

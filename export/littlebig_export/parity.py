@@ -1,0 +1,160 @@
+"""Checks an exported stage against the model it was made from, on real photographs, before anything is written.
+
+Two questions with two answers. *Is the graph right?* Fed the pixels that the graph resamples for itself, the original
+model must give the same probabilities: this decides. *What does the canonical image cost?* Fed its own transform of
+the original picture, the model may differ a little, because little's pixels are resampled twice: this is reported.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+from PIL import Image
+
+from littlebig_export.classifiers import Classifier, Images
+from littlebig_export.errors import ParityError
+from littlebig_export.preprocessing import Preprocessing, view_box
+from littlebig_export.repository import reference_repository
+
+# Arithmetic in another order moves a probability by 1e-6, a pixel that rounds the other way by about 1e-4.
+LARGEST_DIFFERENCE = 5e-3
+# Photographs that come with scikit-image, all in its wheel.
+PHOTOGRAPHS = (
+    "astronaut.png",
+    "chelsea.png",
+    "coffee.png",
+    "motorcycle_left.png",
+    "motorcycle_right.png",
+    "rocket.jpg",
+)
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How a stage's answers compare with the original model's.
+
+    Attributes:
+        pictures: how many were compared.
+        top1_agreement: share of pictures with the same label, given the same pixels.
+        largest_difference: of a probability, given the same pixels.
+        own_transform_top1_agreement: share with the same label when the model sees its own transform of the picture.
+        own_transform_largest_difference: of a probability, then.
+    """
+
+    pictures: int
+    top1_agreement: float
+    largest_difference: float
+    own_transform_top1_agreement: float
+    own_transform_largest_difference: float
+
+    def as_dict(self) -> dict[str, float]:
+        """For the provenance file."""
+        return asdict(self)
+
+
+def photographs() -> list[Image.Image]:
+    """Real photographs to check on, RGB."""
+    spec = importlib.util.find_spec("skimage")
+    if spec is None or spec.origin is None:
+        raise ParityError(
+            "scikit-image, whose photographs an export is checked on, is missing: pip install 'littlebig[export]'"
+        )
+    folder = Path(spec.origin).parent / "data"
+    return [Image.open(folder / name).convert("RGB") for name in PHOTOGRAPHS]
+
+
+def check_parity(
+    graph: onnx.ModelProto, classifier: Classifier, canonical: Preprocessing, pictures: Sequence[Image.Image]
+) -> Parity:
+    """Compare a stage with its original model.
+
+    Args:
+        graph: the stage.
+        classifier: what it was made from.
+        canonical: the big model's preprocessing.
+        pictures: RGB, of any size.
+
+    Raises:
+        ParityError: if the graph answers differently from the model on the same pixels.
+    """
+    session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    shared = [fit(picture, canonical) for picture in pictures]
+    served = session.run(["probabilities"], {"image": np.stack([np.asarray(image) for image in shared])})[0]
+    model = classifier.backbone.preprocessing
+    same_pixels = classifier.reference(_normalised([_view(image, canonical, model) for image in shared], model))
+    own_transform = classifier.reference(_normalised([fit(picture, model) for picture in pictures], model))
+    parity = Parity(len(pictures), *_compare(served, same_pixels), *_compare(served, own_transform))
+    if not parity.largest_difference <= LARGEST_DIFFERENCE:
+        raise ParityError(
+            f"the graph of '{classifier.name}' is not the model it was made from: a probability differs by "
+            f"{parity.largest_difference:.2g} on the same pixels (at most {LARGEST_DIFFERENCE:g} is rounding)"
+        )
+    return parity
+
+
+def fit(picture: Image.Image, model: Preprocessing) -> Image.Image:
+    """A model's own transform of a picture, up to the point where it becomes floating point.
+
+    The code is that of the served preprocess model, so that what is checked is what is served.
+
+    Args:
+        picture: RGB, of any size.
+        model: whose transform.
+
+    Returns:
+        RGB image of the model's input size.
+    """
+    code = _preprocess_code()
+    settings = code.Settings(
+        size=model.size,
+        resize=model.resize,
+        crop_mode=model.crop_mode,
+        interpolation=model.interpolation,
+        max_bytes=1,
+        max_pixels=1,
+    )
+    image: Image.Image = code.fit(picture, settings)
+    return image
+
+
+@functools.cache
+def _preprocess_code() -> ModuleType:
+    """The served preprocess model's module: it lives in the model repository, not in a package."""
+    path = reference_repository() / "preprocess" / "1" / "littlebig_preprocess.py"
+    spec = importlib.util.spec_from_file_location("littlebig_preprocess", path)
+    assert spec is not None  # noqa: S101  (the path ends in .py)
+    assert spec.loader is not None  # noqa: S101
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def _view(canonical_image: Image.Image, canonical: Preprocessing, model: Preprocessing) -> Image.Image:
+    """What a stage sees of the canonical image, resampled by Pillow instead of the graph."""
+    start, end = view_box(canonical, model)
+    side = (model.size, model.size)
+    return canonical_image.resize(side, Image.Resampling[model.interpolation.upper()], box=(start, start, end, end))
+
+
+def _normalised(images: Sequence[Image.Image], model: Preprocessing) -> Images:
+    """RGB images of one size as the float32 batch [N,3,S,S] that a model takes."""
+    pixels = np.stack([np.asarray(image) for image in images]).astype(np.float32) / 255.0
+    normalised = (pixels - np.array(model.mean, np.float32)) / np.array(model.std, np.float32)
+    return np.ascontiguousarray(normalised.transpose(0, 3, 1, 2), np.float32)
+
+
+def _compare(ours: npt.NDArray[np.float32], theirs: npt.NDArray[np.float32]) -> tuple[float, float]:
+    """Share of rows with the same largest column, and the largest difference of any value."""
+    agreement = float((ours.argmax(-1) == theirs.argmax(-1)).mean())
+    return agreement, float(np.abs(ours - theirs).max())

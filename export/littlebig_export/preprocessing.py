@@ -1,0 +1,111 @@
+"""What a model wants to see of a picture: the facts, and how the canonical image gives them to it.
+
+The facts of a timm model are timm's own (`resolve_model_data_config`), read once at export. The canonical image
+is what the big model's transform yields just before it becomes floating point; the little model's view is a
+centred sub-crop of it, resampled inside the little graph.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from littlebig_export.errors import PairError
+from littlebig_export.resampling import KERNELS
+
+Triple = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """One model's evaluation transform, in the terms of timm's configuration.
+
+    Attributes:
+        size: height and width of the model's input, in pixels.
+        crop_pct: the input's share of the resized picture's shorter side, in (0, 1].
+        crop_mode: `center` keeps the aspect ratio, `squash` does not.
+        interpolation: `bilinear`, `bicubic` or `lanczos`.
+        mean: per channel, of RGB values in [0, 1].
+        std: per channel, of RGB values in [0, 1].
+    """
+
+    size: int
+    crop_pct: float
+    crop_mode: str
+    interpolation: str
+    mean: Triple
+    std: Triple
+
+    def __post_init__(self) -> None:
+        """Refuse what the graph and the preprocess model cannot do, before anything is built on it."""
+        if self.size < 1:
+            raise PairError(f"input size {self.size} is not a number of pixels")
+        if not 0.0 < self.crop_pct <= 1.0:
+            raise PairError(f"crop_pct {self.crop_pct} is outside (0, 1]")
+        if self.crop_mode not in ("center", "squash"):
+            raise PairError(f"crop_mode '{self.crop_mode}' is not supported: 'center' and 'squash' are")
+        if self.interpolation not in KERNELS:
+            raise PairError(f"interpolation '{self.interpolation}' is not one of {', '.join(KERNELS)}")
+        if any(deviation <= 0.0 for deviation in self.std):
+            raise PairError(f"std {self.std} must be positive")
+
+    @property
+    def resize(self) -> int:
+        """The side that the picture is resized to before the crop: timm's floor(size / crop_pct), in pixels."""
+        return math.floor(self.size / self.crop_pct)
+
+    @classmethod
+    def from_timm(cls, config: Mapping[str, Any]) -> Preprocessing:
+        """The facts of a timm model.
+
+        Args:
+            config: what `timm.data.resolve_model_data_config(model)` returned.
+
+        Raises:
+            PairError: if the model's input is not square RGB, or its transform is one that no stage can do.
+        """
+        channels, height, width = config["input_size"]
+        if channels != 3 or height != width:
+            raise PairError(f"input {height}x{width}x{channels} is not square RGB, which stages need")
+        return cls(
+            size=height,
+            crop_pct=float(config["crop_pct"]),
+            crop_mode=config["crop_mode"],
+            interpolation=config["interpolation"],
+            mean=_triple(config["mean"]),
+            std=_triple(config["std"]),
+        )
+
+
+def view_box(canonical: Preprocessing, model: Preprocessing) -> tuple[float, float]:
+    """The part of the canonical image that a model's own transform would have looked at, along either axis.
+
+    Both transforms scale the same shorter side, so the shares of it that they keep are comparable. A model that
+    looks at more of the picture than the canonical image holds gets all of that image.
+
+    Args:
+        canonical: the big model's preprocessing, which makes the canonical image.
+        model: the preprocessing of the model that takes the canonical image.
+
+    Returns:
+        Start and end in canonical pixels, fractional, centred.
+
+    Raises:
+        PairError: if one model keeps the aspect ratio and the other does not.
+    """
+    if canonical.crop_mode != model.crop_mode:
+        raise PairError(
+            f"crop modes differ ('{model.crop_mode}' and '{canonical.crop_mode}'): "
+            "the two models cannot share one canonical image"
+        )
+    share = (model.size / model.resize) / (canonical.size / canonical.resize)
+    width = canonical.size * min(share, 1.0)
+    start = (canonical.size - width) / 2.0
+    return start, start + width
+
+
+def _triple(values: Iterable[float]) -> Triple:
+    red, green, blue = (float(value) for value in values)
+    return red, green, blue

@@ -1,0 +1,193 @@
+"""Renders a model repository: the reference configs adapted to pair and target, graphs, labels, provenance.
+
+Written into a folder beside the wanted one and then exchanged with it in one step, so that an interrupted export
+leaves the old repository whole and no reader ever sees half of a new one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+from tritonclient.grpc import model_config_pb2
+
+from littlebig_export.config_pbtxt import Config, read_config, set_parameter, write_config
+from littlebig_export.errors import RepositoryError
+from littlebig_export.preprocessing import Preprocessing
+
+PROVENANCE = "littlebig.json"
+STAGES = ("little", "big")
+MODELS = (*STAGES, "little_big", "preprocess", "classify")
+_HERE = Path(__file__).parent
+# Protobuf cannot hold more than 2 GiB; larger weights go into a file beside the graph.
+_LARGEST_GRAPH = 1_900_000_000
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """Everything that makes one repository differ from another.
+
+    Attributes:
+        target: `cpu` or `tensorrt`.
+        graphs: stage -> ONNX graph.
+        canonical: the big model's preprocessing, which makes the canonical image.
+        class_names: one per class.
+        threshold: escalate when confidence < threshold.
+        cores: what the cpu target's threads are laid out for.
+        provenance: contents of littlebig.json.
+    """
+
+    target: str
+    graphs: Mapping[str, onnx.ModelProto]
+    canonical: Preprocessing
+    class_names: Sequence[str]
+    threshold: float
+    cores: int
+    provenance: Mapping[str, Any]
+
+
+def reference_repository() -> Path:
+    """The checked-in model repository: at the top of a checkout, inside the package in an installed wheel."""
+    packaged = _HERE / "model_repository"
+    return packaged if packaged.is_dir() else _HERE.parents[1] / "model_repository"
+
+
+def check_output(output: Path) -> None:
+    """Refuse a folder that is not ours to replace, before any work is done.
+
+    Raises:
+        RepositoryError: if the folder exists, is not empty, and is no repository that an export wrote.
+    """
+    if output.exists() and not output.is_dir():
+        raise RepositoryError(f"'{output}' exists and is not a folder; choose another --output")
+    if output.is_dir() and any(output.iterdir()) and not (output / PROVENANCE).is_file():
+        raise RepositoryError(
+            f"'{output}' exists and is not a model repository of ours (no {PROVENANCE}); choose another --output"
+        )
+
+
+def write_repository(output: Path, rendering: Rendering) -> None:
+    """Write a complete repository, replacing an earlier one whole.
+
+    Args:
+        output: the folder that Triton will serve.
+        rendering: what to write.
+
+    Raises:
+        RepositoryError: if the folder is not ours to replace, or cannot be written.
+    """
+    check_output(output)
+    try:
+        with _replacing(output) as folder:
+            for model in MODELS:
+                _write_model(folder / model, rendering)
+            text = json.dumps(rendering.provenance, indent=2, ensure_ascii=False)
+            (folder / PROVENANCE).write_text(text + "\n", encoding="utf-8")
+    except OSError as reason:
+        raise RepositoryError(f"cannot write '{output}': {reason.strerror or reason}") from reason
+
+
+def _write_model(folder: Path, rendering: Rendering) -> None:
+    name = folder.name
+    reference = reference_repository() / name
+    version = folder / "1"
+    version.mkdir(parents=True)
+    config = read_config(reference / "config.pbtxt")
+    _adapt(config, rendering)
+    (folder / "config.pbtxt").write_text(write_config(config), encoding="utf-8")
+    # An ensemble's version folder is empty but for `.keep`: git and object stores lose empty folders.
+    for source in sorted({*(reference / "1").glob("*.py"), *(reference / "1").glob(".keep")}):
+        shutil.copyfile(source, version / source.name)
+    if any(output.label_filename for output in config.message.output):
+        (folder / "labels.txt").write_text("".join(f"{line}\n" for line in rendering.class_names), encoding="utf-8")
+    if name in STAGES:
+        _save_graph(rendering.graphs[name], version / "model.onnx")
+        if rendering.target == "cpu":
+            shutil.copyfile(_HERE / "cpu_stage" / "model.py", version / "model.py")
+
+
+def _adapt(config: Config, rendering: Rendering) -> None:
+    """Set what depends on pair and target; all else stays as the reference says it."""
+    message, size = config.message, rendering.canonical.size
+    for tensor in (*message.input, *message.output):
+        if tensor.name == "image":
+            tensor.dims[:] = [size, size, 3]
+        elif tensor.name == "probabilities":
+            tensor.dims[:] = [len(rendering.class_names)]
+    for warmup in message.model_warmup:
+        warmup.inputs["image"].dims[:] = [size, size, 3]
+    if message.name == "little_big":
+        set_parameter(message, "threshold", rendering.threshold)
+    elif message.name == "preprocess":
+        set_parameter(message, "resize", rendering.canonical.resize)
+        set_parameter(message, "crop_mode", rendering.canonical.crop_mode)
+        set_parameter(message, "interpolation", rendering.canonical.interpolation)
+        config.comments["parameters[resize]"] = [
+            f"# The transform of the big model, as timm states it: floor({size} / {rendering.canonical.crop_pct:g}) "
+            "on the shorter side, then the centre."
+        ]
+    elif message.name in STAGES and rendering.target == "cpu":
+        _on_cpu(config, rendering.cores)
+
+
+def _on_cpu(config: Config, cores: int) -> None:
+    """Put ONNX Runtime in the place of the engine."""
+    message = config.message
+    message.backend = "python"
+    config.comments[""] = [
+        f"# The {message.name} stage on ONNX Runtime (target cpu); the tensors are those of the TensorRT stage.",
+    ]
+    message.ClearField("optimization")
+    message.dynamic_batching.ClearField("max_queue_delay_microseconds")
+    config.comments["dynamic_batching[]"] = [
+        "# No delay: on a CPU a larger batch takes as much longer as it is larger."
+    ]
+    for warmup in message.model_warmup:
+        warmup.name, warmup.batch_size = "one image", 1
+    group = message.instance_group[0]
+    group.kind = model_config_pb2.ModelInstanceGroup.KIND_CPU
+    group.count = 1
+    config.comments["instance_group[]/count"] = ["# One instance that uses all cores: a copy would compete for them."]
+    set_parameter(message, "threads", cores)
+    config.comments["parameters[threads]"] = ["# Threads of ONNX Runtime: the cores that the export found."]
+
+
+def _save_graph(graph: onnx.ModelProto, path: Path) -> None:
+    large = graph.ByteSize() > _LARGEST_GRAPH
+    onnx.save(graph, str(path), save_as_external_data=large, location=f"{path.name}.data" if large else None)
+
+
+@contextmanager
+def _replacing(output: Path) -> Iterator[Path]:
+    """A new folder beside `output` that takes its place when the block ends well, and vanishes when it does not."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
+    try:
+        folder.chmod(0o755)  # mkdtemp's 0700 would keep a server of another user out
+        yield folder
+        if output.exists():
+            _exchange(folder, output)
+        else:
+            folder.rename(output)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)  # half a new repository, or the whole old one
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """Swap two folders in one step (renameat2, Linux 3.15); in two where the file system cannot."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) != 0:
+        old = one.with_name(f"{one.name}-old")
+        other.rename(old)
+        one.rename(other)
+        old.rename(one)

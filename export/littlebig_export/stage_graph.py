@@ -1,0 +1,152 @@
+"""Builds a stage: a backbone between the canonical image and the four outputs, as one ONNX graph.
+
+    image UINT8 [N,H,W,3] -> Cast -> NCHW -> resample -> (x - mean) / std -> backbone -> softmax -> top 2
+        -> label INT32 [N,1], confidence FP32 [N,1], margin FP32 [N,1], probabilities FP32 [N,C]
+
+The Cast must be the very first node: TensorRT takes a UINT8 network input only into a Cast.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from onnx import TensorProto, compose, helper, numpy_helper
+
+from littlebig_export.errors import GraphError
+from littlebig_export.preprocessing import Preprocessing, view_box
+from littlebig_export.resampling import resampling_matrix
+
+OPSET = 18
+IR_VERSION = 10
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A classifier as ONNX: normalised float NCHW in, one row of scores per image out.
+
+    Attributes:
+        model: one float32 input [N,3,S,S] and one float32 output [N,C], dynamic in N.
+        preprocessing: what its input is made of.
+        scores: `logits` or `probabilities`, what its output is.
+    """
+
+    model: onnx.ModelProto
+    preprocessing: Preprocessing
+    scores: str = "logits"
+
+
+def stage_graph(backbone: Backbone, canonical: Preprocessing) -> onnx.ModelProto:
+    """Put a backbone between the canonical image and the stage's outputs.
+
+    Args:
+        backbone: the classifier.
+        canonical: the big model's preprocessing; its size is the canonical image's.
+
+    Returns:
+        A checked ONNX model with input `image` and outputs `label`, `confidence`, `margin`, `probabilities`.
+
+    Raises:
+        GraphError: if the parts do not make one valid graph.
+    """
+    source, scores = backbone.model.graph.input[0].name, backbone.model.graph.output[0].name
+    classes = backbone.model.graph.output[0].type.tensor_type.shape.dim[-1].dim_value
+    head = _view_of_image(backbone.preprocessing, canonical)
+    tail = _answer_of_scores(classes, softmax=backbone.scores == "logits")
+    try:
+        body = compose.add_prefix(backbone.model, "backbone/")
+        graph = compose.merge_models(head, body, [("view", f"backbone/{source}")])
+        graph = compose.merge_models(graph, tail, [(f"backbone/{scores}", "scores")])
+        onnx.checker.check_model(graph)
+    except (ValueError, onnx.checker.ValidationError) as reason:
+        raise GraphError(f"the graph cannot be joined to its preprocessing: {reason}") from reason
+    graph.producer_name = "littlebig"
+    return graph
+
+
+def _view_of_image(model: Preprocessing, canonical: Preprocessing) -> onnx.ModelProto:
+    """`image` UINT8 [N,H,W,3] -> `view` FP32 [N,3,S,S], normalised as the model wants it."""
+    nodes = [
+        helper.make_node("Cast", ["image"], ["image_float"], name="cast", to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["image_float"], ["planes"], name="to_planes", perm=[0, 3, 1, 2]),
+    ]
+    constants = []
+    pixels = "planes"
+    start, end = view_box(canonical, model)
+    if (start, end, model.size) != (0.0, float(canonical.size), canonical.size):
+        matrix = resampling_matrix(canonical.size, model.size, model.interpolation, (start, end))
+        constants += [
+            numpy_helper.from_array(matrix, "resample_rows"),
+            numpy_helper.from_array(np.ascontiguousarray(matrix.T), "resample_columns"),
+            numpy_helper.from_array(np.float32(0.0), "black"),
+            numpy_helper.from_array(np.float32(255.0), "white"),
+        ]
+        # Pillow resizes columns, then rows, and after each keeps whole numbers from 0 to 255.
+        for matrix_name, operands, result in (
+            ("resample_columns", ["planes", "resample_columns"], "narrow"),
+            ("resample_rows", ["resample_rows", "narrow"], "resized"),
+        ):
+            nodes += [
+                helper.make_node("MatMul", operands, [f"{result}_exact"], name=matrix_name),
+                helper.make_node("Round", [f"{result}_exact"], [f"{result}_whole"], name=f"{matrix_name}_round"),
+                helper.make_node("Clip", [f"{result}_whole", "black", "white"], [result], name=f"{matrix_name}_clip"),
+            ]
+        pixels = "resized"
+    mean, std = (np.array(triple, np.float64).reshape(1, 3, 1, 1) for triple in (model.mean, model.std))
+    constants += [
+        numpy_helper.from_array((1.0 / (255.0 * std)).astype(np.float32), "scale"),
+        numpy_helper.from_array((-mean / std).astype(np.float32), "shift"),
+    ]
+    nodes += [
+        helper.make_node("Mul", [pixels, "scale"], ["scaled"], name="scale"),
+        helper.make_node("Add", ["scaled", "shift"], ["view"], name="shift"),
+    ]
+    return _model(
+        "view_of_image",
+        nodes,
+        inputs=[_tensor("image", TensorProto.UINT8, canonical.size, canonical.size, 3)],
+        outputs=[_tensor("view", TensorProto.FLOAT, 3, model.size, model.size)],
+        constants=constants,
+    )
+
+
+def _answer_of_scores(classes: int, *, softmax: bool) -> onnx.ModelProto:
+    """`scores` FP32 [N,C] -> the four outputs of a stage."""
+    nodes = [
+        helper.make_node("Softmax", ["scores"], ["probabilities"], name="softmax", axis=-1)
+        if softmax
+        else helper.make_node("Identity", ["scores"], ["probabilities"], name="probabilities"),
+        helper.make_node("TopK", ["probabilities", "two"], ["top", "top_labels"], name="top_two", axis=-1),
+        helper.make_node("Split", ["top"], ["confidence", "runner_up"], name="split", axis=-1, num_outputs=2),
+        helper.make_node("Sub", ["confidence", "runner_up"], ["margin"], name="margin"),
+        helper.make_node("Split", ["top_labels"], ["first", "second"], name="split_labels", axis=-1, num_outputs=2),
+        helper.make_node("Cast", ["first"], ["label"], name="label", to=TensorProto.INT32),
+    ]
+    return _model(
+        "answer_of_scores",
+        nodes,
+        inputs=[_tensor("scores", TensorProto.FLOAT, classes)],
+        outputs=[
+            _tensor("label", TensorProto.INT32, 1),
+            _tensor("confidence", TensorProto.FLOAT, 1),
+            _tensor("margin", TensorProto.FLOAT, 1),
+            _tensor("probabilities", TensorProto.FLOAT, classes),
+        ],
+        constants=[numpy_helper.from_array(np.array([2], np.int64), "two")],
+    )
+
+
+def _tensor(name: str, element: int, *shape: int) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, element, ["batch", *shape])
+
+
+def _model(
+    name: str,
+    nodes: list[onnx.NodeProto],
+    inputs: list[onnx.ValueInfoProto],
+    outputs: list[onnx.ValueInfoProto],
+    constants: list[onnx.TensorProto],
+) -> onnx.ModelProto:
+    graph = helper.make_graph(nodes, name, inputs, outputs, constants)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
