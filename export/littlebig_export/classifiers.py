@@ -19,7 +19,7 @@ import torch
 from littlebig_export.errors import GraphError, PairError
 from littlebig_export.pair import OnnxModel, TimmModel
 from littlebig_export.preprocessing import Preprocessing
-from littlebig_export.stage_graph import OPSET, Backbone
+from littlebig_export.stage_graph import IR_VERSION, OPSET, Backbone
 from littlebig_export.weights import hash_weights, load_timm
 
 Images = npt.NDArray[np.float32]
@@ -163,6 +163,7 @@ def _at_our_opset(graph: onnx.ModelProto, path: Path) -> onnx.ModelProto:
             graph = onnx.version_converter.convert_version(graph, OPSET)
         except Exception as reason:  # the converter raises RuntimeError for unknown operators
             raise GraphError(f"'{path}' cannot be brought from opset {version} to {OPSET}: {reason}") from reason
+    graph.ir_version = IR_VERSION
     first_output = graph.graph.output[0]
     del graph.graph.output[:]
     graph.graph.output.append(first_output)

@@ -19,6 +19,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+_KINDS = {str: "text", int: "a whole number", float: "a number"}
 SHIPPED = Path(__file__).parent / "pairs"
 
 
@@ -166,7 +167,7 @@ def _value(table: Mapping[str, Any], key: str, kind: type, where: str, default: 
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise PairError(f"{where} {key} = {value!r} is not a {kind.__name__}")
+        raise PairError(f"{where} {key} = {value!r} is not {_KINDS[kind]}")
     return value
 
 
