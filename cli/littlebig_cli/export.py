@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+
+from littlebig_cli.failures import told_in_one_line
 from littlebig_export.errors import ExportError
 from littlebig_export.exporting import TARGETS, export_pair, override_weights
 from littlebig_export.pair import load_pair, shipped_pairs
-
-from littlebig_cli.failures import told_in_one_line
 
 STATE_DICT = click.Path(path_type=Path, dir_okay=False)
 

@@ -43,5 +43,5 @@ def test_a_comment_inside_a_block_keeps_its_indentation(tmp_path):
 
 def test_what_is_no_config_is_named(tmp_path):
     path = write(tmp_path, "max_batch: 8\n")
-    with pytest.raises(RepositoryError, match='config.pbtxt: .*no field named "max_batch"'):
+    with pytest.raises(RepositoryError, match=r'config\.pbtxt: .*no field named "max_batch"'):
         read_config(path)

@@ -130,7 +130,7 @@ def test_a_full_disk_is_one_line_and_nothing_is_left(tiny_pair, tmp_path, monkey
 
 def test_a_file_system_that_cannot_exchange_two_folders_gets_two_renames(tiny_pair, tmp_path, monkeypatch):
     class OldLibrary:
-        def renameat2(self, *_):  # noqa: PLR6301
+        def renameat2(self, *_):
             return -1
 
     export(tiny_pair, tmp_path / "out")
