@@ -23,8 +23,8 @@ class Stage(str, Enum):
         return self.value
 
 
-# The `stage` tensor's codes, in order.
-_STAGES = (Stage.LITTLE, Stage.BIG, Stage.LITTLE_BIG_FAILED)
+# The `stage` tensor's codes.
+_STAGES = {0: Stage.LITTLE, 1: Stage.BIG, 2: Stage.LITTLE_BIG_FAILED}
 
 
 @dataclass(frozen=True)
@@ -74,10 +74,10 @@ def read_answer(result: Any) -> Classification:
     """
     try:
         label = int(_only(result, "label"))
-        stage = _STAGES[int(_only(result, "stage"))]
+        stage = _stage(int(_only(result, "stage")))
         confidence = float(_only(result, "confidence"))
         top_k = tuple(_candidate(text) for text in result.as_numpy("probabilities").reshape(-1))
-    except (AttributeError, IndexError, TypeError, ValueError) as unreadable:
+    except (AttributeError, TypeError, ValueError) as unreadable:
         raise ServerFailure(
             f"the server's answer is not that of a Little-Big model ({unreadable}): "
             "were this client and the model repository made by the same version?",
@@ -93,6 +93,12 @@ def _only(result: Any, output: str) -> Any:
     if values is None or values.size != 1:
         raise ValueError(f"output '{output}' is missing or is not a single value")
     return values.reshape(-1)[0]
+
+
+def _stage(code: int) -> Stage:
+    if code not in _STAGES:
+        raise ValueError(f"unknown stage {code}")
+    return _STAGES[code]
 
 
 def _candidate(text: bytes) -> Candidate:
