@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -110,16 +111,21 @@ def expand(images: Sequence[Path]) -> list[Path]:
     return files
 
 
-def _bar(images: int, *, streaming: bool) -> Progress:
+@contextmanager
+def _bar(images: int, *, streaming: bool) -> Iterator[Progress]:
     console = Console(stderr=True, highlight=False)
-    # Rows that appear in the same terminal while the bar moves would tear it.
-    torn = streaming and sys.stdout.isatty()
-    return Progress(
+    bar = Progress(
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         console=console,
         transient=True,
         redirect_stdout=False,  # stdout is the output's alone
-        disable=not console.is_terminal or images < _BAR_FROM or torn,
     )
+    # Rows that appear in the same terminal while the bar moves would tear it.
+    torn = streaming and sys.stdout.isatty()
+    if console.is_terminal and images >= _BAR_FROM and not torn:
+        with bar:
+            yield bar
+    else:
+        yield bar  # never started, it draws nothing
