@@ -1,1 +1,33 @@
-"""The gRPC client of a served cascade."""
+"""The gRPC client of a served cascade: needs tritonclient, NumPy and Pillow, and nothing else of ours."""
+
+from littlebig_client._answers import Candidate, Classification, Stage
+from littlebig_client._client import Client
+from littlebig_client._errors import (
+    ClientError,
+    InvalidImage,
+    InvalidRequest,
+    ModelNotServed,
+    RequestRejected,
+    ServerFailure,
+    ServerTimeout,
+    ServerUnreachable,
+)
+from littlebig_client._images import ImageInput
+from littlebig_client._options import POLICIES
+
+__all__ = [
+    "POLICIES",
+    "Candidate",
+    "Classification",
+    "Client",
+    "ClientError",
+    "ImageInput",
+    "InvalidImage",
+    "InvalidRequest",
+    "ModelNotServed",
+    "RequestRejected",
+    "ServerFailure",
+    "ServerTimeout",
+    "ServerUnreachable",
+    "Stage",
+]

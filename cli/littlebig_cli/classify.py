@@ -1,0 +1,131 @@
+"""`littlebig classify`: ask a served cascade about image files."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from littlebig_client import (
+    POLICIES,
+    Client,
+    ClientError,
+    InvalidImage,
+    ModelNotServed,
+    ServerUnreachable,
+)
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+from rich.text import Text
+
+from littlebig_cli.classify_output import AsCsv, AsJson, AsTable, Output, printable
+from littlebig_cli.failures import told_in_one_line
+
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
+
+# Below this many images the answers are there before a bar would be read.
+_BAR_FROM = 5
+
+
+@click.command(epilog="Example:  littlebig classify coffee.png photos/ --policy cascade --json")
+@click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--url", default="localhost:8001", show_default=True, help="Triton's gRPC endpoint, host:port.")
+@click.option(
+    "--top-k", default=5, show_default=True, help="Candidates; a table shows them for one image only."
+)
+@click.option(
+    "--threshold", type=float, show_default="as served", help="Escalate below this confidence, 0 to 1."
+)
+@click.option(
+    "--policy",
+    type=click.Choice(POLICIES),
+    show_default="as served",
+    help="cascade: escalate unsure images; little, big: that model for every image.",
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="One JSON array: every image with its candidates or error."
+)
+@click.option("--csv", "as_csv", is_flag=True, help="One row per image, candidates in further columns.")
+@click.option("--concurrency", default=8, show_default=True, help="Requests in flight.")
+@click.option("--timeout", default=30.0, show_default=True, help="Seconds until a request fails.")
+@told_in_one_line(ClientError)
+def command(
+    *,
+    images: Sequence[Path],
+    url: str,
+    top_k: int,
+    threshold: float | None,
+    policy: str | None,
+    as_json: bool,
+    as_csv: bool,
+    concurrency: int,
+    timeout: float,
+) -> None:
+    """Classify image files, or all image files inside a folder, with a served cascade.
+
+    An image that fails is reported on stderr, the rest go on, and the exit code is 1.
+    """
+    if as_json and as_csv:
+        raise click.UsageError("--json and --csv exclude each other")
+    files = expand(images)
+    output: Output = AsJson() if as_json else AsCsv(top_k) if as_csv else AsTable(alone=len(files) == 1)
+    failures = 0
+    with Client(url, timeout) as client, output, _bar(len(files), streaming=as_json or as_csv) as bar:
+        task = bar.add_task("", total=len(files))
+        answers = client.classify_many(
+            files, concurrency=concurrency, top_k=top_k, threshold=threshold, policy=policy
+        )
+        for file, answer in zip(files, answers, strict=True):
+            if isinstance(answer, ServerUnreachable | ModelNotServed):
+                raise answer  # every other image would say the same
+            if isinstance(answer, ClientError):
+                failures += 1
+                bar.console.print(Text(f"littlebig: {answer}"), soft_wrap=True)
+            output.add(printable(file), answer)
+            bar.advance(task)
+    if failures:
+        raise SystemExit(1)
+
+
+def expand(images: Sequence[Path]) -> list[Path]:
+    """The files to classify: an argument that is a folder stands for the image files inside it, at any depth.
+
+    Args:
+        images: files and folders; a file is taken whatever its name, and whether it exists or not.
+
+    Raises:
+        InvalidImage: if a folder has no image files.
+    """
+    files: list[Path] = []
+    for image in images:
+        if not image.is_dir():
+            files.append(image)
+            continue
+        inside = sorted(file for file in image.rglob("*") if file.suffix.lower() in SUFFIXES)
+        inside = [file for file in inside if file.is_file()]
+        if not inside:
+            raise InvalidImage(f"{printable(image)}: no image files ({', '.join(SUFFIXES)}) in this folder")
+        files.extend(inside)
+    return files
+
+
+@contextmanager
+def _bar(images: int, *, streaming: bool) -> Iterator[Progress]:
+    console = Console(stderr=True, highlight=False)
+    bar = Progress(
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        redirect_stdout=False,  # stdout is the output's alone
+    )
+    # Rows that appear in the same terminal while the bar moves would tear it.
+    torn = streaming and sys.stdout.isatty()
+    if console.is_terminal and images >= _BAR_FROM and not torn:
+        with bar:
+            yield bar
+    else:
+        yield bar  # never started, it draws nothing

@@ -1,0 +1,180 @@
+"""How answers are printed: a table for people; JSON and CSV for programs, as the answers arrive."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Protocol
+
+import click
+from littlebig_client import Classification, ClientError, Stage
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+
+class Output(Protocol):
+    """Takes answers one after another; leaving the context ends the output."""
+
+    def __enter__(self) -> Output:
+        """Begin."""
+        ...
+
+    def __exit__(self, *raised: object) -> None:
+        """End; what was added stays readable after a failure too."""
+        ...
+
+    def add(self, file: str, answer: Classification | ClientError) -> None:
+        """Take the answer to one file."""
+        ...
+
+
+class AsTable:
+    """A table when all answers are there, with the candidates below it for a single image."""
+
+    def __init__(self, *, alone: bool) -> None:
+        """Prepare the table.
+
+        Args:
+            alone: whether there is one image only.
+        """
+        self._alone = alone
+        self._rows: list[tuple[str, Classification]] = []
+        self._stages: Counter[str] = Counter()
+
+    def __enter__(self) -> AsTable:
+        """Nothing to begin with."""
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        """Print the table, unless no image was answered."""
+        if not self._rows:
+            return
+        console = Console(highlight=False)
+        table = _columns("file", "answer", "*confidence", "!stage")
+        for file, answer in self._rows:
+            style = "yellow" if answer.stage is Stage.LITTLE_BIG_FAILED else ""
+            table.add_row(
+                Text(file),
+                Text(answer.name),
+                f"{answer.confidence:.3f}",
+                Text(str(answer.stage), style=style),
+            )
+        console.print(table)
+        console.print()
+        if self._alone:
+            candidates = _columns("*probability", "*label", "candidate")
+            for candidate in self._rows[0][1].top_k:
+                candidates.add_row(f"{candidate.probability:.3f}", str(candidate.label), Text(candidate.name))
+            console.print(candidates)
+        else:
+            counts = ", ".join(f"{count} {stage}" for stage, count in self._stages.most_common())
+            console.print(f"{self._stages.total()} images: {counts}", markup=False)
+
+    def add(self, file: str, answer: Classification | ClientError) -> None:
+        """Keep an answer for the table; an error is only counted, as it has been reported."""
+        if isinstance(answer, ClientError):
+            self._stages["failed"] += 1
+        else:
+            self._stages[str(answer.stage)] += 1
+            self._rows.append((file, answer))
+
+
+class AsJson:
+    """One array; each image is an object on its own line, with either the answer or `error`."""
+
+    def __init__(self) -> None:
+        """Nothing printed yet."""
+        self._opened = False
+
+    def __enter__(self) -> AsJson:
+        """Nothing to begin with: without a server there is no output at all."""
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        """Close the array."""
+        if self._opened:
+            click.echo("\n]")
+
+    def add(self, file: str, answer: Classification | ClientError) -> None:
+        """Print one object."""
+        click.echo(",\n" if self._opened else "[\n", nl=False)
+        self._opened = True
+        click.echo(json.dumps({"file": file, **_fields(answer)}), nl=False)
+
+
+class AsCsv:
+    """A header and a row per image; `error` is empty where there is an answer, and the other way round."""
+
+    def __init__(self, top_k: int) -> None:
+        """Prepare the columns.
+
+        Args:
+            top_k: how many candidates were asked for; each gets three columns.
+        """
+        self._writer = csv.writer(sys.stdout, lineterminator="\n")
+        self._top_k = top_k
+        self._opened = False
+
+    def __enter__(self) -> AsCsv:
+        """Nothing to begin with: without a server there is no output at all."""
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        """Nothing to end with."""
+
+    def add(self, file: str, answer: Classification | ClientError) -> None:
+        """Write one row."""
+        if not self._opened:
+            ranked = [
+                f"{what}_{rank + 1}"
+                for rank in range(self._top_k)
+                for what in ("label", "name", "probability")
+            ]
+            self._writer.writerow(["file", "label", "name", "confidence", "stage", "error", *ranked])
+            self._opened = True
+        if isinstance(answer, ClientError):
+            self._writer.writerow([file, "", "", "", "", answer.message, *[""] * (3 * self._top_k)])
+            return
+        cells: list[object] = [file, answer.label, answer.name, answer.confidence, answer.stage, ""]
+        for candidate in answer.top_k:
+            cells += [candidate.label, candidate.name, candidate.probability]
+        missing = self._top_k - len(answer.top_k)  # fewer classes than candidates asked for
+        self._writer.writerow(cells + [""] * (3 * missing))
+
+
+def printable(file: Path) -> str:
+    """The file's name as text that any stream can encode."""
+    return os.fsencode(file).decode("utf-8", "replace")
+
+
+def _fields(answer: Classification | ClientError) -> dict[str, object]:
+    if isinstance(answer, ClientError):
+        return {"error": answer.message}
+    return {
+        "label": answer.label,
+        "name": answer.name,
+        "confidence": answer.confidence,
+        "stage": answer.stage.value,
+        "top_k": [
+            {"label": candidate.label, "name": candidate.name, "probability": candidate.probability}
+            for candidate in answer.top_k
+        ],
+    }
+
+
+def _columns(*headers: str) -> Table:
+    # Numbers (*) are never wrapped nor the stage (!), so that in 80 columns long names and paths are.
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for header in headers:
+        table.add_column(
+            header.lstrip("*!"),
+            justify="right" if header.startswith("*") else "left",
+            no_wrap=header.startswith(("*", "!")),
+            overflow="fold",
+        )
+    return table

@@ -1,0 +1,61 @@
+"""What the package promises as a whole: its public names, and what it does not import."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import littlebig_client
+
+
+def test_all_lists_every_public_name_and_nothing_else():
+    public = {
+        name
+        for name, value in vars(littlebig_client).items()
+        if not name.startswith("_") and not inspect.ismodule(value)
+    }
+    assert set(littlebig_client.__all__) == public
+
+
+def test_all_modules_are_private():
+    package = Path(littlebig_client.__file__).parent
+    assert all(module.name.startswith("_") for module in package.glob("*.py"))
+
+
+def test_every_error_is_a_client_error_and_in_the_drawn_tree():
+    tree = sys.modules["littlebig_client._errors"].__doc__
+    for name in littlebig_client.__all__:
+        value = getattr(littlebig_client, name)
+        if inspect.isclass(value) and issubclass(value, Exception):
+            assert issubclass(value, littlebig_client.ClientError)
+            assert f"{name} " in tree or f"{name}\n" in tree
+
+
+def test_the_import_is_light():
+    loaded = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys, littlebig_client; print(*{name.partition('.')[0] for name in sys.modules})",
+        ],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.split()
+    assert "littlebig_client" in loaded
+    heavy = {
+        "torch",
+        "torchvision",
+        "timm",
+        "onnx",
+        "onnxruntime",
+        "onnxscript",
+        "skimage",
+        "scipy",
+        "rich",
+        "click",
+    }
+    ours = {"littlebig_cli", "littlebig_export", "littlebig_server", "littlebig_calibration"}
+    assert not (heavy | ours).intersection(loaded)
