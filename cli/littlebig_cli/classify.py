@@ -8,6 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+from rich.text import Text
+
+from littlebig_cli.classify_output import AsCsv, AsJson, AsTable, Output, printable
+from littlebig_cli.failures import told_in_one_line
 from littlebig_client import (
     POLICIES,
     Client,
@@ -16,12 +22,6 @@ from littlebig_client import (
     ModelNotServed,
     ServerUnreachable,
 )
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-from rich.text import Text
-
-from littlebig_cli.classify_output import AsCsv, AsJson, AsTable, Output, printable
-from littlebig_cli.failures import told_in_one_line
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
 
@@ -32,21 +32,15 @@ _BAR_FROM = 5
 @click.command(epilog="Example:  littlebig classify coffee.png photos/ --policy cascade --json")
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--url", default="localhost:8001", show_default=True, help="Triton's gRPC endpoint, host:port.")
-@click.option(
-    "--top-k", default=5, show_default=True, help="Candidates; a table shows them for one image only."
-)
-@click.option(
-    "--threshold", type=float, show_default="as served", help="Escalate below this confidence, 0 to 1."
-)
+@click.option("--top-k", default=5, show_default=True, help="Candidates; a table shows them for one image only.")
+@click.option("--threshold", type=float, show_default="as served", help="Escalate below this confidence, 0 to 1.")
 @click.option(
     "--policy",
     type=click.Choice(POLICIES),
     show_default="as served",
     help="cascade: escalate unsure images; little, big: that model for every image.",
 )
-@click.option(
-    "--json", "as_json", is_flag=True, help="One JSON array: every image with its candidates or error."
-)
+@click.option("--json", "as_json", is_flag=True, help="One JSON array: every image with its candidates or error.")
 @click.option("--csv", "as_csv", is_flag=True, help="One row per image, candidates in further columns.")
 @click.option("--concurrency", default=8, show_default=True, help="Requests in flight.")
 @click.option("--timeout", default=30.0, show_default=True, help="Seconds until a request fails.")
@@ -74,9 +68,7 @@ def command(
     failures = 0
     with Client(url, timeout) as client, output, _bar(len(files), streaming=as_json or as_csv) as bar:
         task = bar.add_task("", total=len(files))
-        answers = client.classify_many(
-            files, concurrency=concurrency, top_k=top_k, threshold=threshold, policy=policy
-        )
+        answers = client.classify_many(files, concurrency=concurrency, top_k=top_k, threshold=threshold, policy=policy)
         for file, answer in zip(files, answers, strict=True):
             if isinstance(answer, ServerUnreachable | ModelNotServed):
                 raise answer  # every other image would say the same

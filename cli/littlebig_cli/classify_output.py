@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Protocol
 
 import click
-from littlebig_client import Classification, ClientError, Stage
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from littlebig_client import Classification, ClientError, Stage
 
 
 class Output(Protocol):
@@ -130,11 +131,7 @@ class AsCsv:
     def add(self, file: str, answer: Classification | ClientError) -> None:
         """Write one row."""
         if not self._opened:
-            ranked = [
-                f"{what}_{rank + 1}"
-                for rank in range(self._top_k)
-                for what in ("label", "name", "probability")
-            ]
+            ranked = [f"{what}_{rank + 1}" for rank in range(self._top_k) for what in ("label", "name", "probability")]
             self._writer.writerow(["file", "label", "name", "confidence", "stage", "error", *ranked])
             self._opened = True
         if isinstance(answer, ClientError):

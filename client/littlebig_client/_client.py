@@ -34,9 +34,7 @@ class Client:
         ('espresso', <Stage.LITTLE: 'little'>)
     """
 
-    def __init__(
-        self, url: str = "localhost:8001", timeout: float = 30.0, *, connect_timeout: float = 5.0
-    ) -> None:
+    def __init__(self, url: str = "localhost:8001", timeout: float = 30.0, *, connect_timeout: float = 5.0) -> None:
         """Prepare a connection; it is made with the first request, and made again after the server was away.
 
         Args:
@@ -144,9 +142,7 @@ class Client:
         deadline = time.monotonic() + check_seconds("timeout", timeout)
         while True:
             try:
-                if self._transport.model_ready(
-                    _FOR_PICTURES, max(deadline - time.monotonic(), _POLL_SECONDS)
-                ):
+                if self._transport.model_ready(_FOR_PICTURES, max(deadline - time.monotonic(), _POLL_SECONDS)):
                     return
                 failure: ClientError = ServerTimeout(
                     f"model '{_FOR_PICTURES}' at {self._transport.url} is not ready after {timeout:g} s: "

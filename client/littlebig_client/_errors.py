@@ -13,8 +13,6 @@ Every message is one line. Where the failure belongs to one image that has a nam
 line begins with it.
 """
 
-# ruff: noqa: N818  (a tree that says what happened reads better without "Error" on every branch)
-
 from __future__ import annotations
 
 

@@ -54,8 +54,7 @@ def encoded(image: ImageInput) -> bytes:
         data = bytes(image)
     else:
         raise InvalidImage(
-            f"a {type(image).__name__} is not an image: "
-            "pass a path, encoded bytes, a PIL image or a uint8 array"
+            f"a {type(image).__name__} is not an image: pass a path, encoded bytes, a PIL image or a uint8 array"
         )
     if not data:
         raise InvalidImage("is empty: 0 bytes")

@@ -77,9 +77,7 @@ def check_url(url: str) -> str:
         InvalidRequest: if it is empty or an HTTP address, which gRPC would report as a failed DNS look-up.
     """
     if not url or url.startswith(("http://", "https://")):
-        raise InvalidRequest(
-            f"url must be host:port of Triton's gRPC endpoint, such as localhost:8001, not {url!r}"
-        )
+        raise InvalidRequest(f"url must be host:port of Triton's gRPC endpoint, such as localhost:8001, not {url!r}")
     return url
 
 

@@ -126,8 +126,7 @@ class Transport:
             return RequestRejected(said)
         if status == "DEADLINE_EXCEEDED":
             return ServerTimeout(
-                f"no answer from {self.url} within {timeout:g} s: raise the timeout, "
-                "or send fewer requests at a time"
+                f"no answer from {self.url} within {timeout:g} s: raise the timeout, or send fewer requests at a time"
             )
         if status == "NOT_FOUND":
             return ModelNotServed(

@@ -22,6 +22,13 @@ _FIELD = re.compile(r"^(\w+): (.*)$")
 _IDENTITY = re.compile(r'^(?:name|key|model_name): "(.*)"$')
 
 
+def reference_repository() -> Path:
+    """The checked-in model repository: at the top of a checkout, inside the package in an installed wheel."""
+    package = Path(__file__).parent
+    packaged = package / "model_repository"
+    return packaged if packaged.is_dir() else package.parents[1] / "model_repository"
+
+
 @dataclass
 class Config:
     """A model's configuration with its comments.

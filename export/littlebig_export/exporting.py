@@ -14,6 +14,7 @@ from littlebig_export.classifiers import Classifier, prepare
 from littlebig_export.errors import PairError
 from littlebig_export.pair import OnnxModel, Pair, TimmModel
 from littlebig_export.parity import Parity, check_parity, photographs
+from littlebig_export.provenance import made_by
 from littlebig_export.repository import STAGES, Rendering, check_output, write_repository
 from littlebig_export.stage_graph import stage_graph
 
@@ -106,6 +107,7 @@ def export_pair(
         },
         "stages": {stage: _described(classifiers[stage], parity[stage]) for stage in STAGES},
         "versions": {name: importlib.metadata.version(name) for name in _TOOLS},
+        "made_by": made_by(),
         "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     }
     write_repository(

@@ -22,9 +22,9 @@ import onnxruntime
 from PIL import Image
 
 from littlebig_export.classifiers import Classifier, Images
+from littlebig_export.config_pbtxt import reference_repository
 from littlebig_export.errors import ParityError
 from littlebig_export.preprocessing import Preprocessing, view_box
-from littlebig_export.repository import reference_repository
 
 # Arithmetic in another order moves a probability by 1e-6, a pixel that rounds the other way by about 1e-4.
 LARGEST_DIFFERENCE = 5e-3

@@ -20,11 +20,11 @@ from typing import Any
 import onnx
 from tritonclient.grpc import model_config_pb2
 
-from littlebig_export.config_pbtxt import Config, read_config, set_parameter, write_config
+from littlebig_export.config_pbtxt import Config, read_config, reference_repository, set_parameter, write_config
 from littlebig_export.errors import RepositoryError
 from littlebig_export.preprocessing import Preprocessing
+from littlebig_export.provenance import PROVENANCE
 
-PROVENANCE = "littlebig.json"
 STAGES = ("little", "big")
 MODELS = (*STAGES, "little_big", "preprocess", "classify")
 _HERE = Path(__file__).parent
@@ -54,12 +54,6 @@ class Rendering:
     threshold: float
     cores: int
     provenance: Mapping[str, Any]
-
-
-def reference_repository() -> Path:
-    """The checked-in model repository: at the top of a checkout, inside the package in an installed wheel."""
-    packaged = _HERE / "model_repository"
-    return packaged if packaged.is_dir() else _HERE.parents[1] / "model_repository"
 
 
 def check_output(output: Path) -> None:

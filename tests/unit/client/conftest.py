@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from fake_triton import FakeTriton
+
 from littlebig_client import Client
 
 

@@ -47,9 +47,7 @@ def picture(
     return Image.new("RGB", size, colour(label, confidence, big_fails=big_fails))
 
 
-def encoded_picture(
-    label: int, confidence: float = 0.9, *, big_fails: bool = False, kind: str = "PNG"
-) -> bytes:
+def encoded_picture(label: int, confidence: float = 0.9, *, big_fails: bool = False, kind: str = "PNG") -> bytes:
     buffer = io.BytesIO()
     picture(label, confidence, big_fails=big_fails).save(buffer, kind)
     return buffer.getvalue()
@@ -132,9 +130,7 @@ class FakeTriton(GRPCInferenceServiceServicer):
 
     def ModelMetadata(self, request, context):  # noqa: N802
         self.metadata_requests += 1
-        image = pb.ModelMetadataResponse.TensorMetadata(
-            name="image", datatype="UINT8", shape=[-1, *self.shape]
-        )
+        image = pb.ModelMetadataResponse.TensorMetadata(name="image", datatype="UINT8", shape=[-1, *self.shape])
         return pb.ModelMetadataResponse(name=request.name, inputs=[image])
 
     def ModelInfer(self, request, context):  # noqa: N802
@@ -151,10 +147,7 @@ class FakeTriton(GRPCInferenceServiceServicer):
                     },
                     content,
                     request.ByteSize(),
-                    {
-                        output.name: output.parameters["classification"].int64_param
-                        for output in request.outputs
-                    },
+                    {output.name: output.parameters["classification"].int64_param for output in request.outputs},
                 )
             )
             self._changed.notify_all()
@@ -183,18 +176,14 @@ class FakeTriton(GRPCInferenceServiceServicer):
         label, confidence = red // 16, green / 255
         if self.hold_label_until_seen is not None and label == self.hold_label_until_seen[0]:
             self.wait_for_requests(self.hold_label_until_seen[1])
-        top_k = next(
-            o.parameters["classification"].int64_param for o in request.outputs if o.name == "probabilities"
-        )
+        top_k = next(o.parameters["classification"].int64_param for o in request.outputs if o.name == "probabilities")
         return self._response(label, confidence, self._stage(request, confidence, blue), top_k)
 
     def _stage(self, request, confidence: float, blue: int) -> int:
         if self.stage_code is not None:
             return self.stage_code
         threshold = (
-            request.parameters["threshold"].double_param
-            if "threshold" in request.parameters
-            else SERVED_THRESHOLD
+            request.parameters["threshold"].double_param if "threshold" in request.parameters else SERVED_THRESHOLD
         )
         policy = request.parameters["policy"].string_param if "policy" in request.parameters else "cascade"
         escalated = policy == "big" or (policy == "cascade" and confidence < threshold)

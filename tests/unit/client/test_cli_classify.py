@@ -15,6 +15,7 @@ import grpc
 import pytest
 from click.testing import CliRunner
 from fake_triton import encoded_picture
+
 from littlebig_cli.classify import command
 
 

@@ -7,6 +7,8 @@ import io
 import numpy as np
 import pytest
 from fake_triton import NAMES, SHAPE, canonical, colour, encoded_picture, picture
+from PIL import Image
+
 from littlebig_client import (
     Candidate,
     Classification,
@@ -15,7 +17,6 @@ from littlebig_client import (
     ServerFailure,
     Stage,
 )
-from PIL import Image
 
 
 def test_a_path_is_answered_with_label_name_confidence_stage_and_candidates(client, tmp_path):
@@ -74,11 +75,7 @@ def test_an_array_costs_at_most_a_tenth_more_than_its_pixels_on_the_wire(server,
 def test_a_pil_image_arrives_without_loss_and_in_its_mode(server, client):
     noise = np.random.default_rng(1).integers(0, 256, (31, 17, 4), np.uint8)
     for mode in ("1", "L", "LA", "P", "RGB", "RGBA"):
-        image = (
-            Image.fromarray(noise, "RGBA").convert(mode)
-            if mode != "LA"
-            else Image.fromarray(noise[..., :2], "LA")
-        )
+        image = Image.fromarray(noise, "RGBA").convert(mode) if mode != "LA" else Image.fromarray(noise[..., :2], "LA")
         client.classify(image)
         assert server.seen[-1].model == "classify"
         with Image.open(io.BytesIO(server.seen[-1].content)) as arrived:
@@ -229,9 +226,7 @@ def test_pil_images_that_cannot_be_sent_say_why(client, tmp_path):
 def test_something_else_is_not_an_image(client):
     with pytest.raises(InvalidImage) as refused:
         client.classify([1, 2, 3])
-    assert str(refused.value) == (
-        "a list is not an image: pass a path, encoded bytes, a PIL image or a uint8 array"
-    )
+    assert str(refused.value) == ("a list is not an image: pass a path, encoded bytes, a PIL image or a uint8 array")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import pytest
 from fake_triton import canonical, encoded_picture
+
 from littlebig_client import (
     Client,
     ClientError,
@@ -23,8 +24,7 @@ from littlebig_client import (
 )
 
 UNREACHABLE = (
-    "no Triton server answers gRPC at {url}: "
-    "is it running there (littlebig serve), and is this its gRPC port?"
+    "no Triton server answers gRPC at {url}: is it running there (littlebig serve), and is this its gRPC port?"
 )
 
 
@@ -154,9 +154,7 @@ def test_waiting_ends_with_the_last_reason(server, client):
     server.ready = False
     with pytest.raises(ServerTimeout) as late:
         client.wait_until_ready(0.2)
-    assert str(late.value) == (
-        f"model 'classify' at {server.url} is not ready after 0.2 s: the server's log says why"
-    )
+    assert str(late.value) == (f"model 'classify' at {server.url} is not ready after 0.2 s: the server's log says why")
 
 
 def test_waiting_does_not_outlast_its_own_timeout(silent):

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 from fake_triton import canonical, encoded_picture, picture
+
 from littlebig_client import (
     Classification,
     Client,

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from littlebig_export.config_pbtxt import read_config, set_parameter, write_config
+from littlebig_export.config_pbtxt import read_config, reference_repository, set_parameter, write_config
 from littlebig_export.errors import RepositoryError
-from littlebig_export.repository import MODELS, reference_repository
+from littlebig_export.repository import MODELS
 
 
 @pytest.mark.parametrize("model", MODELS)
