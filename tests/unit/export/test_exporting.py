@@ -9,8 +9,7 @@ from littlebig_export import exporting, repository
 from littlebig_export.errors import ExportError
 from littlebig_export.exporting import export_pair, override_weights
 from littlebig_export.pair import load_pair
-
-from .conftest import tiny_classifier
+from tests.tiny_pair import tiny_classifier
 
 
 def export(pair_file: Path, output: Path, target: str = "cpu", **options):

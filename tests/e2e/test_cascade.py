@@ -1,0 +1,114 @@
+"""What the served cascade answers, on photographs, through every way in."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage
+import tritonclient.grpc
+from PIL import Image
+
+PHOTOGRAPHS = Path(skimage.__file__).parent / "data"
+COFFEE, CAT, CAMERA = (PHOTOGRAPHS / name for name in ("coffee.png", "chelsea.png", "camera.png"))
+
+
+def infer(triton, model, images, outputs=("label", "confidence", "stage"), **parameters):
+    """Ask Triton itself, with several images in one request."""
+    dtype = "BYTES" if model == "classify" else "UINT8"
+    name = "encoded_image" if model == "classify" else "image"
+    batch = np.array([[Path(image).read_bytes()] for image in images], object) if model == "classify" else images
+    tensor = tritonclient.grpc.InferInput(name, list(batch.shape), dtype)
+    tensor.set_data_from_numpy(batch)
+    wanted = [tritonclient.grpc.InferRequestedOutput(output) for output in outputs]
+    return triton.infer(model, [tensor], outputs=wanted, parameters=parameters or None)
+
+
+def canonical(triton, path):
+    """A photograph as the stages see it, uint8 [H, W, 3]."""
+    tensor = tritonclient.grpc.InferInput("encoded_image", [1, 1], "BYTES")
+    tensor.set_data_from_numpy(np.array([[path.read_bytes()]], object))
+    return triton.infer("preprocess", [tensor]).as_numpy("image")[0]
+
+
+def test_a_sure_image_is_little_s_and_an_unsure_one_big_s(client):
+    coffee, cat = client.classify(COFFEE), client.classify(CAT)
+    assert (coffee.name, coffee.stage) == ("espresso", "little")
+    assert coffee.confidence == pytest.approx(0.95, abs=0.01)
+    assert (cat.name, cat.stage) == ("Egyptian cat", "big")
+
+
+def test_a_request_of_several_images_escalates_only_the_unsure_ones(triton):
+    answer = infer(triton, "classify", [COFFEE, CAT, CAMERA])
+    assert answer.as_numpy("stage").ravel().tolist() == [0, 1, 0]
+    assert answer.as_numpy("label").shape == (3, 1)
+
+
+def test_every_way_in_gives_the_same_answer(client, triton):
+    by_path = client.classify(CAT)
+    by_bytes = client.classify(CAT.read_bytes())
+    with Image.open(CAT) as picture:
+        by_picture = client.classify(picture)
+    by_array = client.classify(canonical(triton, CAT))
+    assert by_path == by_bytes == by_picture == by_array
+
+
+def test_policy_and_threshold_of_one_request(client):
+    little, big = client.classify(CAT, policy="little"), client.classify(COFFEE, policy="big")
+    assert (little.stage, big.stage) == ("little", "big")
+    assert client.classify(CAT, threshold=0.0) == little
+    assert client.classify(COFFEE, threshold=1.0) == big
+    confidence = little.confidence
+    assert client.classify(CAT, threshold=float(np.nextafter(np.float32(confidence), np.float32(0)))).stage == "little"
+    assert client.classify(CAT, threshold=float(np.nextafter(np.float32(confidence), np.float32(1)))).stage == "big"
+
+
+def test_each_request_of_a_coalesced_batch_keeps_its_own_parameters(client):
+    answers = list(client.classify_many([CAT] * 40, policy="little", concurrency=16))
+    forced = list(client.classify_many([CAT] * 40, policy="big", concurrency=16))
+    assert {answer.stage for answer in answers} == {"little"}
+    assert {answer.stage for answer in forced} == {"big"}
+
+
+def test_probabilities_carry_names_and_belong_to_the_stage_that_answered(client, triton):
+    cat = client.classify(CAT, top_k=1000)
+    assert len(cat.top_k) == 1000
+    assert sum(candidate.probability for candidate in cat.top_k) == pytest.approx(1.0, abs=1e-3)
+    assert cat.top_k[0].probability == pytest.approx(cat.confidence, abs=1e-6)
+    raw = infer(triton, "classify", [CAT], outputs=("probabilities", "label")).as_numpy("probabilities")
+    assert raw.shape == (1, 1000)
+    assert raw.argmax() == cat.label
+
+
+def test_stages_can_be_asked_on_their_own(triton):
+    image = canonical(triton, COFFEE)[None]
+    for stage in ("little", "big"):
+        answer = infer(triton, stage, image, outputs=("label", "confidence", "margin", "probabilities"))
+        ordered = np.sort(answer.as_numpy("probabilities")[0])
+        assert answer.as_numpy("confidence")[0, 0] == pytest.approx(ordered[-1])
+        assert answer.as_numpy("margin")[0, 0] == pytest.approx(ordered[-1] - ordered[-2], abs=1e-6)
+
+
+def test_an_answer_does_not_depend_on_its_neighbours(client, triton):
+    alone = {path: client.classify(path) for path in (COFFEE, CAT, CAMERA)}
+    mixed = list(client.classify_many([COFFEE, CAT, CAMERA] * 20, concurrency=16))
+    for path, answer in zip([COFFEE, CAT, CAMERA] * 20, mixed, strict=True):
+        assert (answer.label, answer.stage) == (alone[path].label, alone[path].stage)
+        assert answer.confidence == pytest.approx(alone[path].confidence, abs=1e-4)
+
+
+def test_the_gate_makes_one_call_for_several_waiting_requests(client, triton):
+    """Statistics of the stages: fewer executions than images means that requests were gathered."""
+    image = canonical(triton, CAT)
+
+    def counts(model):
+        stats = triton.get_inference_statistics(model).model_stats[0]
+        return np.array([stats.inference_count, stats.execution_count])
+
+    before = {model: counts(model) for model in ("little_big", "little", "big")}
+    assert all(
+        answer.stage == "big" for answer in client.classify_many([image] * 200, concurrency=32, policy="cascade")
+    )
+    for model, earlier in before.items():
+        images, executions = counts(model) - earlier
+        assert images == 200
+        assert executions < 100, model
