@@ -22,7 +22,7 @@ def repository(tmp_path_factory):
     """The default pair, copied to another place: a rendered repository is complete and knows no paths."""
     if not is_current(EXPORTED, "efficientnet-lite", "cpu"):
         export_pair(load_pair("efficientnet-lite"), "cpu", EXPORTED)
-    return shutil.copytree(EXPORTED, tmp_path_factory.mktemp("copied elsewhere") / "models")
+    return shutil.copytree(EXPORTED, tmp_path_factory.mktemp("copied-elsewhere") / "models")
 
 
 @pytest.fixture(scope="session")
