@@ -144,9 +144,14 @@ def _provide(repository: Path, pair: str) -> None:
 
 
 def _export(repository: Path, pair: str) -> None:
-    """Export in a process of its own: its gigabyte of libraries is gone before the server starts."""
+    """Export in a process of its own: its gigabyte of libraries is gone before the server starts.
+
+    Raises:
+        Failure: if the export failed; it has said why on stderr.
+    """
     words = ["export", "--pair", pair, "--target", "cpu", "--output", str(repository)]
-    with subprocess.Popen([sys.executable, "-m", "littlebig_cli", *words], stdout=sys.stderr) as export:
+    # Its stdout to our stderr (2): ours is for the endpoints.
+    with subprocess.Popen([sys.executable, "-m", "littlebig_cli", *words], stdout=2) as export:
         try:
             code = export.wait()
         except BaseException:

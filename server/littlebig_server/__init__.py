@@ -10,7 +10,7 @@ repository.py    is this folder something to serve?
 installation.py  which tritonserver   (wheel.py: what the one from PyPI needs around it)
 ports.py         where it listens
 server.py        start, wait, stop   (keeper.py: the process that stops it even if we are killed)
-readiness.py     when it may be asked
+readiness.py     when it may be asked   (listening.py: whether it is ours that answers)
 log.py           what it says         (diagnosis.py: which line of it says what went wrong)
 errors.py        what can go wrong
 """

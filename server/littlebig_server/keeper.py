@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
 import os
 import shutil
 import signal
@@ -25,6 +26,7 @@ SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (where Triton's Python backend p
 NOT_STARTED = 127
 # Triton counts its exit timeout in steps of a second, and then still has to unload.
 GRACE = 5.0
+_PR_SET_CHILD_SUBREAPER = 36  # <linux/prctl.h>
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked_to_stop: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: asked_to_stop.append(number))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Stubs whose tritonserver is gone become our children: in a container nobody else may be there to reap them.
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     try:
         # A group of its own: it gets no Ctrl-C of a terminal, and can be killed with its stubs but without us.
         server = subprocess.Popen(options.command, stdin=subprocess.DEVNULL, start_new_session=True)
@@ -102,7 +106,11 @@ def stop(server: subprocess.Popen[bytes], exit_timeout: float) -> int:
     with contextlib.suppress(subprocess.TimeoutExpired):
         server.wait(exit_timeout + GRACE)
     kill_group(server.pid)
-    return server.wait()
+    code = server.wait()
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG) != (0, 0):
+            pass
+    return code
 
 
 def kill_group(group: int) -> None:
@@ -117,7 +125,7 @@ def kill_group(group: int) -> None:
             os.killpg(group, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):
             return
-        # A zombie answers to signals until its parent looks; ours is reaped by the caller, orphans by init.
+        # A zombie answers to signals until its parent looks, which is for the caller to do.
         if all(member.is_zombie for member in group_members(group)):
             return
         time.sleep(0.02)

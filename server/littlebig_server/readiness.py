@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from littlebig_server.diagnosis import failed_model, still_loading
 from littlebig_server.keeper import group_members
+from littlebig_server.listening import listening_ports
+from littlebig_server.ports import Ports
 
 _BETWEEN_POLLS = 0.1
 _REQUEST_TIMEOUT = 2.0
@@ -36,13 +38,13 @@ class Waiting:
 
     Attributes:
         address: IPv4 address it listens on.
-        port: its HTTP port.
+        ports: its ports; all three must be open.
         model: the model that must be ready.
     """
 
-    def __init__(self, address: str, port: int, model: str) -> None:
+    def __init__(self, address: str, ports: Ports, model: str) -> None:
         """Prepare to wait; see the class for the arguments."""
-        self.address, self.port, self.model = address, port, model
+        self.address, self.ports, self.model = address, ports, model
         self._stub_dead_since: float | None = None
 
     def wait(
@@ -63,7 +65,7 @@ class Waiting:
         while True:
             if has_ended():
                 return NotReady("", ended=True)
-            if self._get(f"/v2/models/{self.model}/ready") is not None:
+            if self._is_open(group) and self._get(f"/v2/models/{self.model}/ready") is not None:
                 return None
             if self._a_stub_is_dead(group):
                 why = failed_model(log()) or f"the Python process of a model died while loading ({_names(log())})"
@@ -71,6 +73,9 @@ class Waiting:
             if time.monotonic() > deadline:
                 return NotReady(f"not ready after {timeout:g} s: {self._unready() or _names(log())}", ended=False)
             time.sleep(_BETWEEN_POLLS)
+
+    def _is_open(self, group: int) -> bool:
+        return {self.ports.http, self.ports.grpc, self.ports.metrics} <= listening_ports(group)
 
     def _a_stub_is_dead(self, group: int) -> bool:
         dead = any(member.is_zombie and member.name.startswith("triton_python") for member in group_members(group))
@@ -95,7 +100,7 @@ class Waiting:
 
         By http.client and not urllib.request, which would ask a proxy from the environment for 127.0.0.1.
         """
-        connection = http.client.HTTPConnection(self.address, self.port, timeout=_REQUEST_TIMEOUT)
+        connection = http.client.HTTPConnection(self.address, self.ports.http, timeout=_REQUEST_TIMEOUT)
         try:
             connection.request(method, path)
             answer = connection.getresponse()

@@ -246,7 +246,7 @@ class TritonServer:
         if self._pid is None:
             process.wait()
             return NotReady("", ended=True)
-        waiting = Waiting(self._reachable, self._started.http, self.settings.model)
+        waiting = Waiting(self._reachable, self._started, self.settings.model)
         return waiting.wait(self._pid, lambda: process.poll() is not None, self.log_tail, self.settings.startup_timeout)
 
     def _end(self) -> int:

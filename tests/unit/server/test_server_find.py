@@ -52,7 +52,7 @@ def test_none_at_all(nowhere: Path) -> None:
 
 def test_a_wheel_without_its_binary_is_none(wheel: Path, nowhere: Path) -> None:
     shutil.rmtree(wheel / "tritonserver" / "bin")
-    with pytest.raises(InstallationError, match="^no tritonserver found "):
+    with pytest.raises(InstallationError, match=r"^no tritonserver found "):
         find_tritonserver(path="", container=nowhere)
 
 

@@ -47,7 +47,7 @@ def test_only_loopback_and_free_ports_by_default() -> None:
 
 @pytest.mark.parametrize("name", ["pid", "grpc_url", "http_url", "metrics_url"])
 def test_nothing_is_known_of_a_server_that_was_not_started(name: str) -> None:
-    with pytest.raises(StartError, match="^the server has not been started: "):
+    with pytest.raises(StartError, match=r"^the server has not been started: "):
         getattr(TritonServer("models"), name)
 
 
