@@ -116,3 +116,10 @@ def test_help_has_an_example_and_the_defaults() -> None:
     assert "Example:  littlebig serve" in output
     for default in ("build/model_repository", "127.0.0.1", "8000", "8001", "8002", "120", "30"):
         assert default in output
+
+
+def test_the_documentation_names_every_option() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "server.md").read_text()
+    options = [option for parameter in command.params for option in parameter.opts if option.startswith("--")]
+    assert len(options) == 9
+    assert [option for option in options if f"`{option}`" not in page] == []
