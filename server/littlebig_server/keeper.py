@@ -107,9 +107,7 @@ def stop(server: subprocess.Popen[bytes], exit_timeout: float) -> int:
         server.wait(exit_timeout + GRACE)
     kill_group(server.pid)
     code = server.wait()
-    with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG) != (0, 0):
-            pass
+    _reap_orphans()
     return code
 
 
@@ -129,6 +127,15 @@ def kill_group(group: int) -> None:
         if all(member.is_zombie for member in group_members(group)):
             return
         time.sleep(0.02)
+
+
+def _reap_orphans() -> None:
+    """Wait for the stubs that became our children; a killed one is not gone before its last thread is."""
+    deadline = time.monotonic() + GRACE
+    with contextlib.suppress(ChildProcessError):
+        while time.monotonic() < deadline:
+            if os.waitpid(-1, os.WNOHANG) == (0, 0):
+                time.sleep(0.02)
 
 
 def group_members(group: int) -> list[Process]:
