@@ -24,7 +24,7 @@ class StopAsked(BaseException):
     """SIGTERM or SIGINT: not an Exception, so that nothing on the way up takes it for a failure."""
 
 
-@click.command(epilog="Example:  littlebig serve --pair efficientnet-lite --grpc-port 0 -- --log-verbose=1")
+@click.command(epilog="Example:  littlebig serve --pair efficientnet-lite --grpc-port 0")
 @click.option(
     "--repository",
     type=click.Path(path_type=Path),
