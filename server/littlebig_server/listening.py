@@ -1,0 +1,50 @@
+"""Tells which ports a server's own processes listen on, from /proc.
+
+That a port answers is no proof: another server may have taken it between our choice and Triton's bind, and would be
+taken for ours until ours gives up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from littlebig_server.keeper import group_members
+
+_LISTEN = "0A"  # a TCP state, <net/tcp_states.h>
+
+
+def listening_ports(group: int) -> set[int]:
+    """The TCP ports that the processes of a group listen on.
+
+    Args:
+        group: the process group's number.
+    """
+    ports: set[int] = set()
+    for member in group_members(group):
+        folder = Path(f"/proc/{member.pid}")
+        try:
+            sockets = set(_sockets(folder))
+            # The process's own view of the network, in case it is not ours.
+            tables = [
+                (folder / "net" / name).read_text() for name in ("tcp", "tcp6") if (folder / "net" / name).exists()
+            ]
+        except OSError:  # it has ended
+            continue
+        for line in (line for table in tables for line in table.splitlines()[1:]):
+            # sl local_address rem_address st ... inode, addresses as HEX:HEX
+            words = line.split()
+            if words[3] == _LISTEN and words[9] in sockets:
+                ports.add(int(words[1].rpartition(":")[2], 16))
+    return ports
+
+
+def _sockets(process: Path) -> Iterator[str]:
+    """The inode numbers of a process's open sockets, as text."""
+    for descriptor in (process / "fd").iterdir():
+        try:
+            target = str(descriptor.readlink())
+        except FileNotFoundError:  # closed meanwhile
+            continue
+        if target.startswith("socket:["):
+            yield target.removeprefix("socket:[").removesuffix("]")

@@ -1,0 +1,109 @@
+"""Chooses where the three endpoints listen: given ports are checked, free ones are found by binding.
+
+A port that was free a moment ago may be taken when tritonserver binds it; the caller then chooses again.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from dataclasses import dataclass
+
+from littlebig_server.errors import PortError
+
+NAMES = {"http": "HTTP", "grpc": "gRPC", "metrics": "metrics"}
+
+
+@dataclass(frozen=True)
+class Ports:
+    """One port for each endpoint.
+
+    Attributes:
+        http: KServe v2 over HTTP.
+        grpc: KServe v2 over gRPC.
+        metrics: Prometheus metrics over HTTP.
+    """
+
+    http: int
+    grpc: int
+    metrics: int
+
+
+def resolve_host(host: str) -> str:
+    """The IPv4 address of a host name: Triton's HTTP endpoint takes no name, and its three disagree about IPv6.
+
+    Args:
+        host: an IPv4 address or a name of one.
+
+    Raises:
+        PortError: if there is no such address.
+    """
+    try:
+        return str(socket.getaddrinfo(host, None, socket.AF_INET, socket.SOCK_STREAM)[0][4][0])
+    except OSError:
+        raise PortError(
+            f"host '{host}' has no IPv4 address: choose one of this machine's with --host, or 0.0.0.0 for all"
+        ) from None
+
+
+def choose_ports(address: str, given: Ports) -> Ports:
+    """Check the given ports and find free ones for those given as 0.
+
+    Args:
+        address: the IPv4 address to listen on.
+        given: the ports asked for, 0 for a free one.
+
+    Returns:
+        Three different ports, each of which could be bound just now.
+
+    Raises:
+        PortError: for a given port that is taken, not allowed, or asked for twice.
+    """
+    asked: dict[int, str] = {}
+    for name, label in NAMES.items():
+        port = getattr(given, name)
+        if port in asked:
+            raise PortError(
+                f"port {port} is given for both {NAMES[asked[port]]} and {label}: choose another with --{name}-port"
+            )
+        if port:
+            asked[port] = name
+    held: list[socket.socket] = []
+    try:
+        # Given ports first, and all three held until all are known, so that no free one is handed out twice.
+        chosen = {name: _bind(address, port, name, held) for port, name in asked.items()}
+        chosen |= {name: _bind(address, 0, name, held) for name in NAMES if name not in chosen}
+    finally:
+        for sock in held:
+            sock.close()
+    return Ports(**chosen)
+
+
+def taken(port: int, name: str) -> PortError:
+    """The error for a given port that something else listens on.
+
+    Args:
+        port: the port.
+        name: `http`, `grpc` or `metrics`.
+    """
+    return PortError(f"port {port} is taken ({NAMES[name]}); choose another with --{name}-port or 0 for a free one")
+
+
+def _bind(address: str, port: int, name: str, held: list[socket.socket]) -> int:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    held.append(sock)
+    # As Triton does: connections of a server that has just stopped must not count as one that listens.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((address, port))
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise taken(port, name) from None
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise PortError(
+                f"host '{address}' is no address of this machine: choose another with --host, or 0.0.0.0 for all"
+            ) from None
+        raise PortError(
+            f"port {port} cannot be bound ({NAMES[name]}): {error.strerror}; choose another with --{name}-port"
+        ) from None
+    return int(sock.getsockname()[1])

@@ -1,0 +1,47 @@
+"""Tells a folder that can be served from one that cannot, before a server is started on it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from littlebig_server.errors import RepositoryError
+
+_REMEDY = "make one with 'littlebig export --output DIR'"
+
+
+def check_repository(repository: Path, model: str) -> None:
+    """Check that a folder is a model repository with the model that is to be served.
+
+    Args:
+        repository: the folder whose sub-folders are models.
+        model: the model that clients ask for.
+
+    Raises:
+        RepositoryError: if tritonserver would have nothing to serve there; Triton itself starts on an empty folder
+            and then answers every request with "unknown model".
+    """
+    if not repository.exists():
+        raise RepositoryError(f"model repository '{repository}' does not exist: {_REMEDY}")
+    if not repository.is_dir():
+        raise RepositoryError(f"model repository '{repository}' is not a folder: {_REMEDY}")
+    if not os.access(repository, os.R_OK | os.X_OK):
+        raise RepositoryError(f"model repository '{repository}' cannot be read: change its permissions")
+    if not any(repository.iterdir()):
+        raise RepositoryError(f"model repository '{repository}' has no models: {_REMEDY}")
+    models = sorted(folder.name for folder in repository.iterdir() if _is_model(folder))
+    if not models:
+        raise RepositoryError(
+            f"'{repository}' is not a model repository, no folder in it has a config.pbtxt or a version: {_REMEDY}"
+        )
+    if model not in models:
+        raise RepositoryError(
+            f"model repository '{repository}' has no model '{model}', only {', '.join(models)}: {_REMEDY}"
+        )
+
+
+def _is_model(folder: Path) -> bool:
+    """Whether Triton would see a model in this folder: a configuration, or a numbered version to complete one from."""
+    if not folder.is_dir():
+        return False
+    return (folder / "config.pbtxt").is_file() or any(entry.name.isdecimal() for entry in folder.iterdir())

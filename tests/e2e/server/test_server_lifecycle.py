@@ -1,0 +1,161 @@
+"""A real tritonserver is started, asked and stopped, and nothing of it is left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+import threading
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tritonclient.grpc as triton
+
+from littlebig_server import PortError, ServerSettings, StartError, TritonServer
+from littlebig_server import server as server_module
+from littlebig_server.keeper import group_members
+from littlebig_server.ports import Ports, choose_ports
+
+Regions = Callable[[int], list[str]]
+
+
+def doubled(url: str) -> list[list[float]]:
+    values = triton.InferInput("X", [1, 4], "FP32")
+    values.set_data_from_numpy(np.array([[1, 2, 3, 4]], np.float32))
+    with triton.InferenceServerClient(url) as client:
+        return client.infer("classify", [values], client_timeout=30).as_numpy("Y").tolist()
+
+
+def keeper_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def listeners(port: int) -> set[str]:
+    """Local addresses, as the kernel writes them, that listen on a port."""
+    lines = [line for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]]
+    local = [line.split()[1].split(":") for line in lines if line.split()[3] == "0A"]
+    return {address for address, hexadecimal in local if int(hexadecimal, 16) == port}
+
+
+def test_from_start_to_stop(
+    repository: Path, tmp_path: Path, regions: Regions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    settings = ServerSettings(log_file=tmp_path / "triton.log")
+    seen: list[str] = []
+
+    with TritonServer(repository, settings, on_log=seen.append) as server:
+        assert doubled(server.grpc_url) == [[2, 4, 6, 8]]
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(server.metrics_url, timeout=30) as page:
+            assert b'nv_inference_request_success{model="classify"' in page.read()
+        assert server.http_url.startswith("127.0.0.1:")
+        loopback = {"0100007F", "0000000000000000FFFF00000100007F"}
+        for url in (server.grpc_url, server.http_url, server.metrics_url.removesuffix("/metrics")):
+            found = listeners(int(url.rpartition(":")[2]))
+            assert found
+            assert found <= loopback
+        assert {member.name for member in group_members(server.pid)} == {"tritonserver", "triton_python_b"}
+        assert regions(os.getpid())
+        assert list(temporary.iterdir())
+        assert server.wait(timeout=0.1) is None
+
+    assert group_members(server.pid) == []
+    assert regions(os.getpid()) == []
+    assert list(temporary.iterdir()) == []
+    log = list(server.log_tail())
+    assert any("Started GRPCInferenceService" in line for line in log)
+    assert seen == log
+    assert (tmp_path / "triton.log").read_text().splitlines() == log
+    server.stop()  # a second stop finds nothing to do
+    assert server.wait() is None
+
+
+def test_two_servers_at_once_and_one_after_another(repository: Path) -> None:
+    first = TritonServer(repository)
+    with first, TritonServer(repository) as second:
+        assert doubled(first.grpc_url) == doubled(second.grpc_url) == [[2, 4, 6, 8]]
+        assert len({first.grpc_url, first.http_url, second.grpc_url, second.http_url}) == 4
+        with pytest.raises(StartError, match="the server is started already"):
+            first.start()
+    with first:
+        assert doubled(first.grpc_url) == [[2, 4, 6, 8]]
+
+
+def test_it_outlives_the_thread_that_started_it(repository: Path) -> None:
+    server = TritonServer(repository)
+    starter = threading.Thread(target=server.start)
+    starter.start()
+    starter.join()
+    try:
+        assert server.wait(timeout=1.5) is None
+        assert doubled(server.grpc_url) == [[2, 4, 6, 8]]
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("name", ["http", "grpc", "metrics"])
+def test_a_free_port_that_is_taken_meanwhile_is_chosen_anew(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Another process may bind a port between our choice and Triton's start: played by the server already there."""
+    with TritonServer(repository) as first:
+        assert first._ports is not None
+        stolen = getattr(first._ports, name)
+        chosen: list[Ports] = []
+
+        def choose(address: str, given: Ports) -> Ports:
+            ports = choose_ports(address, given)
+            chosen.append(Ports(**{**vars(ports), name: stolen}) if not chosen else ports)
+            return chosen[-1]
+
+        monkeypatch.setattr(server_module, "choose_ports", choose)
+        with TritonServer(repository) as second:
+            assert len(chosen) == 2
+            assert doubled(second.grpc_url) == [[2, 4, 6, 8]]
+
+
+def test_a_given_port_that_is_taken(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with TritonServer(repository) as first:
+        port = int(first.grpc_url.rpartition(":")[2])
+        second = TritonServer(repository, ServerSettings(grpc_port=port))
+        message = f"port {port} is taken (gRPC); choose another with --grpc-port or 0 for a free one"
+        with pytest.raises(PortError) as failure:
+            second.start()
+        assert str(failure.value) == message
+        assert second.log_tail() == []  # nothing was started
+        # Taken after the check: the same line, from Triton's own log.
+        free = choose_ports("127.0.0.1", Ports(0, 0, 0))
+        monkeypatch.setattr(server_module, "choose_ports", lambda *_: Ports(free.http, port, free.metrics))
+        with pytest.raises(PortError) as failure:
+            second.start()
+        assert str(failure.value) == message
+
+
+def test_killed_while_it_serves(repository: Path, regions: Regions) -> None:
+    with TritonServer(repository) as server:
+        os.kill(server.pid, signal.SIGKILL)
+        assert server.wait(timeout=60) == "killed by SIGKILL, perhaps by the kernel because memory ran out"
+        assert group_members(server.pid) == []
+        assert regions(os.getpid()) == []
+
+
+def test_stopped_though_it_does_not_listen(repository: Path, regions: Regions) -> None:
+    """A server that does not react to SIGTERM, as one that hangs in a driver, is killed after its exit timeout."""
+    with TritonServer(repository, ServerSettings(exit_timeout=0)) as server:
+        os.kill(server.pid, signal.SIGSTOP)
+    assert group_members(server.pid) == []
+    assert regions(os.getpid()) == []
+
+
+def test_stopped_though_its_keeper_was_killed(repository: Path, regions: Regions) -> None:
+    with TritonServer(repository) as server:
+        os.kill(keeper_of(server.pid), signal.SIGKILL)
+        server.wait(timeout=60)
+    # Its orphans are for the machine's own init to reap, so they may lie dead for a while.
+    assert [member for member in group_members(server.pid) if not member.is_zombie] == []
+    assert regions(os.getpid()) == []

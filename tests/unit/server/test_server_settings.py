@@ -1,0 +1,57 @@
+"""Settings that cannot be are refused when they are made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import littlebig_server
+from littlebig_server import ServerError, ServerSettings, SettingsError, StartError, TritonServer
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"http_port": 65536}, "http_port is 65536: choose 1 to 65535, or 0 for a free one"),
+        ({"grpc_port": -1}, "grpc_port is -1: choose 1 to 65535, or 0 for a free one"),
+        ({"startup_timeout": 0}, "startup_timeout is 0: choose a number of seconds above 0"),
+        ({"startup_timeout": float("nan")}, "startup_timeout is nan: choose a number of seconds above 0"),
+        ({"exit_timeout": -1}, "exit_timeout is -1: choose 0 or more"),
+        ({"log_verbose": -1}, "log_verbose is -1: choose 0 or more"),
+        ({"model_control_mode": "all"}, "model_control_mode is 'all': choose one of none, poll, explicit"),
+        (
+            {"arguments": ("--http-port=80",)},
+            "--http-port is not passed on to tritonserver: use --http-port of littlebig serve",
+        ),
+        (
+            {"arguments": ("--grpc-address", "0.0.0.0")},  # noqa: S104
+            "--grpc-address is not passed on to tritonserver: use --host of littlebig serve",
+        ),
+        (
+            {"arguments": ("--allow-http=false",)},
+            "--allow-http is not passed on to tritonserver: HTTP, gRPC and metrics are always on",
+        ),
+    ],
+)
+def test_refused(setting: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError) as failure:
+        ServerSettings(**setting)
+    assert str(failure.value) == message
+
+
+def test_only_loopback_and_free_ports_by_default() -> None:
+    settings = ServerSettings()
+    assert (settings.host, settings.http_port, settings.grpc_port, settings.metrics_port) == ("127.0.0.1", 0, 0, 0)
+
+
+@pytest.mark.parametrize("name", ["pid", "grpc_url", "http_url", "metrics_url"])
+def test_nothing_is_known_of_a_server_that_was_not_started(name: str) -> None:
+    with pytest.raises(StartError, match=r"^the server has not been started: "):
+        getattr(TritonServer("models"), name)
+
+
+def test_all_failures_have_one_base() -> None:
+    errors = [getattr(littlebig_server, name) for name in littlebig_server.__all__ if name.endswith("Error")]
+    assert len(errors) == 6
+    assert all(issubclass(error, ServerError) for error in errors)
