@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-SERVING := export,server,efficientnet-lite
+SERVING := export,server,calibration,efficientnet-lite
 
 .DEFAULT_GOAL := help
 .PHONY: help demo serve test lint clean
