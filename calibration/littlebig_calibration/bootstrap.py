@@ -65,5 +65,5 @@ def paper_interval(rows: Outcomes, decision: Decision, promise: Promise) -> tupl
 def _interval(once: Callable[[np.random.Generator], float], confidence_level: float) -> tuple[float, float]:
     draw = np.random.default_rng(SEED)
     tail = (1 - confidence_level) / 2
-    low, high = np.quantile([once(draw) for _ in range(REPEATS)], [tail, 1 - tail])
-    return float(low), float(high)
+    rates = [once(draw) for _ in range(REPEATS)]
+    return float(np.quantile(rates, tail)), float(np.quantile(rates, 1 - tail))

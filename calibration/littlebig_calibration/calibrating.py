@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -100,9 +101,8 @@ def calibrate(table: PredictionTable, little: str, big: str, settings: Settings)
     if settings.max_escalation is not None:
         # The images that chose the threshold would flatter it.
         measured = cascade_curve(certifying, decision).at(threshold)[1]
-        chosen = evidence.OperatingPoint(
-            **{**vars(chosen), "accuracy": _estimate(measured, len(certifying), promise.confidence_level)}
-        )
+        accuracy = _estimate(measured, len(certifying), promise.confidence_level)
+        chosen = dataclasses.replace(chosen, accuracy=accuracy)
     return evidence.Calibration(
         littlebig_version=importlib.metadata.version("littlebig"),
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -128,7 +128,7 @@ def calibrate(table: PredictionTable, little: str, big: str, settings: Settings)
         accuracy_big=_estimate(float(rows.big_right.mean()), len(rows), promise.confidence_level),
         costs=settings.costs,
         labels_needed=needed,
-        notes=_notes(rows, decision, settings, threshold, needed, rule),
+        notes=_notes(rows, decision, settings, threshold, needed),
         curve=_points(thin(curve)),
     )
 
@@ -173,14 +173,10 @@ def _points(curve: Curve) -> evidence.CurvePoints:
 
 
 def _notes(
-    rows: Outcomes,
-    decision: Decision,
-    settings: Settings,
-    threshold: float | None,
-    needed: int | None,
-    rule: str,
+    rows: Outcomes, decision: Decision, settings: Settings, threshold: float | None, needed: int | None
 ) -> tuple[str, ...]:
     notes = []
+    promise = settings.promise
     little, big = int(rows.little_right.sum()), int(rows.big_right.sum())
     if little >= big:
         notes.append(
@@ -190,23 +186,26 @@ def _notes(
     distinct = np.unique(scores(rows, decision.gate)).size
     if distinct < len(rows) / 10:
         notes.append(
-            f"only {distinct:,} different {decision.gate} values among {len(rows):,} images: images of equal value "
-            "are escalated together, so few thresholds make a difference; predict with unrounded probabilities"
+            f"only {distinct:,} different {decision.gate} values among {len(rows):,} images: those of equal "
+            "value are escalated together, so few thresholds make a difference; predict with unrounded "
+            "probabilities"
         )
     if settings.choices.arbitrate and decision.offset is None:
         notes.append("no offset was better than always taking big's answer: nothing is arbitrated")
-    if rule == "certified" and threshold is None:
-        how_many = (
-            f"probably about {needed:,} labels are needed (an estimate)"
-            if needed is not None
-            else "on these images every threshold tried loses more than that: allow a larger loss or take another little"
-        )
-        notes.append(
-            f"nothing could be certified for a loss of at most {settings.promise.max_accuracy_loss:.2%} "
-            f"at {settings.promise.confidence_level:.0%} confidence, so the answer is big only; {how_many}"
-        )
-    if rule == "paper":
+    if settings.max_escalation is not None:
+        return tuple(notes)
+    if settings.rule == "paper":
         notes.append(
             "the paper's rule promises nothing about other images: it fails on about every second draw"
+        )
+    elif threshold is None:
+        remedy = (
+            f"probably about {needed:,} labels are needed (an estimate)"
+            if needed is not None
+            else "on these images every threshold lost more than that: allow more or try another little"
+        )
+        notes.append(
+            f"nothing could be certified for a loss of at most {promise.max_accuracy_loss:.2%} "
+            f"at {promise.confidence_level:.0%} confidence, so the answer is big only; {remedy}"
         )
     return tuple(notes)

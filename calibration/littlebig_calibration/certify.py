@@ -1,7 +1,8 @@
 """The certified rule: walk down a grid fixed beforehand, and stop where the promise can no longer be proved.
 
-Learn-then-Test (Angelopoulos et al. 2021) with the fallback procedure (Wiens 2003), a fixed sequence with more than
-one start: the walk begins at "escalate nearly everything". docs/calibration.md argues why it is valid.
+Learn-then-Test (Angelopoulos et al. 2021) with the fallback procedure (Wiens 2003), a fixed sequence with
+more than one start: the walk begins at "escalate nearly everything". docs/calibration.md argues why it is
+valid.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from littlebig_calibration._arrays import Array
 from littlebig_calibration.exact import paired_p_values
 from littlebig_calibration.outcomes import Decision, Outcomes, losses, scores
 
 # Escalation rates whose thresholds are tried, in this order; the last threshold is 0: nothing is escalated.
 GRID_RATES = np.linspace(0.995, 0.005, 199)
-# Where a walk may start, and its share of the error probability. At tolerance 0 the top of the grid rarely has enough
-# discordant images to prove anything, hence the second and third start; the third is where proofs are easiest.
+# Where a walk may start, and its share of the error probability. At tolerance 0 the top of the grid rarely
+# has enough discordant images to prove anything, hence the second and third start; the third is where proofs
+# are easiest.
 STARTS = ((0.9, 0.05), (0.7, 0.10), (0.4, 0.85))
 
 
@@ -42,11 +45,11 @@ class Grid:
         shares: float64 [k], summing to 1.
     """
 
-    thresholds: np.ndarray
-    shares: np.ndarray
+    thresholds: Array
+    shares: Array
 
 
-def threshold_grid(score: np.ndarray) -> Grid:
+def threshold_grid(score: Array) -> Grid:
     """A grid from scores of images on which nothing is certified afterwards; labels are not used.
 
     Args:
@@ -61,7 +64,7 @@ def threshold_grid(score: np.ndarray) -> Grid:
     return Grid(wanted[fresh], np.bincount(np.cumsum(fresh) - 1, weights=shares))
 
 
-def discordant(rows: Outcomes, decision: Decision, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def discordant(rows: Outcomes, decision: Decision, thresholds: Array) -> tuple[Array, Array]:
     """Count the images on which cascade and big differ in being right, at each threshold.
 
     Args:

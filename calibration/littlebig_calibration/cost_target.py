@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import special
 
+from littlebig_calibration._arrays import Array
 from littlebig_calibration.certify import Grid, discordant
 from littlebig_calibration.exact import loss_bound
 from littlebig_calibration.outcomes import Decision, Outcomes, scores
@@ -13,11 +14,11 @@ from littlebig_calibration.outcomes import Decision, Outcomes, scores
 SHARE = 0.5
 
 
-def escalation_cap(score: np.ndarray, max_escalation: float, confidence_level: float) -> float:
+def escalation_cap(score: Array, max_escalation: float, confidence_level: float) -> float:
     """The highest observed score that keeps the true escalation rate within the target with this confidence.
 
-    An exact one-sided tolerance limit (Wilks 1941): the fraction of images below the k-th of n scores is at most
-    Beta(k, n - k + 1) distributed, whatever the scores' distribution. No labels are used.
+    An exact one-sided tolerance limit (Wilks 1941): the fraction of images below the k-th of n scores is at
+    most Beta(k, n - k + 1) distributed, whatever the scores' distribution. No labels are used.
 
     Args:
         score: float32 [n].

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from littlebig_calibration._arrays import Array
 from littlebig_calibration.outcomes import Decision, Outcomes, losses, scores
 
 
@@ -23,9 +24,9 @@ class Curve:
         images: how many images there are.
     """
 
-    thresholds: np.ndarray
-    escalated: np.ndarray
-    right: np.ndarray
+    thresholds: Array
+    escalated: Array
+    right: Array
     big_right: int
     images: int
 
@@ -67,7 +68,7 @@ def cascade_curve(rows: Outcomes, decision: Decision) -> Curve:
 
 
 def paper_threshold(curve: Curve, max_accuracy_loss: float = 0.0) -> float | None:
-    """The paper's rule (arXiv 2406.17117, section 3): the smallest threshold that loses no accuracy on these images.
+    """The paper's rule (arXiv 2406.17117, section 3): the smallest threshold that loses nothing here.
 
     It says nothing about other images: on a fresh draw it fails about every second time.
 

@@ -1,4 +1,4 @@
-"""A calibration with its evidence, as it travels with a pair: frozen dataclasses, and their JSON (calibration.json)."""
+"""A calibration with its evidence, as it travels with a pair: frozen dataclasses and their JSON file."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ class Guarantee:
 class OperatingPoint:
     """What a threshold does. None as threshold: every image goes to big, and little need not run.
 
-    `escalation_rate` has the exact interval for this very threshold; `escalation_if_repeated` the bootstrap interval
-    of the rates that this rule would have chosen on other draws of as many images.
+    `escalation_rate` has the exact interval for this very threshold; `escalation_if_repeated` the bootstrap
+    interval of the rates that this rule would have chosen on other draws of as many images.
     """
 
     threshold: float | None
@@ -190,7 +190,8 @@ def from_json(text: str) -> Calibration:
         raise EvidenceError(f'not a calibration: no "format": "{FORMAT}"')
     if data.get("format_version") != FORMAT_VERSION:
         raise EvidenceError(
-            f"format version {data.get('format_version')}, this littlebig reads {FORMAT_VERSION}: calibrate again"
+            f"format version {data.get('format_version')}, this littlebig reads {FORMAT_VERSION}: "
+            "calibrate again"
         )
     body = {name: value for name, value in data.items() if name not in ("format", "format_version")}
     made = _build(Calibration, body, "calibration")

@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 from scipy import special
 
-# Share of the error probability spent on bounding how many images are discordant at all (Berger and Boos 1994).
+from littlebig_calibration._arrays import Array
+
+# Share of the error probability spent on bounding how many images are discordant at all (Berger and Boos
+# 1994).
 NUISANCE_SHARE = 1 / 200
 
 
@@ -26,7 +29,7 @@ def clopper_pearson(hits: int, images: int, confidence_level: float = 0.95) -> t
     return float(low), float(high)
 
 
-def binomial_tail(hits: np.ndarray, trials: np.ndarray, rate: np.ndarray | float) -> np.ndarray:
+def binomial_tail(hits: Array, trials: Array, rate: Array | float) -> Array:
     """P(X <= hits) for X ~ Binomial(trials, rate), elementwise and exact; hits <= trials."""
     # The regularised incomplete beta function is 1 where every outcome counts, which SciPy leaves undefined.
     tail = special.betainc(np.maximum(trials - hits, 1), hits + 1.0, 1.0 - np.asarray(rate))
@@ -34,15 +37,16 @@ def binomial_tail(hits: np.ndarray, trials: np.ndarray, rate: np.ndarray | float
 
 
 def paired_p_values(
-    lost: np.ndarray, won: np.ndarray, images: int, max_accuracy_loss: float, error_rate: float
-) -> np.ndarray:
+    lost: Array, won: Array, images: int, max_accuracy_loss: float, error_rate: float
+) -> Array:
     """P-values for "the cascade loses more than the tolerance against big", from discordant images.
 
-    Given the number m = lost + won of discordant images, `lost` is binomial with the probability that a discordant
-    image is a lost one. At tolerance 0 that is at least 1/2 under the hypothesis: McNemar's exact one-sided test.
-    At tolerance e > 0 it is at least 1/2 + e/(2q), where q is the rate of discordant images. q is bounded from above
-    by its exact upper confidence limit at a fixed small error probability, which is added to the p-value. The limit
-    depends on m alone, so the test stays valid conditionally on m, and therefore for every q.
+    Given the number m = lost + won of discordant images, `lost` is binomial with the probability that a
+    discordant image is a lost one. At tolerance 0 that is at least 1/2 under the hypothesis: McNemar's exact
+    one-sided test. At tolerance e > 0 it is at least 1/2 + e/(2q), where q is the rate of discordant images.
+    q is bounded from above by its exact upper confidence limit at a fixed small error probability, which is
+    added to the p-value. The limit depends on m alone, so the test stays valid conditionally on m, and
+    therefore for every q.
 
     Args:
         lost: int [k], images that big answers rightly and the cascade wrongly, at k thresholds.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from littlebig_calibration._arrays import Array
 from littlebig_calibration.errors import PairError
 from littlebig_calibration.table import PredictionTable, check_calibratable
 
@@ -26,17 +27,17 @@ class Outcomes:
         little_margin: float32 [n], or None where the table has no margins.
     """
 
-    little_right: np.ndarray
-    big_right: np.ndarray
-    little_confidence: np.ndarray
-    big_confidence: np.ndarray
-    little_margin: np.ndarray | None = None
+    little_right: Array
+    big_right: Array
+    little_confidence: Array
+    big_confidence: Array
+    little_margin: Array | None = None
 
     def __len__(self) -> int:
         """The number of images."""
         return len(self.little_right)
 
-    def take(self, rows: np.ndarray) -> Outcomes:
+    def take(self, rows: Array) -> Outcomes:
         """The rows given by index; an index may occur more than once."""
         return Outcomes(
             self.little_right[rows],
@@ -70,7 +71,7 @@ def outcomes(table: PredictionTable, little: str, big: str) -> Outcomes:
         big: the big model's.
 
     Raises:
-        PairError: if a name is unknown, labels are too few or of one class, or both models gave the same answers.
+        PairError: if a name is unknown, labels are too few or of one class, or both models answer alike.
     """
     check_calibratable(table.labels)
     first, second = table.model(little), table.model(big)
@@ -88,7 +89,7 @@ def outcomes(table: PredictionTable, little: str, big: str) -> Outcomes:
     )
 
 
-def scores(rows: Outcomes, gate: str) -> np.ndarray:
+def scores(rows: Outcomes, gate: str) -> Array:
     """The little model's scores that a gate compares with the threshold.
 
     Args:
@@ -108,17 +109,17 @@ def scores(rows: Outcomes, gate: str) -> np.ndarray:
     return rows.little_margin
 
 
-def logit_differences(rows: Outcomes) -> np.ndarray:
+def logit_differences(rows: Outcomes) -> Array:
     """logit(little's confidence) - logit(big's confidence), float64 [n]."""
 
-    def logit(values: np.ndarray) -> np.ndarray:
+    def logit(values: Array) -> Array:
         clipped = np.clip(values.astype(np.float64), LOGIT_CLIP, 1 - LOGIT_CLIP)
         return np.log(clipped) - np.log1p(-clipped)
 
     return np.asarray(logit(rows.little_confidence) - logit(rows.big_confidence))
 
 
-def losses(rows: Outcomes, offset: float | None) -> tuple[np.ndarray, np.ndarray]:
+def losses(rows: Outcomes, offset: float | None) -> tuple[Array, Array]:
     """What is lost against big's answers by not escalating an image, and what is lost in any case.
 
     Args:
@@ -126,9 +127,9 @@ def losses(rows: Outcomes, offset: float | None) -> tuple[np.ndarray, np.ndarray
         offset: the arbitration's, see `Decision`.
 
     Returns:
-        int8 [n]: +1 where keeping the image loses a right answer of big's, -1 where it gains one, 0 where both are
-        right or both wrong, or where little's answer is given whatever the threshold; and the int8 [n] array of
-        those that are lost or gained whatever the threshold.
+        int8 [n]: +1 where keeping the image loses a right answer of big's, -1 where it gains one, 0 where
+        both are right or both wrong, or where little's answer is given whatever the threshold; and the int8
+        [n] array of those that are lost or gained whatever the threshold.
     """
     difference = rows.big_right.astype(np.int8) - rows.little_right.astype(np.int8)
     if offset is None:

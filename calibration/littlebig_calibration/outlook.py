@@ -17,8 +17,8 @@ def labels_needed(
 ) -> int | None:
     """Estimate the number of labels for which some threshold would be certified in four of five draws.
 
-    The normal approximation of the paired test: q (z_level + z_power)^2 / (tolerance - loss)^2 at the threshold where
-    that is smallest, taking the loss and the discordance q measured here for the true ones.
+    The normal approximation of the paired test: q (z_level + z_power)^2 / (tolerance - loss)^2 at the
+    threshold where that is smallest, taking the loss and the discordance q measured here for the true ones.
 
     Args:
         certifying: the images on which nothing could be proved.
@@ -28,7 +28,8 @@ def labels_needed(
         tuning_share: the fraction of all labels that goes into tuning.
 
     Returns:
-        The number, rounded up to two digits; None where even the measured loss is above the tolerance everywhere.
+        The number, rounded up to two digits; None where even the measured loss is above the tolerance
+        everywhere.
     """
     images = len(certifying)
     lost, won = discordant(certifying, decision, grid.thresholds)

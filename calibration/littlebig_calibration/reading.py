@@ -1,4 +1,4 @@
-"""Reads prediction tables (ours, and those that researchers publish) and label files into one checked table."""
+"""Reads prediction tables (ours, and those that researchers publish) and label files into one table."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
+from littlebig_calibration._arrays import Array
 from littlebig_calibration.errors import TableError
 from littlebig_calibration.table import (
     ModelColumns,
@@ -36,7 +38,7 @@ class _Part:
 
     source: Source
     files: pa.Array
-    labels: np.ndarray | None
+    labels: Array | None
     models: tuple[ModelColumns, ...]
     data_set: str | None
     classes: int | None
@@ -53,7 +55,8 @@ def read_tables(
 
     Args:
         tables: CSV or Parquet files, ours or published ones (docs/calibration.md has both schemas).
-        labels: a CSV or Parquet file with `file` (or `file_name`) and `label`; needed where no table has labels.
+        labels: a CSV or Parquet file with `file` (or `file_name`) and `label`; needed where no table has
+            labels.
         classes: how many classes there are; what the tables say by default.
         data_set: the images' name in the evidence; the tables' or the label file's by default.
 
@@ -98,7 +101,7 @@ def read_tables(
     )
 
 
-def _rows(reference: pa.Array, part: _Part, first: str, is_labels: bool) -> np.ndarray:
+def _rows(reference: pa.Array, part: _Part, first: str, is_labels: bool) -> Array:
     """The rows of `part` in the order of `reference`; refuses files that only one of both has."""
     rows = pc.index_in(reference, value_set=part.files)
     only_first = reference.filter(pc.is_null(rows)).to_pylist()
@@ -122,7 +125,7 @@ def _rows(reference: pa.Array, part: _Part, first: str, is_labels: bool) -> np.n
 
 
 def _sorted_model(
-    model: ModelColumns, rows: np.ndarray, files: Sequence[str], table: str, classes: int | None
+    model: ModelColumns, rows: Array, files: Sequence[str], table: str, classes: int | None
 ) -> ModelColumns:
     """The model's columns in the joint order, checked."""
     label, confidence = model.label[rows], model.confidence[rows]
@@ -141,10 +144,10 @@ def _sorted_model(
 
 
 def _labels(
-    parts: Sequence[_Part], rows: Sequence[np.ndarray], files: Sequence[str], classes: int | None
-) -> np.ndarray:
+    parts: Sequence[_Part], rows: Sequence[Array], files: Sequence[str], classes: int | None
+) -> Array:
     """The labels in the joint order; where several files carry them, they must agree."""
-    found: np.ndarray | None = None
+    found: Array | None = None
     first = ""
     for part, row in zip(parts, rows, strict=True):
         if part.labels is None:
@@ -175,7 +178,7 @@ def _read(path: Path) -> _Part:
     source = Source(path.name, hashlib.sha256(data).hexdigest())
     try:
         columns, metadata = _parquet(data) if data[:4] == b"PAR1" else (_csv(data), {})
-    except (pa.ArrowException, UnicodeDecodeError) as error:
+    except (pa.ArrowException, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise TableError(f"{path.name} is neither a CSV nor a Parquet table of ours: {reason}") from error
 
@@ -206,16 +209,14 @@ def _csv(data: bytes) -> pa.Table:
     return table.select([name for name in table.column_names if "_top5_" not in name])
 
 
-def _parquet(data: bytes) -> tuple[pa.Table, dict[str, object]]:
+def _parquet(data: bytes) -> tuple[pa.Table, dict[str, Any]]:
     file = pyarrow.parquet.ParquetFile(pa.BufferReader(data))
     names = [name for name in file.schema_arrow.names if "_top5_" not in name]
     stored = (file.schema_arrow.metadata or {}).get(METADATA_KEY)
     return file.read(columns=names), json.loads(stored) if stored else {}
 
 
-def _models(
-    columns: pa.Table, metadata: dict[str, object], path: Path, files: pa.Array
-) -> list[ModelColumns]:
+def _models(columns: pa.Table, metadata: dict[str, Any], path: Path, files: pa.Array) -> list[ModelColumns]:
     names = columns.column_names
     table = path.name
     if FOREIGN_LABEL in names:
@@ -256,7 +257,8 @@ def _check_files(files: pa.Array, table: str) -> None:
     twice = counts.filter(pc.greater(counts.field("counts"), 1)).field("values").to_pylist()
     if twice:
         raise TableError(
-            f"{table}: {counted(len(twice), 'file')} listed more than once ({named(twice)}): keep one row for each"
+            f"{table}: {counted(len(twice), 'file')} listed more than once ({named(twice)}): "
+            "keep one row for each"
         )
 
 
@@ -270,14 +272,14 @@ def _column(columns: pa.Table, name: str, table: str, files: pa.Array) -> pa.Arr
     return column
 
 
-def _integers(columns: pa.Table, name: str, table: str, files: pa.Array) -> np.ndarray:
+def _integers(columns: pa.Table, name: str, table: str, files: pa.Array) -> Array:
     column = _column(columns, name, table, files)
     if not pa.types.is_integer(column.type):
         raise TableError(f"{table}: '{name}' is not a column of whole numbers: classes are numbered from 0")
     return np.asarray(column.to_numpy(zero_copy_only=False))
 
 
-def _floats(columns: pa.Table, name: str, table: str, files: pa.Array) -> np.ndarray:
+def _floats(columns: pa.Table, name: str, table: str, files: pa.Array) -> Array:
     column = _column(columns, name, table, files)
     if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
         raise TableError(f"{table}: '{name}' is not a column of numbers: probabilities in [0, 1] are needed")

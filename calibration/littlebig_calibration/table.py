@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from littlebig_calibration._arrays import Array
 from littlebig_calibration.errors import PairError, TableError
 
 MIN_LABELS = 100
@@ -35,11 +36,11 @@ class ModelColumns:
     """
 
     name: str
-    label: np.ndarray
-    confidence: np.ndarray
-    margin: np.ndarray | None = None
-    top5_labels: np.ndarray | None = None
-    top5_probabilities: np.ndarray | None = None
+    label: Array
+    confidence: Array
+    margin: Array | None = None
+    top5_labels: Array | None = None
+    top5_probabilities: Array | None = None
     weights_sha256: str | None = None
 
 
@@ -57,7 +58,7 @@ class PredictionTable:
     """
 
     files: tuple[str, ...]
-    labels: np.ndarray
+    labels: Array
     models: tuple[ModelColumns, ...]
     data_set: str = "unnamed"
     classes: int | None = None
@@ -87,7 +88,7 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def check_probabilities(values: np.ndarray, files: Sequence[str], column: str, table: str) -> None:
+def check_probabilities(values: Array, files: Sequence[str], column: str, table: str) -> None:
     """Refuse NaN and anything outside [0, 1].
 
     Args:
@@ -108,9 +109,7 @@ def check_probabilities(values: np.ndarray, files: Sequence[str], column: str, t
         )
 
 
-def check_classes(
-    values: np.ndarray, files: Sequence[str], column: str, table: str, classes: int | None
-) -> None:
+def check_classes(values: Array, files: Sequence[str], column: str, table: str, classes: int | None) -> None:
     """Refuse classes below 0 and, where the number of classes is known, at or above it.
 
     Args:
@@ -135,7 +134,7 @@ def check_classes(
         )
 
 
-def check_calibratable(labels: np.ndarray) -> None:
+def check_calibratable(labels: Array) -> None:
     """Refuse label sets from which no threshold can be chosen.
 
     Args:

@@ -1,27 +1,28 @@
-"""Chooses the grid, the gate and the arbitration on one part of the labels, so that the other part may certify.
+"""Chooses grid, gate and arbitration on one part of the labels, so that the other part may certify.
 
 Nothing that is looked at here is looked at again by the test: that is what keeps the promise valid.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import special
 
+from littlebig_calibration._arrays import Array
 from littlebig_calibration.certify import GRID_RATES, Grid, Promise, threshold_grid
 from littlebig_calibration.outcomes import Decision, Outcomes, logit_differences, scores
 
-# Share of the images set aside: few where only the grid's thresholds are taken from them, more where there is a choice.
+# Share of the images set aside: few where only the grid's thresholds are taken from them, more where there
+# is a choice.
 GRID_SHARE, CHOICE_SHARE = 0.05, 0.2
 MIN_TUNING = 50
 SPLIT_SEED = 0
 # The arbitration's offsets that are tried; infinity is "always big's answer".
 OFFSETS = np.concatenate([np.arange(-16, 25) / 4, [np.inf]])
 # Escalation rates over which candidates are compared: where thresholds of useful pairs lie.
-COMPARED_RATES = (0.05, 0.4)
+COMPARED_CENTRE, COMPARED_REACH = 0.225, 0.175
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,9 @@ def tune(
 ) -> tuple[Decision, Grid]:
     """Choose gate and offset, and lay the grid for them.
 
-    Without a cost target, the best candidate is the one whose loss plus its margin of error, averaged over the
-    escalation rates that matter, is lowest; that is smoother, and chooses better, than its predicted threshold.
+    Without a cost target, the best candidate is the one whose loss plus its margin of error, averaged over
+    the escalation rates that matter, is lowest; that is smoother, and chooses better, than its predicted
+    threshold.
 
     Args:
         tuning: the images set aside.
@@ -78,7 +80,7 @@ def tune(
     for gate in choices.gates:
         loss, rate = _losses(tuning, gate, offsets)
         if max_escalation is None:
-            compared = (GRID_RATES >= COMPARED_RATES[0]) & (GRID_RATES <= COMPARED_RATES[1])
+            compared = np.abs(GRID_RATES - COMPARED_CENTRE) <= COMPARED_REACH + 1e-9
             value = (loss + error * np.sqrt(rate))[compared].mean(axis=0)
         else:
             value = loss[max_escalation + 1e-9 >= GRID_RATES].min(axis=0, initial=1.0)
@@ -91,7 +93,7 @@ def tune(
     return best[1], threshold_grid(scores(tuning, best[1].gate))
 
 
-def _losses(rows: Outcomes, gate: str, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _losses(rows: Outcomes, gate: str, offsets: Array) -> tuple[Array, Array]:
     """Loss and rate of discordant images, float64 [rates, offsets], at the grid's rates and every offset."""
     score, difference = scores(rows, gate), logit_differences(rows)
     ascending = np.quantile(score, GRID_RATES[::-1])

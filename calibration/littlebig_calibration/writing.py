@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from littlebig_calibration._arrays import Array
 from littlebig_calibration.errors import TableError
 from littlebig_calibration.reading import METADATA_KEY
 from littlebig_calibration.table import PredictionTable
@@ -20,7 +21,8 @@ def write_table(table: PredictionTable, path: Path) -> None:
     """Write a table that `read_tables` reads back; the file appears whole or not at all.
 
     Args:
-        table: what to write. CSV has no place for the data set, the number of classes and the weights' hashes.
+        table: what to write. CSV has no place for the data set, the number of classes and the weights'
+            hashes.
         path: where to; `.parquet` or `.csv`.
 
     Raises:
@@ -58,11 +60,11 @@ def write_table(table: PredictionTable, path: Path) -> None:
         raise TableError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def _int32(values: np.ndarray) -> pa.Array:
+def _int32(values: Array) -> pa.Array:
     return pa.array(np.asarray(values, dtype=np.int32), pa.int32())
 
 
-def _lists(values: np.ndarray, item: pa.DataType, as_csv: bool) -> pa.Array:
+def _lists(values: Array, item: pa.DataType, as_csv: bool) -> pa.Array:
     if as_csv:
         return pa.array([" ".join(map(str, row)) for row in values.tolist()], pa.string())
     flat = pa.array(np.ascontiguousarray(values).reshape(-1), item)
