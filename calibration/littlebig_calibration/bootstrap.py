@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from littlebig_calibration.certify import Promise, certified_threshold
+from littlebig_calibration.certify import Promise
 from littlebig_calibration.outcomes import Decision, Outcomes, losses, scores
-from littlebig_calibration.tuning import Choices, tune
+from littlebig_calibration.tuning import Choices, certify
 
 REPEATS = 200
 SEED = 0
@@ -28,8 +28,7 @@ def certified_interval(
 
     def once(draw: np.random.Generator) -> float:
         first, second = (part.take(draw.integers(0, len(part), len(part))) for part in (tuning, certifying))
-        decision, grid = tune(first, choices, promise, len(second))
-        threshold = certified_threshold(second, decision, grid, promise)
+        decision, _, threshold = certify(first, second, choices, promise)
         if threshold is None:
             return 1.0
         return float(np.mean(scores(second, decision.gate) < np.float32(threshold)))

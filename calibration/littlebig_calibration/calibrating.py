@@ -11,7 +11,7 @@ import numpy as np
 
 from littlebig_calibration import evidence
 from littlebig_calibration.bootstrap import certified_interval, paper_interval
-from littlebig_calibration.certify import Promise, certified_threshold
+from littlebig_calibration.certify import Promise
 from littlebig_calibration.cost_target import SHARE, best_within, measured_loss
 from littlebig_calibration.curve import Curve, cascade_curve, paper_threshold, thin
 from littlebig_calibration.errors import PairError
@@ -19,7 +19,7 @@ from littlebig_calibration.exact import clopper_pearson
 from littlebig_calibration.outcomes import Decision, Outcomes, outcomes, scores
 from littlebig_calibration.outlook import labels_needed
 from littlebig_calibration.table import PredictionTable
-from littlebig_calibration.tuning import SPLIT_SEED, Choices, split, tune
+from littlebig_calibration.tuning import SPLIT_SEED, Choices, certify, split, tune
 
 
 @dataclass(frozen=True)
@@ -72,27 +72,26 @@ def calibrate(table: PredictionTable, little: str, big: str, settings: Settings)
     rule = settings.rule if settings.max_escalation is None else "max-escalation"
     share = SHARE if settings.max_escalation is not None else choices.tuning_share
     tuning, certifying = split(rows, share)
-    decision, grid = tune(tuning, choices, promise, len(certifying), settings.max_escalation)
+    level = promise.confidence_level
+    guarantee, needed, repeated = None, None, None
+    threshold: float | None
+    if settings.max_escalation is not None:
+        decision, grid = tune(tuning, choices, promise, len(certifying), settings.max_escalation)
+        threshold = best_within(tuning, decision, grid, settings.max_escalation, level)
+        guarantee = evidence.Guarantee(measured_loss(certifying, decision, threshold, level), level)
+    else:
+        decision, grid, threshold = certify(tuning, certifying, choices, promise)
     curve = cascade_curve(rows, decision)
     paper = paper_threshold(curve, promise.max_accuracy_loss)
     paper_repeated = paper_interval(rows, decision, promise)
-
-    guarantee, needed, repeated = None, None, None
-    if settings.max_escalation is not None:
-        threshold: float | None = best_within(
-            tuning, decision, grid, settings.max_escalation, promise.confidence_level
-        )
-        loss = measured_loss(certifying, decision, threshold or 0.0, promise.confidence_level)
-        guarantee = evidence.Guarantee(loss, promise.confidence_level)
+    if rule == "paper":
+        threshold, repeated = paper, paper_repeated
     elif rule == "certified":
-        threshold = certified_threshold(certifying, decision, grid, promise)
         repeated = certified_interval(tuning, certifying, choices, promise)
         if threshold is None:
             needed = labels_needed(certifying, decision, grid, promise, share)
         else:
-            guarantee = evidence.Guarantee(promise.max_accuracy_loss, promise.confidence_level)
-    else:
-        threshold, repeated = paper, paper_repeated
+            guarantee = evidence.Guarantee(promise.max_accuracy_loss, level)
 
     def point(at: float | None, again: tuple[float, float] | None) -> evidence.OperatingPoint:
         return _operating_point(curve, at, again, settings)
@@ -101,7 +100,7 @@ def calibrate(table: PredictionTable, little: str, big: str, settings: Settings)
     if settings.max_escalation is not None:
         # The images that chose the threshold would flatter it.
         measured = cascade_curve(certifying, decision).at(threshold)[1]
-        accuracy = _estimate(measured, len(certifying), promise.confidence_level)
+        accuracy = _estimate(measured, len(certifying), level)
         chosen = dataclasses.replace(chosen, accuracy=accuracy)
     return evidence.Calibration(
         littlebig_version=importlib.metadata.version("littlebig"),
@@ -124,12 +123,12 @@ def calibrate(table: PredictionTable, little: str, big: str, settings: Settings)
         offset=decision.offset,
         chosen=chosen,
         paper=point(paper, paper_repeated),
-        accuracy_little=_estimate(float(rows.little_right.mean()), len(rows), promise.confidence_level),
-        accuracy_big=_estimate(float(rows.big_right.mean()), len(rows), promise.confidence_level),
+        accuracy_little=_estimate(float(rows.little_right.mean()), len(rows), level),
+        accuracy_big=_estimate(float(rows.big_right.mean()), len(rows), level),
         costs=settings.costs,
         labels_needed=needed,
         notes=_notes(rows, decision, settings, threshold, needed),
-        curve=_points(thin(curve)),
+        curve=_points(curve, (threshold, paper)),
     )
 
 
@@ -162,13 +161,27 @@ def shortest(threshold: float) -> float:
     return float(np.format_float_positional(np.float32(threshold), unique=True))
 
 
-def _points(curve: Curve) -> evidence.CurvePoints:
+def _points(curve: Curve, exact: tuple[float | None, ...]) -> evidence.CurvePoints:
+    """The curve thinned to 200 points, the given thresholds among them."""
+    thinned = thin(curve, evidence.MAX_POINTS - len(exact))
+    points = {
+        rate: (shortest(value) if np.isfinite(value) else None, right)
+        for value, rate, right in zip(
+            thinned.thresholds.tolist(),
+            (thinned.escalated / curve.images).tolist(),
+            (thinned.right / curve.images).tolist(),
+            strict=True,
+        )
+    }
+    for threshold in exact:
+        if threshold is not None:
+            rate, accuracy = curve.at(threshold)
+            points[rate] = (shortest(threshold), accuracy)
+    rates = sorted(points)
     return evidence.CurvePoints(
-        threshold=tuple(
-            shortest(value) if np.isfinite(value) else None for value in curve.thresholds.tolist()
-        ),
-        escalation_rate=tuple((curve.escalated / curve.images).tolist()),
-        accuracy=tuple((curve.right / curve.images).tolist()),
+        threshold=tuple(points[rate][0] for rate in rates),
+        escalation_rate=tuple(rates),
+        accuracy=tuple(points[rate][1] for rate in rates),
     )
 
 

@@ -88,7 +88,7 @@ def paper_threshold(curve: Curve, max_accuracy_loss: float = 0.0) -> float | Non
     return float(curve.thresholds[good[0]]) if good[0] else 0.0
 
 
-def thin(curve: Curve, points: int = 200) -> Curve:
+def thin(curve: Curve, points: int) -> Curve:
     """At most so many points of a curve, evenly spread over the escalation rate, both ends kept."""
     if len(curve.thresholds) <= points:
         return curve

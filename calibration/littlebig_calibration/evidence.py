@@ -16,6 +16,7 @@ from littlebig_calibration.errors import EvidenceError
 
 FORMAT = "littlebig-calibration"
 FORMAT_VERSION = 1
+MAX_POINTS = 200
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ class Calibration:
         costs: None if none were given.
         labels_needed: where nothing could be proved, how many labels would probably do; an estimate.
         notes: what the user should know, one sentence each.
-        curve: at most 200 points.
+        curve: at most 200 points, the chosen one and the paper's among them.
     """
 
     littlebig_version: str

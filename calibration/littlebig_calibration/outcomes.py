@@ -109,12 +109,20 @@ def scores(rows: Outcomes, gate: str) -> Array:
     return rows.little_margin
 
 
-def logit_differences(rows: Outcomes) -> Array:
-    """logit(little's confidence) - logit(big's confidence), float64 [n]."""
+def logit_differences(rows: Outcomes, chosen: Array) -> Array:
+    """logit(little's confidence) - logit(big's confidence) of the chosen rows.
+
+    Args:
+        rows: the images.
+        chosen: int or bool index into them.
+
+    Returns:
+        float64, one per chosen row.
+    """
 
     def logit(values: Array) -> Array:
-        clipped = np.clip(values.astype(np.float64), LOGIT_CLIP, 1 - LOGIT_CLIP)
-        return np.log(clipped) - np.log1p(-clipped)
+        clipped = np.clip(values[chosen].astype(np.float64), LOGIT_CLIP, 1 - LOGIT_CLIP)
+        return np.asarray(np.log(clipped) - np.log1p(-clipped))
 
     return np.asarray(logit(rows.little_confidence) - logit(rows.big_confidence))
 
@@ -132,7 +140,10 @@ def losses(rows: Outcomes, offset: float | None) -> tuple[Array, Array]:
         [n] array of those that are lost or gained whatever the threshold.
     """
     difference = rows.big_right.astype(np.int8) - rows.little_right.astype(np.int8)
-    if offset is None:
-        return difference, np.zeros_like(difference)
-    anyway = logit_differences(rows) > offset
-    return np.where(anyway, np.int8(0), difference), np.where(anyway, difference, np.int8(0))
+    anyway = np.zeros_like(difference)
+    if offset is not None:
+        discordant = np.flatnonzero(difference)
+        stands = discordant[logit_differences(rows, discordant) > offset]
+        anyway[stands] = difference[stands]
+        difference[stands] = 0
+    return difference, anyway

@@ -58,7 +58,7 @@ def read_tables(
         labels: a CSV or Parquet file with `file` (or `file_name`) and `label`; needed where no table has
             labels.
         classes: how many classes there are; what the tables say by default.
-        data_set: the images' name in the evidence; the tables' or the label file's by default.
+        data_set: the images' name in the evidence; the tables' word for it, or the folder's by default.
 
     Returns:
         One table, sorted by file name, so that the order of rows never matters.
@@ -95,10 +95,15 @@ def read_tables(
         labels=_labels(everything, rows, files, classes),
         models=tuple(models),
         data_set=data_set
-        or next((part.data_set for part in parts if part.data_set), Path(labels or tables[0]).stem),
+        or next((part.data_set for part in parts if part.data_set), _folder(Path(labels or tables[0]))),
         classes=classes,
         sources=tuple(part.source for part in everything),
     )
+
+
+def _folder(path: Path) -> str:
+    """A name for images of which nothing else is known: the folder of their labels."""
+    return path.resolve().parent.name or path.stem
 
 
 def _rows(reference: pa.Array, part: _Part, first: str, is_labels: bool) -> Array:

@@ -31,7 +31,7 @@ class Option:
         accuracy: on these images.
         cost: per image, in the cost table's unit.
         cost_reduction: against big alone, 0 for a single model.
-        on_front: whether nothing else is at least as accurate and cheaper (or more accurate for the same cost).
+        on_front: whether no other option is at least as accurate for at most the cost.
     """
 
     little: str | None
@@ -56,8 +56,8 @@ class SearchResult:
     Attributes:
         images: how many labelled images there were.
         singles: every model by itself, by cost.
-        best: for every big model the cheapest cascade that keeps its accuracy, by big's cost; models without any
-            companion that saves something are left out.
+        best: for every big model the cheapest cascade that keeps its accuracy, by big's cost; a model for
+            which no companion saves anything is left out.
         front: the Pareto front of accuracy against cost over singles and all cascades, by cost.
         pairs: how many pairs were tried.
     """
@@ -174,7 +174,7 @@ def search(table: PredictionTable, costs: dict[str, float], max_accuracy_loss: f
             )
     front = pareto_front([*singles, *cascades])
     on_front = {option.name for option in front}
-    best = {}
+    best: dict[str, Option] = {}
     for option in sorted(cascades, key=lambda option: (costs[option.big], option.cost)):
         best.setdefault(option.big, option)
     return SearchResult(

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import special
 
 from littlebig_calibration._arrays import Array
-from littlebig_calibration.certify import GRID_RATES, Grid, Promise, threshold_grid
+from littlebig_calibration.certify import GRID_RATES, Grid, Promise, certified_threshold, threshold_grid
 from littlebig_calibration.outcomes import Decision, Outcomes, logit_differences, scores
 
 # Share of the images set aside: few where only the grid's thresholds are taken from them, more where there
@@ -93,17 +93,35 @@ def tune(
     return best[1], threshold_grid(scores(tuning, best[1].gate))
 
 
+def certify(
+    tuning: Outcomes, certifying: Outcomes, choices: Choices, promise: Promise
+) -> tuple[Decision, Grid, float | None]:
+    """The certified rule: choose on one part, prove on the other.
+
+    Args:
+        tuning: the images set aside.
+        certifying: the others.
+        choices: what is left open to the labels.
+        promise: what is to be proved.
+
+    Returns:
+        Gate and offset, the grid, and the threshold; None as threshold where nothing can be proved.
+    """
+    decision, grid = tune(tuning, choices, promise, len(certifying))
+    return decision, grid, certified_threshold(certifying, decision, grid, promise)
+
+
 def _losses(rows: Outcomes, gate: str, offsets: Array) -> tuple[Array, Array]:
     """Loss and rate of discordant images, float64 [rates, offsets], at the grid's rates and every offset."""
-    score, difference = scores(rows, gate), logit_differences(rows)
+    score = scores(rows, gate)
     ascending = np.quantile(score, GRID_RATES[::-1])
+    shape = (ascending.size + 1, offsets.size + 1)
     counts = []
     for discordant in (rows.big_right & ~rows.little_right, rows.little_right & ~rows.big_right):
         place = np.searchsorted(ascending, score[discordant], side="right")
-        stands = np.searchsorted(offsets, difference[discordant], side="left")
-        table = np.zeros((ascending.size + 1, offsets.size + 1))
-        np.add.at(table, (place, stands), 1)
-        # big answers an image if its score is below the threshold and its difference is not above the offset.
-        big_answers = table.cumsum(axis=0).cumsum(axis=1)[:-1, :-1]
-        counts.append((np.count_nonzero(discordant) - big_answers)[::-1] / len(rows))
+        stands = np.searchsorted(offsets, logit_differences(rows, discordant), side="left")
+        cells = np.bincount(place * shape[1] + stands, minlength=shape[0] * shape[1]).reshape(shape)
+        # big answers an image if its score is below the threshold and its difference not above the offset.
+        big_answers = cells.cumsum(axis=0).cumsum(axis=1)[:-1, :-1]
+        counts.append((place.size - big_answers)[::-1] / len(rows))
     return counts[0] - counts[1], counts[0] + counts[1]
