@@ -55,7 +55,7 @@ def threshold_grid(score: Array) -> Grid:
     Args:
         score: float32 [n], the gate's scores of the tuning images.
     """
-    wanted = np.concatenate([np.quantile(score, GRID_RATES), [0.0]]).astype(np.float32)
+    wanted = np.concatenate([np.quantile(score, GRID_RATES, method="lower"), [0.0]]).astype(np.float32)
     shares = np.zeros(wanted.size)
     for rate, share in STARTS:
         shares[int(np.argmin(np.abs(GRID_RATES - rate)))] += share

@@ -272,7 +272,8 @@ def _column(columns: pa.Table, name: str, table: str, files: pa.Array) -> pa.Arr
     if column.null_count:
         missing = files.filter(pc.is_null(column)).to_pylist()
         raise TableError(
-            f"{table}: '{name}' is missing for {counted(len(missing), 'file')} ({named(missing)}): fill it in"
+            f"{table}: '{name}' is missing or NaN for {counted(len(missing), 'file')} "
+            f"({named(missing)}): fill it in"
         )
     return column
 

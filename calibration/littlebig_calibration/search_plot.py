@@ -31,6 +31,7 @@ def search_plot(result: SearchResult, unit: str) -> str:
         height=480,
     )
     shapes = [frame.line([(option.cost, option.accuracy) for option in result.front], FRONT, dashed=True)]
+    shapes.append('<text x="68" y="26" fill="#55606b">hollow: single models, filled: cascades</text>')
     for option in shown:
         title = f"{option.name}: {option.accuracy:.2%} for {option.cost:.4g}"
         if option.little is None:

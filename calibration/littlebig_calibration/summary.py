@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from littlebig_calibration.evidence import Calibration, Estimate, OperatingPoint
 
-COLUMNS = ("choice", "threshold", "escalated", "if repeated", "accuracy", "interval", "cost", "saved")
+COLUMNS = ("choice", "threshold", "escalated", "repeated", "accuracy", "interval", "cost", "saved")
 
 
 def rows(calibration: Calibration) -> list[dict[str, str]]:
@@ -56,7 +56,7 @@ def _point(name: str, point: OperatingPoint) -> dict[str, str]:
         row["threshold"] = "big only"
     if point.escalation_if_repeated is not None:
         low, high = point.escalation_if_repeated
-        row["if repeated"] = _range(low, high, 1)
+        row["repeated"] = _range(low, high, 1)
     if point.cost is not None and point.cost_reduction is not None:
         row["cost"], row["saved"] = f"{point.cost:.4g}", f"{point.cost_reduction:.1%}"
     return row
@@ -67,7 +67,7 @@ def _row(name: str, threshold: float | None, rate: Estimate, accuracy: Estimate)
         "choice": name,
         "threshold": "" if threshold is None else f"{threshold:.4f}",
         "escalated": f"{rate.value:.1%}",
-        "if repeated": "",
+        "repeated": "",
         "accuracy": f"{accuracy.value:.2%}",
         "interval": _range(accuracy.low, accuracy.high, 1),
         "cost": "",

@@ -114,7 +114,7 @@ def certify(
 def _losses(rows: Outcomes, gate: str, offsets: Array) -> tuple[Array, Array]:
     """Loss and rate of discordant images, float64 [rates, offsets], at the grid's rates and every offset."""
     score = scores(rows, gate)
-    ascending = np.quantile(score, GRID_RATES[::-1])
+    ascending = np.quantile(score, GRID_RATES[::-1], method="lower")
     shape = (ascending.size + 1, offsets.size + 1)
     counts = []
     for discordant in (rows.big_right & ~rows.little_right, rows.little_right & ~rows.big_right):

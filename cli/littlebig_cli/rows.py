@@ -35,9 +35,10 @@ def show_rows(columns: Sequence[str], rows: Sequence[Mapping[str, str]], form: s
         for cells in (filled, ["---"] * len(filled), *([row[name] for name in filled] for row in rows)):
             click.echo("| " + " | ".join(cells) + " |")
         return
-    table = rich.table.Table(box=rich.box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table = rich.table.Table(box=rich.box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for name in filled:
-        table.add_column(name, justify="left" if name == filled[0] else "right")
+        first = name == filled[0]
+        table.add_column(name, justify="left" if first else "right", no_wrap=not first, overflow="fold")
     for row in rows:
         table.add_row(*(rich.markup.escape(row[name]) for name in filled))
     rich.console.Console(highlight=False).print(table)

@@ -11,6 +11,7 @@ from littlebig_calibration.errors import CalibrationError
 from littlebig_calibration.evidence import write_text
 from littlebig_calibration.search_plot import search_plot
 from littlebig_calibration.searching import Option, SearchResult, read_folder, search
+from littlebig_calibration.table import counted
 
 from littlebig_cli.failures import told_in_one_line
 from littlebig_cli.rows import FORMATS, show_rows
@@ -87,6 +88,7 @@ def _row(option: Option, *, single: bool = False) -> dict[str, str]:
 
 def _told(result: SearchResult) -> str:
     return (
-        f"{result.pairs:,} pairs on {result.images:,} images. "
-        f"* is on the Pareto front ({len(result.front)} options). Calibrate a pair before serving it."
+        f"{counted(result.pairs, 'pair')} on {result.images:,} images. "
+        f"* is on the Pareto front ({counted(len(result.front), 'option')}). "
+        "Calibrate a pair before serving it."
     )
