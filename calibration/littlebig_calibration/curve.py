@@ -68,7 +68,7 @@ def cascade_curve(rows: Outcomes, decision: Decision) -> Curve:
 
 
 def paper_threshold(curve: Curve, max_accuracy_loss: float = 0.0) -> float | None:
-    """The paper's rule (arXiv 2406.17117, section 3): the smallest threshold that loses nothing here.
+    """The paper's rule (arXiv 2406.17117): the smallest threshold that loses nothing here.
 
     It says nothing about other images: on a fresh draw it fails about every second time.
 

@@ -55,6 +55,7 @@ def report(calibration: Calibration, table: PredictionTable) -> str:
         reliability=charts.reliability_chart(little, big),
         little_error=f"{little.error:.3f}",
         big_error=f"{big.error:.3f}",
+        shown="chosen" if shown is calibration.chosen else "paper's",
         classes=_classes(calibration, table, shown.threshold),
         evidence=_evidence(calibration),
     )

@@ -44,7 +44,7 @@ class Axis:
             return [(value, f"{value:g}") for value in values if self.low <= value <= self.high]
         span = (self.high - self.low) or 1.0
         unit = 10 ** math.floor(math.log10(span / 4))
-        step = next(unit * factor for factor in (1, 2, 5, 10) if span / (unit * factor) <= 5)
+        step = next(unit * factor for factor in (1, 2, 5, 10) if span / (unit * factor) <= 7)
         first = math.ceil(self.low / step - 1e-9)
         values = [index * step for index in range(first, math.floor(self.high / step + 1e-9) + 1)]
         digits = max(0, -math.floor(math.log10(step) + 1e-9) - (2 if self.percent else 0))

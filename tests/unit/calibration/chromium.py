@@ -32,7 +32,7 @@ class Page:
     """One page of a browser of its own; `events` holds everything that the browser told so far."""
 
     def __init__(self, program: str, profile: Path) -> None:
-        # The browser reads commands from descriptor 3 and answers on 4: the pipes' own ends keep clear of both.
+        # The browser reads commands from descriptor 3 and answers on 4: the pipes keep clear of both.
         ends = [
             fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for pair in (os.pipe(), os.pipe()) for end in pair
         ]
@@ -44,7 +44,7 @@ class Page:
 
         self.process = subprocess.Popen(
             [program, *FLAGS, f"--user-data-dir={profile}"],
-            preexec_fn=hand_over,  # noqa: PLW1509  (descriptors 3 and 4 cannot be handed over otherwise)
+            preexec_fn=hand_over,  # noqa: PLW1509  (no other way)
             close_fds=False,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from littlebig_calibration.certify import Promise
+from littlebig_calibration.cost_target import best_within, measured_loss
 from littlebig_calibration.curve import Curve, cascade_curve, paper_threshold
 from littlebig_calibration.outcomes import Decision, Outcomes, outcomes
 from littlebig_calibration.reading import read_tables
-from littlebig_calibration.tuning import Choices, certify, split
+from littlebig_calibration.tuning import Choices, certify, split, tune
 
 DRAWS = 1000
 ALLOWED = 0.05 + 3 * np.sqrt(0.05 * 0.95 / DRAWS)
@@ -113,3 +114,28 @@ def test_the_promise_is_kept_where_the_truth_is_exactly_on_the_edge(images: int,
     assert broken / DRAWS <= ALLOWED
     # On the edge a valid test that is any good does err sometimes.
     assert broken > 0
+
+
+def test_both_promises_of_a_cost_target_are_kept() -> None:
+    # Easy images are answered rightly by both. On hard ones, which little knows a little, big is better.
+    draw = np.random.default_rng(0)
+
+    def images(number: int) -> Outcomes:
+        score = draw.random(number).astype(np.float32)
+        return Outcomes(draw.random(number) < 0.5 + score / 2, draw.random(number) < 0.85, score, score)
+
+    target, choices = 0.2, Choices()
+    over, more_lost = 0, 0
+    for _ in range(DRAWS):
+        tuning, certifying = split(images(1000), 0.5)
+        decision, grid = tune(tuning, choices, Promise(), len(certifying), target)
+        threshold = best_within(tuning, decision, grid, target, 0.95)
+        bound = measured_loss(certifying, decision, threshold, 0.95)
+        # Uniform scores: the escalation rate is the threshold, and kept images lose 0.85 - (0.5 + score / 2).
+        truth = 0.35 * (1 - threshold) - (1 - threshold**2) / 4
+        over += threshold > target
+        more_lost += truth > bound
+    assert over / DRAWS <= ALLOWED
+    assert more_lost / DRAWS <= ALLOWED
+    assert over > 0
+    assert more_lost > 0
