@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-SERVING := export,server,calibration,efficientnet-lite
+SERVING := export,server,efficientnet-lite
 
 .DEFAULT_GOAL := help
 .PHONY: help demo serve test lint clean
@@ -40,7 +40,7 @@ $(VENV)/.serving: pyproject.toml | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.test: pyproject.toml | $(VENV)/bin/python
-	$(PIP) install --quiet --editable '.[$(SERVING),test]'
+	$(PIP) install --quiet --editable '.[$(SERVING),calibration,test]'
 	touch $@ $(VENV)/.serving
 
 $(VENV)/.lint: pyproject.toml | $(VENV)/bin/python

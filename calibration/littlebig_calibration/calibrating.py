@@ -208,9 +208,7 @@ def _notes(
     if settings.max_escalation is not None:
         return tuple(notes)
     if settings.rule == "paper":
-        notes.append(
-            "the paper's rule promises nothing about other images: it fails on about every second draw"
-        )
+        notes.append("the paper's rule promises nothing about other images: it fails on about every second draw")
     elif threshold is None:
         remedy = (
             f"probably about {needed:,} labels are needed (an estimate)"

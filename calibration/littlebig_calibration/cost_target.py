@@ -53,9 +53,7 @@ def best_within(
     return float(within[len(within) - 1 - int(np.argmin((lost - won)[::-1]))])
 
 
-def measured_loss(
-    certifying: Outcomes, decision: Decision, threshold: float, confidence_level: float
-) -> float:
+def measured_loss(certifying: Outcomes, decision: Decision, threshold: float, confidence_level: float) -> float:
     """The upper confidence limit of the accuracy lost against big at a threshold that other images chose."""
     lost, won = discordant(certifying, decision, np.array([threshold], dtype=np.float32))
     return loss_bound(int(lost[0]), int(won[0]), len(certifying), confidence_level)

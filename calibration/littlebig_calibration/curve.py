@@ -37,11 +37,7 @@ class Curve:
             threshold: escalate below it; None escalates every image.
         """
         # The cascade at any threshold is the one at the next observed score.
-        place = (
-            -1
-            if threshold is None
-            else int(np.searchsorted(self.thresholds, np.float32(threshold), side="left"))
-        )
+        place = -1 if threshold is None else int(np.searchsorted(self.thresholds, np.float32(threshold), side="left"))
         return float(self.escalated[place] / self.images), float(self.right[place] / self.images)
 
 
@@ -62,9 +58,7 @@ def cascade_curve(rows: Outcomes, decision: Decision) -> Curve:
     big_right = int(np.count_nonzero(rows.big_right))
     escalated = np.concatenate([first, [len(rows)]])
     thresholds = np.concatenate([ordered[first].astype(np.float64), [np.inf]])
-    return Curve(
-        thresholds, escalated, big_right - int(anyway.sum()) - lost_above[escalated], big_right, len(rows)
-    )
+    return Curve(thresholds, escalated, big_right - int(anyway.sum()) - lost_above[escalated], big_right, len(rows))
 
 
 def paper_threshold(curve: Curve, max_accuracy_loss: float = 0.0) -> float | None:
@@ -94,6 +88,4 @@ def thin(curve: Curve, points: int) -> Curve:
         return curve
     wanted = np.linspace(0, curve.images, points)
     places = np.unique(np.searchsorted(curve.escalated, wanted).clip(max=len(curve.escalated) - 1))
-    return Curve(
-        curve.thresholds[places], curve.escalated[places], curve.right[places], curve.big_right, curve.images
-    )
+    return Curve(curve.thresholds[places], curve.escalated[places], curve.right[places], curve.big_right, curve.images)

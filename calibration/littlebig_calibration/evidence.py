@@ -157,9 +157,7 @@ class Calibration:
             if getattr(self, name) not in allowed:
                 raise EvidenceError(f"{name} is '{getattr(self, name)}', not one of {', '.join(allowed)}")
         if (self.answer == "arbitrate") != (self.offset is not None):
-            raise EvidenceError(
-                f"answer is '{self.answer}' and offset is {self.offset}: an offset is for arbitrate"
-            )
+            raise EvidenceError(f"answer is '{self.answer}' and offset is {self.offset}: an offset is for arbitrate")
         for point in (self.chosen, self.paper):
             if point.threshold is not None and not 0 <= point.threshold <= 1:
                 raise EvidenceError(f"threshold is {point.threshold}, not in [0, 1]")
@@ -191,8 +189,7 @@ def from_json(text: str) -> Calibration:
         raise EvidenceError(f'not a calibration: no "format": "{FORMAT}"')
     if data.get("format_version") != FORMAT_VERSION:
         raise EvidenceError(
-            f"format version {data.get('format_version')}, this littlebig reads {FORMAT_VERSION}: "
-            "calibrate again"
+            f"format version {data.get('format_version')}, this littlebig reads {FORMAT_VERSION}: calibrate again"
         )
     body = {name: value for name, value in data.items() if name not in ("format", "format_version")}
     made = _build(Calibration, body, "calibration")
@@ -242,9 +239,7 @@ def _build(kind: Any, value: Any, where: str) -> Any:
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):
         return (
-            None
-            if value is None
-            else _build(next(item for item in arguments if item is not type(None)), value, where)
+            None if value is None else _build(next(item for item in arguments if item is not type(None)), value, where)
         )
     if dataclasses.is_dataclass(kind):
         return _build_dataclass(kind, value, where)
@@ -254,12 +249,7 @@ def _build(kind: Any, value: Any, where: str) -> Any:
         if arguments[-1] is not Ellipsis and len(value) != len(arguments):
             raise EvidenceError(f"{where} has {len(value)} entries, not {len(arguments)}")
         return tuple(_build(arguments[0], item, where) for item in value)
-    if (
-        kind is float
-        and isinstance(value, (int, float))
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-    ):
+    if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
         return float(value)
     if kind in (int, str) and isinstance(value, kind) and not isinstance(value, bool):
         return value

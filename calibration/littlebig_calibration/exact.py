@@ -36,9 +36,7 @@ def binomial_tail(hits: Array, trials: Array, rate: Array | float) -> Array:
     return np.where(hits >= trials, 1.0, tail)
 
 
-def paired_p_values(
-    lost: Array, won: Array, images: int, max_accuracy_loss: float, error_rate: float
-) -> Array:
+def paired_p_values(lost: Array, won: Array, images: int, max_accuracy_loss: float, error_rate: float) -> Array:
     """P-values for "the cascade loses more than the tolerance against big", from discordant images.
 
     Given the number m = lost + won of discordant images, `lost` is binomial with the probability that a

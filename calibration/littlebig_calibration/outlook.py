@@ -40,9 +40,7 @@ def labels_needed(
     level = (1 - promise.confidence_level) * max(share for _, share in STARTS)
     quantiles = special.ndtri(1 - level) + special.ndtri(POWER)
     rate = np.maximum(lost + won, 1) / images
-    number = float(np.min((rate * quantiles**2 / np.square(np.where(useful, room, 1.0)))[useful])) / (
-        1 - tuning_share
-    )
+    number = float(np.min((rate * quantiles**2 / np.square(np.where(useful, room, 1.0)))[useful])) / (1 - tuning_share)
     number = max(number, 1.2 * images / (1 - tuning_share))
     unit = 10 ** max(int(np.floor(np.log10(number))) - 1, 0)
     return int(np.ceil(number / unit) * unit)

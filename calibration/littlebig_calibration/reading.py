@@ -148,9 +148,7 @@ def _sorted_model(
     )
 
 
-def _labels(
-    parts: Sequence[_Part], rows: Sequence[Array], files: Sequence[str], classes: int | None
-) -> Array:
+def _labels(parts: Sequence[_Part], rows: Sequence[Array], files: Sequence[str], classes: int | None) -> Array:
     """The labels in the joint order; where several files carry them, they must agree."""
     found: Array | None = None
     first = ""
@@ -208,9 +206,7 @@ def _read(path: Path) -> _Part:
 
 def _csv(data: bytes) -> pa.Table:
     types = {name: pa.string() for name in FILE_COLUMNS}
-    table = pyarrow.csv.read_csv(
-        pa.BufferReader(data), convert_options=pyarrow.csv.ConvertOptions(column_types=types)
-    )
+    table = pyarrow.csv.read_csv(pa.BufferReader(data), convert_options=pyarrow.csv.ConvertOptions(column_types=types))
     return table.select([name for name in table.column_names if "_top5_" not in name])
 
 
@@ -246,9 +242,7 @@ def _models(columns: pa.Table, metadata: dict[str, Any], path: Path, files: pa.A
                 name=name,
                 label=_integers(columns, f"{name}_label", table, files),
                 confidence=_floats(columns, column, table, files),
-                margin=_floats(columns, f"{name}_margin", table, files)
-                if f"{name}_margin" in names
-                else None,
+                margin=_floats(columns, f"{name}_margin", table, files) if f"{name}_margin" in names else None,
                 weights_sha256=weights.get(name, {}).get("weights_sha256"),
             )
         )
@@ -262,8 +256,7 @@ def _check_files(files: pa.Array, table: str) -> None:
     twice = counts.filter(pc.greater(counts.field("counts"), 1)).field("values").to_pylist()
     if twice:
         raise TableError(
-            f"{table}: {counted(len(twice), 'file')} listed more than once ({named(twice)}): "
-            "keep one row for each"
+            f"{table}: {counted(len(twice), 'file')} listed more than once ({named(twice)}): keep one row for each"
         )
 
 
@@ -272,8 +265,7 @@ def _column(columns: pa.Table, name: str, table: str, files: pa.Array) -> pa.Arr
     if column.null_count:
         missing = files.filter(pc.is_null(column)).to_pylist()
         raise TableError(
-            f"{table}: '{name}' is missing or NaN for {counted(len(missing), 'file')} "
-            f"({named(missing)}): fill it in"
+            f"{table}: '{name}' is missing or NaN for {counted(len(missing), 'file')} ({named(missing)}): fill it in"
         )
     return column
 

@@ -61,9 +61,7 @@ def report(calibration: Calibration, table: PredictionTable) -> str:
     )
 
 
-_COST_ROWS = (
-    '<div><dt>cost per image</dt><dd id="cost"></dd></div><div><dt>saved</dt><dd id="saved"></dd></div>'
-)
+_COST_ROWS = '<div><dt>cost per image</dt><dd id="cost"></dd></div><div><dt>saved</dt><dd id="saved"></dd></div>'
 
 
 def _table(calibration: Calibration) -> str:

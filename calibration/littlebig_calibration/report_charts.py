@@ -51,15 +51,9 @@ def curve_chart(calibration: Calibration) -> tuple[str, Frame]:
     for cost, estimate, colour, name in points:
         shapes.append(frame.whisker(cost, estimate.low, estimate.high, colour))
         shapes.append(frame.dot(cost, estimate.value, colour, f"{name}: {estimate.value:.2%}"))
-    if (
-        calibration.rule == "certified"
-        and calibration.chosen.escalation_if_repeated is not None
-        and costs is None
-    ):
+    if calibration.rule == "certified" and calibration.chosen.escalation_if_repeated is not None and costs is None:
         shapes.append(
-            frame.across(
-                *calibration.chosen.escalation_if_repeated, calibration.chosen.accuracy.value, CHOSEN
-            )
+            frame.across(*calibration.chosen.escalation_if_repeated, calibration.chosen.accuracy.value, CHOSEN)
         )
     shapes.append('<circle id="now" r="7" fill="none" stroke="#111" stroke-width="2" visibility="hidden"/>')
     return frame.drawing(shapes, f"accuracy of the cascade against {title}"), frame

@@ -23,9 +23,7 @@ def search_plot(result: SearchResult, unit: str) -> str:
     costs, accuracies = [option.cost for option in shown], [option.accuracy for option in shown]
     room = (max(accuracies) - min(accuracies)) * 0.06 or 0.01
     frame = Frame(
-        Axis(
-            min(costs) / 1.2, max(costs) * 1.2, f"cost per image ({unit})", log=max(costs) > 10 * min(costs)
-        ),
+        Axis(min(costs) / 1.2, max(costs) * 1.2, f"cost per image ({unit})", log=max(costs) > 10 * min(costs)),
         Axis(max(min(accuracies) - room, 0), min(max(accuracies) + room, 1), "accuracy", percent=True),
         width=760,
         height=480,
@@ -41,7 +39,5 @@ def search_plot(result: SearchResult, unit: str) -> str:
     for option in result.front if len(result.front) <= MAX_NAMES else ():
         x, y = frame.px(option.cost), frame.py(option.accuracy)
         side = ("end", -9) if x > frame.width / 2 else ("start", 9)
-        shapes.append(
-            f'<text x="{x + side[1]}" y="{y + 15}" text-anchor="{side[0]}">{escape(option.name)}</text>'
-        )
+        shapes.append(f'<text x="{x + side[1]}" y="{y + 15}" text-anchor="{side[0]}">{escape(option.name)}</text>')
     return frame.drawing(shapes, "accuracy against cost of single models and cascades") + "\n"

@@ -84,9 +84,7 @@ def read_folder(folder: Path, labels: Path | None, costs: Path) -> tuple[Predict
         raise TableError(f"{folder} is not a folder")
     aside = {path.resolve() for path in (labels, costs) if path is not None}
     paths = sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix in (".csv", ".parquet") and path.resolve() not in aside
+        path for path in folder.iterdir() if path.suffix in (".csv", ".parquet") and path.resolve() not in aside
     )
     if not paths:
         raise TableError(f"{folder} holds no .csv or .parquet table")
@@ -119,9 +117,7 @@ def read_costs(path: Path) -> dict[str, float]:
         except (TypeError, ValueError):
             cost = float("nan")
         if not 0 < cost < np.inf:
-            raise TableError(
-                f"{path.name}: the cost of {row['model']} is '{row['cost']}', not a number above 0"
-            )
+            raise TableError(f"{path.name}: the cost of {row['model']} is '{row['cost']}', not a number above 0")
         costs[row["model"]] = cost
     return costs
 
@@ -179,9 +175,7 @@ def search(table: PredictionTable, costs: dict[str, float], max_accuracy_loss: f
         best.setdefault(option.big, option)
     return SearchResult(
         images=images,
-        singles=tuple(
-            _marked(option, on_front) for option in sorted(singles, key=lambda option: option.cost)
-        ),
+        singles=tuple(_marked(option, on_front) for option in sorted(singles, key=lambda option: option.cost)),
         best=tuple(_marked(option, on_front) for option in best.values()),
         front=tuple(_marked(option, on_front) for option in front),
         pairs=len(table.models) * (len(table.models) - 1) // 2,

@@ -11,18 +11,12 @@ def rows(calibration: Calibration) -> list[dict[str, str]]:
     """A row each for little, big, the paper's rule, and what was chosen if that is another one."""
     costs = calibration.costs
     found = [
-        _single(
-            calibration.little.name, 0.0, calibration.accuracy_little, None if costs is None else costs.little
-        ),
+        _single(calibration.little.name, 0.0, calibration.accuracy_little, None if costs is None else costs.little),
         _single(calibration.big.name, 1.0, calibration.accuracy_big, None if costs is None else costs.big),
         _point("paper's rule", calibration.paper),
     ]
     if calibration.rule != "paper":
-        name = (
-            "certified"
-            if calibration.rule == "certified"
-            else f"at most {calibration.max_escalation:g} escalated"
-        )
+        name = "certified" if calibration.rule == "certified" else f"at most {calibration.max_escalation:g} escalated"
         found.append(_point(name, calibration.chosen))
     return found
 
@@ -39,9 +33,7 @@ def verdict(calibration: Calibration) -> str:
     if guarantee is None:
         return f"{start}. Nothing is promised about other images."
     loss = f"at most {guarantee.max_accuracy_loss:.3%}" if guarantee.max_accuracy_loss else "nothing"
-    return (
-        f"{start}. Against big's accuracy it loses {loss}, with {guarantee.confidence_level:.0%} confidence."
-    )
+    return f"{start}. Against big's accuracy it loses {loss}, with {guarantee.confidence_level:.0%} confidence."
 
 
 def _single(name: str, rate: float, accuracy: Estimate, cost: float | None) -> dict[str, str]:

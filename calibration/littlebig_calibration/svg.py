@@ -48,9 +48,7 @@ class Axis:
         first = math.ceil(self.low / step - 1e-9)
         values = [index * step for index in range(first, math.floor(self.high / step + 1e-9) + 1)]
         digits = max(0, -math.floor(math.log10(step) + 1e-9) - (2 if self.percent else 0))
-        return [
-            (value, f"{value:.{digits}%}" if self.percent else f"{value:,.{digits}f}") for value in values
-        ]
+        return [(value, f"{value:.{digits}%}" if self.percent else f"{value:,.{digits}f}") for value in values]
 
 
 @dataclass(frozen=True)
@@ -80,25 +78,18 @@ class Frame:
         for value, text in self.y.ticks():
             place = self.py(value)
             parts.append(f'<path d="M{LEFT} {place}H{right}" stroke="#e3e6ea"/>')
-            parts.append(
-                f'<text x="{LEFT - 6}" y="{place + 4}" text-anchor="end" fill="#55606b">{text}</text>'
-            )
+            parts.append(f'<text x="{LEFT - 6}" y="{place + 4}" text-anchor="end" fill="#55606b">{text}</text>')
         for value, text in self.x.ticks():
             place = self.px(value)
             parts.append(f'<path d="M{place} {bottom}v4" stroke="#8a949e"/>')
-            parts.append(
-                f'<text x="{place}" y="{bottom + 17}" text-anchor="middle" fill="#55606b">{text}</text>'
-            )
+            parts.append(f'<text x="{place}" y="{bottom + 17}" text-anchor="middle" fill="#55606b">{text}</text>')
         parts.append(f'<path d="M{LEFT} {bottom}H{right}" stroke="#8a949e"/>')
         parts.extend(shapes)
         middle = (LEFT + right) / 2
-        parts.append(
-            f'<text x="{middle}" y="{self.height - 7}" text-anchor="middle">{escape(self.x.title)}</text>'
-        )
+        parts.append(f'<text x="{middle}" y="{self.height - 7}" text-anchor="middle">{escape(self.x.title)}</text>')
         height = (TOP + bottom) / 2
         parts.append(
-            f'<text transform="translate(12 {height}) rotate(-90)" text-anchor="middle">'
-            f"{escape(self.y.title)}</text>"
+            f'<text transform="translate(12 {height}) rotate(-90)" text-anchor="middle">{escape(self.y.title)}</text>'
         )
         return "\n".join([*parts, "</svg>"])
 
@@ -108,13 +99,9 @@ class Frame:
         dash = ' stroke-dasharray="4 4"' if dashed else ""
         return f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"{dash}/>'
 
-    def dot(
-        self, x: float, y: float, colour: str, title: str, *, hollow: bool = False, radius: float = 5
-    ) -> str:
+    def dot(self, x: float, y: float, colour: str, title: str, *, hollow: bool = False, radius: float = 5) -> str:
         """A point, with a tooltip."""
-        fill = (
-            f'fill="#fff" stroke="{colour}" stroke-width="2"' if hollow else f'fill="{colour}" stroke="#fff"'
-        )
+        fill = f'fill="#fff" stroke="{colour}" stroke-width="2"' if hollow else f'fill="{colour}" stroke="#fff"'
         circle = f'<circle cx="{self.px(x)}" cy="{self.py(y)}" r="{radius}" {fill}>'
         return f"{circle}<title>{escape(title)}</title></circle>"
 

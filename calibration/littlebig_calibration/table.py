@@ -122,9 +122,7 @@ def check_classes(values: Array, files: Sequence[str], column: str, table: str, 
     Raises:
         TableError: naming how many values are wrong and in which rows.
     """
-    wrong = np.flatnonzero(
-        (values < 0) | (values >= (np.iinfo(np.int32).max if classes is None else classes))
-    )
+    wrong = np.flatnonzero((values < 0) | (values >= (np.iinfo(np.int32).max if classes is None else classes)))
     if wrong.size:
         first = wrong[0]
         bounds = "0 or more" if classes is None else f"0 to {classes - 1}"
@@ -144,8 +142,6 @@ def check_calibratable(labels: Array) -> None:
         PairError: for fewer than 100 labels or a single class.
     """
     if labels.size < MIN_LABELS:
-        raise PairError(
-            f"{counted(labels.size, 'label')}: a calibration needs at least {MIN_LABELS}, better 5,000"
-        )
+        raise PairError(f"{counted(labels.size, 'label')}: a calibration needs at least {MIN_LABELS}, better 5,000")
     if np.all(labels == labels[0]):
         raise PairError(f"every label is {labels[0]}: calibrate on images of all classes that will be served")

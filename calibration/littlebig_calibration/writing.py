@@ -39,9 +39,7 @@ def write_table(table: PredictionTable, path: Path) -> None:
             columns[f"{model.name}_margin"] = pa.array(model.margin, pa.float32())
         if model.top5_labels is not None and model.top5_probabilities is not None:
             columns[f"{model.name}_top5_labels"] = _lists(model.top5_labels, pa.int32(), as_csv)
-            columns[f"{model.name}_top5_probabilities"] = _lists(
-                model.top5_probabilities, pa.float32(), as_csv
-            )
+            columns[f"{model.name}_top5_probabilities"] = _lists(model.top5_probabilities, pa.float32(), as_csv)
     metadata = {
         "format_version": 1,
         "data_set": table.data_set,

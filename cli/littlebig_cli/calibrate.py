@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+
 from littlebig_calibration.calibrating import Settings, calibrate
 from littlebig_calibration.certify import Promise
 from littlebig_calibration.errors import CalibrationError, PairError
@@ -15,16 +16,13 @@ from littlebig_calibration.report import write_report
 from littlebig_calibration.summary import COLUMNS, rows, verdict
 from littlebig_calibration.table import PredictionTable
 from littlebig_calibration.tuning import Choices
-
 from littlebig_cli.failures import told_in_one_line
 from littlebig_cli.rows import FORMATS, show_rows
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 
 
-@click.command(
-    epilog="Example:  littlebig calibrate ResNet50.csv ViT.csv --labels labels.csv --report report.html"
-)
+@click.command(epilog="Example:  littlebig calibrate ResNet50.csv ViT.csv --labels labels.csv --report report.html")
 @click.argument("tables", nargs=-1, required=True, type=FILE)
 @click.option("--labels", type=FILE, help="CSV of file,label; needed where the tables carry no labels.")
 @click.option("--little", help="The little model's name in the tables. [default: the first model]")
@@ -43,12 +41,8 @@ FILE = click.Path(dir_okay=False, path_type=Path)
     show_default=True,
     help="Tolerance against big, as a fraction.",
 )
-@click.option(
-    "--confidence-level", type=float, default=0.95, show_default=True, help="Of promise and intervals."
-)
-@click.option(
-    "--max-escalation", type=float, help="A cost target instead: the best accuracy within this rate."
-)
+@click.option("--confidence-level", type=float, default=0.95, show_default=True, help="Of promise and intervals.")
+@click.option("--max-escalation", type=float, help="A cost target instead: the best accuracy within this rate.")
 @click.option(
     "--gate",
     type=click.Choice([*GATES, "auto"]),
@@ -66,17 +60,13 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--cost-little", type=float, help="Cost of an image on little, in any unit.")
 @click.option("--cost-big", type=float, help="Cost of an image on big, in the same unit.")
 @click.option("--cost-unit", default="GMACs", show_default=True, help="The unit's name.")
-@click.option(
-    "--classes", type=click.IntRange(min=2), help="How many classes there are, to check labels against."
-)
+@click.option("--classes", type=click.IntRange(min=2), help="How many classes there are, to check labels against.")
 @click.option("--data-set", help="The images' name in the evidence. [default: from the table or label file]")
 @click.option("--output", type=FILE, help="Write the calibration with its evidence, as JSON.")
 @click.option("--report", type=FILE, help="Write a report, one HTML file.")
-@click.option(
-    "--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="To print."
-)
+@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="To print.")
 @told_in_one_line(CalibrationError)
-def command(  # noqa: PLR0917  (click passes keywords)
+def command(
     tables: tuple[Path, ...],
     labels: Path | None,
     little: str | None,
@@ -135,9 +125,7 @@ def _pair(table: PredictionTable, little: str | None, big: str | None) -> tuple[
     if little is not None and big is not None:
         return little, big
     if len(names) > 2:
-        raise PairError(
-            f"the tables hold {len(names)} models ({', '.join(names)}): name two by --little and --big"
-        )
+        raise PairError(f"the tables hold {len(names)} models ({', '.join(names)}): name two by --little and --big")
     if little is not None:
         return little, next((name for name in names if name != little), names[1])
     if big is not None:

@@ -7,12 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 import click
+
 from littlebig_calibration.errors import CalibrationError
 from littlebig_calibration.evidence import write_text
 from littlebig_calibration.search_plot import search_plot
 from littlebig_calibration.searching import Option, SearchResult, read_folder, search
 from littlebig_calibration.table import counted
-
 from littlebig_cli.failures import told_in_one_line
 from littlebig_cli.rows import FORMATS, show_rows
 
@@ -20,13 +20,9 @@ COLUMNS = ("big", "little", "threshold", "escalated", "accuracy", "cost", "saved
 FILE = click.Path(dir_okay=False, path_type=Path)
 
 
-@click.command(
-    epilog="Example:  littlebig search predictions --costs costs.csv --labels labels.csv --plot front.svg"
-)
+@click.command(epilog="Example:  littlebig search predictions --costs costs.csv --labels labels.csv --plot front.svg")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option(
-    "--costs", required=True, type=FILE, help="CSV of model,cost: the cost of an image, in any one unit."
-)
+@click.option("--costs", required=True, type=FILE, help="CSV of model,cost: the cost of an image, in any one unit.")
 @click.option("--labels", type=FILE, help="CSV of file,label; needed where the tables carry no labels.")
 @click.option(
     "--max-accuracy-loss",
@@ -37,9 +33,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 )
 @click.option("--cost-unit", default="GMACs", show_default=True, help="The unit's name, for the plot.")
 @click.option("--plot", type=FILE, help="Write accuracy against cost, as an SVG file.")
-@click.option(
-    "--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="To print."
-)
+@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="To print.")
 @told_in_one_line(CalibrationError)
 def command(
     folder: Path,

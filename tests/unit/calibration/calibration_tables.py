@@ -1,14 +1,13 @@
 """Tables made to measure."""
 
 import numpy as np
+
 from littlebig_calibration.table import ModelColumns, PredictionTable
 
 CLASSES = 10
 
 
-def pair_table(
-    images: int = 2000, seed: int = 1, skill: tuple[float, float] = (1.15, 1.2)
-) -> PredictionTable:
+def pair_table(images: int = 2000, seed: int = 1, skill: tuple[float, float] = (1.15, 1.2)) -> PredictionTable:
     """A little and a big model of different skill, with honest confidences."""
     draw = np.random.default_rng(seed)
     labels = draw.integers(0, CLASSES, images)

@@ -33,9 +33,7 @@ class Page:
 
     def __init__(self, program: str, profile: Path) -> None:
         # The browser reads commands from descriptor 3 and answers on 4: the pipes keep clear of both.
-        ends = [
-            fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for pair in (os.pipe(), os.pipe()) for end in pair
-        ]
+        ends = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for pair in (os.pipe(), os.pipe()) for end in pair]
         theirs_in, self._out, self._in, theirs_out = ends
 
         def hand_over() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from calibration_tables import pair_table
+
 from littlebig_calibration.table import PredictionTable
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from calibration_tables import pair_table
+
 from littlebig_calibration.calibrating import Settings, calibrate
 from littlebig_calibration.certify import Promise
 from littlebig_calibration.errors import PairError
@@ -88,9 +89,7 @@ def test_a_little_that_only_loses_gives_big_only_however_many_labels(table: Pred
     little, big = table.models
     worse = np.where(draw.random(len(big.label)) < 0.2, (big.label + 3) % 10, big.label).astype(np.int32)
     worse = np.where(big.label == table.labels, worse, big.label)
-    found = calibrate(
-        replace(table, models=(replace(little, label=worse), big)), "small", "large", Settings()
-    )
+    found = calibrate(replace(table, models=(replace(little, label=worse), big)), "small", "large", Settings())
     assert (found.chosen.threshold, found.labels_needed) == (None, None)
     assert found.notes[0].endswith(
         "so the answer is big only; on these images every threshold lost more than that: "
@@ -167,9 +166,7 @@ def test_settings_outside_their_range_are_refused(settings, message: str) -> Non
 
 def test_a_gate_on_margins_needs_margins(table: PredictionTable) -> None:
     bare = replace(table, models=tuple(replace(model, margin=None) for model in table.models))
-    with pytest.raises(
-        PairError, match=r"^the little model's table has no margins: use --gate confidence, or"
-    ):
+    with pytest.raises(PairError, match=r"^the little model's table has no margins: use --gate confidence, or"):
         calibrate(bare, "small", "large", Settings(choices=Choices(("confidence", "margin"))))
 
 
@@ -177,8 +174,7 @@ def test_50_000_images_with_top_5_of_two_models_fit_into_a_gigabyte(tmp_path: Pa
     table = pair_table(50_000)
     top5 = np.tile(np.arange(5, dtype=np.int32), (50_000, 1))
     models = tuple(
-        replace(model, top5_labels=top5, top5_probabilities=top5.astype(np.float32) / 10)
-        for model in table.models
+        replace(model, top5_labels=top5, top5_probabilities=top5.astype(np.float32) / 10) for model in table.models
     )
     write_table(replace(table, models=models), tmp_path / "t.parquet")
     program = (

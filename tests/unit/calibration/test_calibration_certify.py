@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 from calibration_tables import pair_table
+from scipy import stats
+
 from littlebig_calibration.certify import Grid, Promise, certified_threshold, discordant, threshold_grid
 from littlebig_calibration.cost_target import escalation_cap
 from littlebig_calibration.exact import paired_p_values
 from littlebig_calibration.outcomes import Decision, Outcomes, outcomes
 from littlebig_calibration.tuning import Choices, certify, split, tune
-from scipy import stats
 
 
 def test_grid_descends_from_the_safest_to_no_escalation() -> None:
@@ -39,9 +40,7 @@ def test_discordant_images_are_counted_as_by_hand() -> None:
 def walk(p_values: list[float], shares: list[float]) -> float | None:
     """The walk over made-up counts whose p-values at tolerance 0 are at or below the given ones."""
     won = [int(np.ceil(-np.log2(value))) if value < 1 else 0 for value in p_values]
-    score = np.concatenate(
-        [np.full(count, 1 - index / 100) for index, count in enumerate(np.diff([0, *won]))]
-    )
+    score = np.concatenate([np.full(count, 1 - index / 100) for index, count in enumerate(np.diff([0, *won]))])
     little = np.ones(score.size, dtype=bool)
     rows = Outcomes(little, ~little, score.astype(np.float32), score.astype(np.float32))
     thresholds = (1 - np.arange(len(won)) / 100 - 0.005).astype(np.float32)
@@ -102,9 +101,7 @@ def test_a_useless_arbitration_is_left_out() -> None:
     draw = np.random.default_rng(5)
     images = 8000
     noise = draw.random(images).astype(np.float32)
-    rows = Outcomes(
-        draw.random(images) < 0.3, draw.random(images) < 0.9, noise, np.full(images, 0.9, np.float32)
-    )
+    rows = Outcomes(draw.random(images) < 0.3, draw.random(images) < 0.9, noise, np.full(images, 0.9, np.float32))
     decision, _ = tune(rows, Choices(arbitrate=True), Promise(), 30_000)
     assert decision.offset is None or decision.offset > 4
 
@@ -112,13 +109,8 @@ def test_a_useless_arbitration_is_left_out() -> None:
 def test_certification_ignores_what_is_on_the_tuning_images() -> None:
     rows = outcomes(pair_table(6000), "small", "large")
     tuning, certifying = split(rows, 0.05)
-    flipped = Outcomes(
-        ~tuning.little_right, ~tuning.big_right, tuning.little_confidence, tuning.big_confidence
-    )
-    assert (
-        certify(tuning, certifying, Choices(), Promise())[2]
-        == certify(flipped, certifying, Choices(), Promise())[2]
-    )
+    flipped = Outcomes(~tuning.little_right, ~tuning.big_right, tuning.little_confidence, tuning.big_confidence)
+    assert certify(tuning, certifying, Choices(), Promise())[2] == certify(flipped, certifying, Choices(), Promise())[2]
 
 
 def test_escalation_cap_is_the_exact_tolerance_limit() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from calibration_tables import pair_table
+
 from littlebig_calibration.evidence import read_calibration
 from littlebig_calibration.writing import write_table
 from littlebig_cli.main import main
@@ -59,9 +60,7 @@ def test_machine_formats(capsys: pytest.CaptureFixture[str], file: Path, tmp_pat
     assert out.splitlines()[1] == "| --- | --- | --- | --- | --- | --- |"
 
 
-def test_options_reach_the_calibration(
-    capsys: pytest.CaptureFixture[str], file: Path, tmp_path: Path
-) -> None:
+def test_options_reach_the_calibration(capsys: pytest.CaptureFixture[str], file: Path, tmp_path: Path) -> None:
     output = tmp_path / "calibration.json"
     words = [
         "--gate",
@@ -99,9 +98,7 @@ def test_pairs_are_named_or_told(capsys: pytest.CaptureFixture[str], file: Path,
 
     table = pair_table(200)
     write_table(replace(table, models=table.models[:1]), tmp_path / "one.csv")
-    write_table(
-        replace(table, models=(*table.models, replace(table.models[0], name="third"))), tmp_path / "three.csv"
-    )
+    write_table(replace(table, models=(*table.models, replace(table.models[0], name="third"))), tmp_path / "three.csv")
     for name, message in (
         ("one", "only 'small' has predictions here: a pair needs two models"),
         ("three", "the tables hold 3 models (small, large, third): name two by --little and --big"),

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from calibration_tables import pair_table
+
 from littlebig_calibration.curve import cascade_curve, paper_threshold, thin
 from littlebig_calibration.outcomes import Decision, Outcomes, outcomes
 

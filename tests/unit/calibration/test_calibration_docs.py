@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from littlebig_calibration.evidence import Calibration, DataSet, Guarantee, OperatingPoint
 from littlebig_cli.calibrate import command as calibrate
 

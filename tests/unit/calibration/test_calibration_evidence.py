@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from calibration_tables import pair_table
+
 from littlebig_calibration.calibrating import Settings, calibrate
 from littlebig_calibration.errors import EvidenceError
 from littlebig_calibration.evidence import (

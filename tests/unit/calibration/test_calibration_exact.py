@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from littlebig_calibration.exact import binomial_tail, clopper_pearson, loss_bound, paired_p_values
 from scipy import stats
+
+from littlebig_calibration.exact import binomial_tail, clopper_pearson, loss_bound, paired_p_values
 
 
 @pytest.mark.parametrize(("hits", "images"), [(0, 10), (10, 10), (3, 17), (780, 1000)])
@@ -25,9 +26,7 @@ def test_without_tolerance_it_is_mcnemars_exact_test() -> None:
 
 @pytest.mark.parametrize("tolerance", [0.0, 0.02, 0.1])
 @pytest.mark.parametrize("level", [0.05, 0.01])
-def test_size_never_exceeds_the_level_for_any_rate_of_discordant_images(
-    tolerance: float, level: float
-) -> None:
+def test_size_never_exceeds_the_level_for_any_rate_of_discordant_images(tolerance: float, level: float) -> None:
     images = 60
     lost, won = (part.ravel() for part in np.meshgrid(np.arange(images + 1), np.arange(images + 1)))
     possible = lost + won <= images
@@ -45,16 +44,12 @@ def test_size_never_exceeds_the_level_for_any_rate_of_discordant_images(
 
 
 def test_p_values_fall_as_the_tolerance_grows() -> None:
-    values = [
-        paired_p_values(np.array([40]), np.array([38]), 5000, loss, 0.05)[0] for loss in (0, 0.002, 0.005)
-    ]
+    values = [paired_p_values(np.array([40]), np.array([38]), 5000, loss, 0.05)[0] for loss in (0, 0.002, 0.005)]
     assert values[0] > values[1] > values[2]
 
 
 def test_loss_bound_is_the_smallest_tolerance_that_is_certified() -> None:
     bound = loss_bound(40, 38, 5000, 0.95)
-    at, below = (
-        paired_p_values(np.array([40]), np.array([38]), 5000, loss, 0.05)[0] for loss in (bound, bound - 2e-5)
-    )
+    at, below = (paired_p_values(np.array([40]), np.array([38]), 5000, loss, 0.05)[0] for loss in (bound, bound - 2e-5))
     assert at <= 0.05 < below
     assert loss_bound(5, 60, 5000, 0.95) == 0.0

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from littlebig_calibration.certify import Promise
 from littlebig_calibration.cost_target import best_within, measured_loss
 from littlebig_calibration.curve import Curve, cascade_curve, paper_threshold
@@ -68,9 +69,7 @@ def test_the_promise_is_kept_on_fresh_draws(population: Outcomes, images: int, m
         for loss in tolerances:
             threshold = paper_threshold(curve, loss)
             naive[loss] += threshold is not None and truth(Decision(), threshold)[1] > loss + 1e-9
-        parts_of = {
-            share: split(rows, share) for share in {choices.tuning_share for choices in OPTIONS.values()}
-        }
+        parts_of = {share: split(rows, share) for share in {choices.tuning_share for choices in OPTIONS.values()}}
         for name, choices in OPTIONS.items():
             parts = parts_of[choices.tuning_share]
             for loss in tolerances:
@@ -104,9 +103,7 @@ def test_the_promise_is_kept_where_the_truth_is_exactly_on_the_edge(images: int,
     for _ in range(DRAWS):
         kind = draw.random(images)
         lost, won = kind < lost_rate, (kind >= lost_rate) & (kind < lost_rate + won_rate)
-        score = np.where(lost | won, draw.uniform(0.95, 1, images), draw.uniform(0, 0.95, images)).astype(
-            np.float32
-        )
+        score = np.where(lost | won, draw.uniform(0.95, 1, images), draw.uniform(0, 0.95, images)).astype(np.float32)
         rows = Outcomes(~lost, ~won, score, score)
         _, _, threshold = certify(*split(rows, 0.05), Choices(), Promise(loss))
         broken += threshold is not None and threshold <= 0.95

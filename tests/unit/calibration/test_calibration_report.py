@@ -9,6 +9,7 @@ import chromium
 import numpy as np
 import pytest
 from calibration_tables import pair_table
+
 from littlebig_calibration.calibrating import Settings, calibrate
 from littlebig_calibration.evidence import Calibration, Costs
 from littlebig_calibration.insight import histograms, most_escalated, reliability

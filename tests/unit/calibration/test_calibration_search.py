@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from calibration_tables import pair_table
+
 from littlebig_calibration.curve import cascade_curve, paper_threshold
 from littlebig_calibration.errors import TableError
 from littlebig_calibration.outcomes import Decision, outcomes
@@ -22,9 +23,7 @@ def four_models(images: int = 3000) -> PredictionTable:
     models = [*low.models, *high.models]
     coarse = np.round(models[1].confidence, 2)
     models[1] = replace(models[1], confidence=coarse)
-    return replace(
-        low, models=tuple(replace(model, name=name) for model, name in zip(models, COSTS, strict=True))
-    )
+    return replace(low, models=tuple(replace(model, name=name) for model, name in zip(models, COSTS, strict=True)))
 
 
 @pytest.mark.parametrize("loss", [0.0, 0.01])
@@ -46,9 +45,7 @@ def test_every_pair_is_as_if_calibrated_by_itself(loss: float) -> None:
         little, threshold, rate, accuracy = cheapest[cost]
         assert found[0].little == little
         assert found[0].threshold == pytest.approx(threshold)
-        assert (found[0].cost, found[0].escalation_rate, found[0].accuracy) == pytest.approx(
-            (cost, rate, accuracy)
-        )
+        assert (found[0].cost, found[0].escalation_rate, found[0].accuracy) == pytest.approx((cost, rate, accuracy))
     assert result.best
     assert result.pairs == 6
 

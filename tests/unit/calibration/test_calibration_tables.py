@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from calibration_tables import pair_table
+
 from littlebig_calibration.errors import PairError, TableError
 from littlebig_calibration.outcomes import outcomes
 from littlebig_calibration.reading import read_tables
@@ -143,9 +144,7 @@ def test_nan_in_a_parquet_table_is_told_in_one_line(tmp_path: Path, table: Predi
 
 def test_a_broken_file_is_told_in_one_line(tmp_path: Path) -> None:
     ragged = refused(write(tmp_path, "t.csv", OURS + "1.jpg,1,0\n"))
-    assert re.match(
-        r"t\.csv is neither a CSV nor a Parquet table of ours: .*Expected 4 columns, got 3", ragged
-    )
+    assert re.match(r"t\.csv is neither a CSV nor a Parquet table of ours: .*Expected 4 columns, got 3", ragged)
     cut = refused(write(tmp_path, "t.parquet", "PAR1 and then nothing"))
     assert cut.startswith("t.parquet is neither a CSV nor a Parquet table of ours: ")
     assert refused(tmp_path / "none.csv") == f"cannot read {tmp_path}/none.csv: No such file or directory"
@@ -166,13 +165,9 @@ def test_labels_must_cover_exactly_the_predicted_files(tmp_path: Path) -> None:
     a = write(tmp_path, "a.csv", FOREIGN + "1.jpg,1,0.5\n2.jpg,1,0.5\n")
     few = write(tmp_path, "few.csv", "file,label\n1.jpg,1\n")
     more = write(tmp_path, "more.csv", "file,label\n1.jpg,1\n2.jpg,1\n3.jpg,1\n")
-    assert (
-        refused(a, labels=few)
-        == "few.csv: no label for 1 file of a.csv (2.jpg): add them or remove those rows"
-    )
+    assert refused(a, labels=few) == "few.csv: no label for 1 file of a.csv (2.jpg): add them or remove those rows"
     assert refused(a, labels=more) == (
-        "a.csv and more.csv list different files, 1 only in more.csv (3.jpg): "
-        "predict and label the same images"
+        "a.csv and more.csv list different files, 1 only in more.csv (3.jpg): predict and label the same images"
     )
     assert refused(a, labels=a) == "a.csv: no column 'label'; a label file has 'file' and 'label'"
 
