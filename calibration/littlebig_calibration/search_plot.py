@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from littlebig_calibration.searching import SearchResult
-from littlebig_calibration.svg import Axis, Frame
+from littlebig_calibration.svg import BOTTOM, RIGHT, Axis, Frame
 
 SINGLE, CASCADE, FRONT = "#5b3a8c", "#c8324a", "#4a5561"
 # More names than this cannot be told apart; the table and the points' tooltips have them all.
@@ -29,14 +29,17 @@ def search_plot(result: SearchResult, unit: str) -> str:
         height=480,
     )
     shapes = [frame.line([(option.cost, option.accuracy) for option in result.front], FRONT, dashed=True)]
-    shapes.append('<text x="68" y="26" fill="#55606b">hollow: single models, filled: cascades</text>')
+    shapes.append(
+        f'<text x="{frame.width - RIGHT - 4}" y="{frame.height - BOTTOM - 10}" text-anchor="end" fill="#55606b">'
+        "hollow: single models, filled: cascades</text>"
+    )
     for option in shown:
         title = f"{option.name}: {option.accuracy:.2%} for {option.cost:.4g}"
         if option.little is None:
             shapes.append(frame.dot(option.cost, option.accuracy, SINGLE, title, hollow=True))
         else:
             shapes.append(frame.dot(option.cost, option.accuracy, CASCADE, title))
-    for option in result.front if len(result.front) <= MAX_NAMES else ():
+    for option in shown if len(shown) <= MAX_NAMES else ():
         x, y = frame.px(option.cost), frame.py(option.accuracy)
         side = ("end", -9) if x > frame.width / 2 else ("start", 9)
         shapes.append(f'<text x="{x + side[1]}" y="{y + 15}" text-anchor="{side[0]}">{escape(option.name)}</text>')

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH, HEIGHT = 400, 280
-LEFT, RIGHT, TOP, BOTTOM = 58, 14, 12, 44
+LEFT, RIGHT, TOP, BOTTOM = 64, 14, 12, 44
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Frame:
         parts.append(f'<text x="{middle}" y="{self.height - 7}" text-anchor="middle">{escape(self.x.title)}</text>')
         height = (TOP + bottom) / 2
         parts.append(
-            f'<text transform="translate(12 {height}) rotate(-90)" text-anchor="middle">{escape(self.y.title)}</text>'
+            f'<text transform="translate(13 {height}) rotate(-90)" text-anchor="middle">{escape(self.y.title)}</text>'
         )
         return "\n".join([*parts, "</svg>"])
 
