@@ -13,9 +13,11 @@ from littlebig_cli.failures import missing_extra
 
 # Sub-command -> the module in this package that defines it as `command`, and the extra that module needs.
 COMMANDS: dict[str, tuple[str, str | None]] = {
+    "calibrate": ("calibrate", "calibration"),
     "classify": ("classify", None),
     "demo": ("demo", "export,server,efficientnet-lite"),
     "export": ("export", "export"),
+    "search": ("search", "calibration"),
     "serve": ("serve", "server"),
 }
 

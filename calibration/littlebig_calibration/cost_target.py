@@ -1,0 +1,59 @@
+"""The cost target: the best accuracy within an escalation rate, and what it may lose."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import special
+
+from littlebig_calibration._arrays import Array
+from littlebig_calibration.certify import Grid, discordant
+from littlebig_calibration.exact import loss_bound
+from littlebig_calibration.outcomes import Decision, Outcomes, scores
+
+# Half of the images choose the threshold, the other half measure it.
+SHARE = 0.5
+
+
+def escalation_cap(score: Array, max_escalation: float, confidence_level: float) -> float:
+    """The highest observed score that keeps the true escalation rate within the target with this confidence.
+
+    An exact one-sided tolerance limit (Wilks 1941): the fraction of images below the k-th of n scores is at
+    most Beta(k, n - k + 1) distributed, whatever the scores' distribution. No labels are used.
+
+    Args:
+        score: float32 [n].
+        max_escalation: the target, in (0, 1).
+        confidence_level: 0.95 for 95 %.
+
+    Returns:
+        A threshold; 0 where n is too small for any.
+    """
+    rank = np.arange(1, len(score) + 1)
+    exceeds = 1 - special.betainc(rank, len(score) - rank + 1, max_escalation)
+    safe = int(np.count_nonzero(exceeds <= 1 - confidence_level))
+    return float(np.sort(score)[safe - 1]) if safe else 0.0
+
+
+def best_within(
+    tuning: Outcomes, decision: Decision, grid: Grid, max_escalation: float, confidence_level: float
+) -> float:
+    """The threshold with the best accuracy on the tuning images among those within the target.
+
+    Args:
+        tuning: images that choose.
+        decision: gate and offset.
+        grid: thresholds to choose among; the cap itself is tried as well.
+        max_escalation: the target, in (0, 1).
+        confidence_level: with which the target is kept.
+    """
+    cap = np.float32(escalation_cap(scores(tuning, decision.gate), max_escalation, confidence_level))
+    within = np.concatenate([[cap], grid.thresholds[grid.thresholds < cap]]).astype(np.float32)
+    lost, won = discordant(tuning, decision, within)
+    # On a tie the lower threshold: it costs less.
+    return float(within[len(within) - 1 - int(np.argmin((lost - won)[::-1]))])
+
+
+def measured_loss(certifying: Outcomes, decision: Decision, threshold: float, confidence_level: float) -> float:
+    """The upper confidence limit of the accuracy lost against big at a threshold that other images chose."""
+    lost, won = discordant(certifying, decision, np.array([threshold], dtype=np.float32))
+    return loss_bound(int(lost[0]), int(won[0]), len(certifying), confidence_level)

@@ -1,0 +1,44 @@
+"""Rows of text in the formats that commands offer: a table for eyes, CSV and Markdown for other programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+
+import click
+import rich.box
+import rich.console
+import rich.markup
+import rich.table
+
+FORMATS = ("table", "json", "csv", "md")
+
+
+def show_rows(columns: Sequence[str], rows: Sequence[Mapping[str, str]], form: str) -> None:
+    """Print rows; columns that are empty throughout are left out of `table` and `md`.
+
+    Args:
+        columns: the columns' names, in order.
+        rows: a text for every column.
+        form: `table`, `csv` or `md`.
+    """
+    if form == "csv":
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([row[name] for name in columns] for row in rows)
+        click.echo(text.getvalue(), nl=False)
+        return
+    filled = [name for name in columns if any(row[name] for row in rows)]
+    if form == "md":
+        for cells in (filled, ["---"] * len(filled), *([row[name] for name in filled] for row in rows)):
+            click.echo("| " + " | ".join(cells) + " |")
+        return
+    table = rich.table.Table(box=rich.box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in filled:
+        first = name == filled[0]
+        table.add_column(name, justify="left" if first else "right", no_wrap=not first, overflow="fold")
+    for row in rows:
+        table.add_row(*(rich.markup.escape(row[name]) for name in filled))
+    rich.console.Console(highlight=False).print(table)

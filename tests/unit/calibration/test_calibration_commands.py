@@ -1,0 +1,132 @@
+"""`littlebig calibrate` and `littlebig search` as a user calls them."""
+
+import csv
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from calibration_tables import pair_table
+
+from littlebig_calibration.evidence import read_calibration
+from littlebig_calibration.writing import write_table
+from littlebig_cli.main import main
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    write_table(pair_table(8000), tmp_path / "t.parquet")
+    return tmp_path / "t.parquet"
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as ended:
+        main([str(word) for word in words])
+    printed = capsys.readouterr()
+    return int(ended.value.code or 0), printed.out, printed.err
+
+
+def test_table_shows_both_rules_and_the_verdict(capsys: pytest.CaptureFixture[str], file: Path) -> None:
+    code, out, err = run(capsys, "calibrate", file, "--cost-little", 1, "--cost-big", 4)
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0].split() == [
+        "choice", "threshold", "escalated", "repeated", "accuracy", "interval", "cost", "saved",
+    ]  # fmt: skip
+    assert max(len(line) for line in lines[:-1]) <= 80
+    assert [line.split()[0] for line in lines if "%" in line][:4] == [
+        "small",
+        "large",
+        "paper's",
+        "certified",
+    ]
+    assert lines[-1].startswith("Escalate when confidence < 0.")
+    assert lines[-1].endswith("Against big's accuracy it loses nothing, with 95% confidence.")
+
+
+def test_machine_formats(capsys: pytest.CaptureFixture[str], file: Path, tmp_path: Path) -> None:
+    output = tmp_path / "calibration.json"
+    code, out, _ = run(capsys, "calibrate", file, "--format", "json", "--output", output)
+    assert code == 0
+    assert json.loads(out) == json.loads(output.read_text())
+    threshold = read_calibration(output).chosen.threshold
+    assert threshold is not None
+    _, out, _ = run(capsys, "calibrate", file, "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert [row["choice"] for row in rows] == ["small alone", "large alone", "paper's rule", "certified"]
+    assert rows[3]["threshold"] == f"{threshold:.4f}"
+    _, out, _ = run(capsys, "calibrate", file, "--format", "md")
+    assert out.splitlines()[1] == "| --- | --- | --- | --- | --- | --- |"
+
+
+def test_options_reach_the_calibration(capsys: pytest.CaptureFixture[str], file: Path, tmp_path: Path) -> None:
+    output = tmp_path / "calibration.json"
+    words = [
+        "--gate",
+        "margin",
+        "--answer",
+        "arbitrate",
+        "--max-accuracy-loss",
+        0.01,
+        "--confidence-level",
+        0.9,
+    ]
+    code, _, _ = run(capsys, "calibrate", file, *words, "--data-set", "photographs", "--output", output)
+    assert code == 0
+    found = read_calibration(output)
+    assert (found.gate, found.data.name, found.data.tuning_images) == ("margin", "photographs", 1600)
+    assert found.guarantee is not None
+    assert (found.guarantee.max_accuracy_loss, found.guarantee.confidence_level) == (0.01, 0.9)
+    code, out, _ = run(capsys, "calibrate", file, "--max-escalation", 0.3, "--output", output)
+    assert code == 0
+    assert "at most 0.3" in out
+    assert read_calibration(output).chosen.escalation_rate.value <= 0.3
+
+
+def test_big_only_is_said_plainly(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    write_table(pair_table(150), tmp_path / "t.csv")
+    code, out, _ = run(capsys, "calibrate", tmp_path / "t.csv")
+    assert code == 0
+    assert "\nBig only: no threshold keeps the promise on these labels.\nNote: " in out
+
+
+def test_pairs_are_named_or_told(capsys: pytest.CaptureFixture[str], file: Path, tmp_path: Path) -> None:
+    swapped = run(capsys, "calibrate", file, "--little", "large", "--format", "csv")[1]
+    assert [line.split(",")[0] for line in swapped.splitlines()[1:3]] == ["large alone", "small alone"]
+    assert run(capsys, "calibrate", file, "--big", "small", "--format", "csv")[1] == swapped
+
+    table = pair_table(200)
+    write_table(replace(table, models=table.models[:1]), tmp_path / "one.csv")
+    write_table(replace(table, models=(*table.models, replace(table.models[0], name="third"))), tmp_path / "three.csv")
+    for name, message in (
+        ("one", "only 'small' has predictions here: a pair needs two models"),
+        ("three", "the tables hold 3 models (small, large, third): name two by --little and --big"),
+    ):
+        code, out, err = run(capsys, "calibrate", tmp_path / f"{name}.csv")
+        assert (code, out, err) == (1, "", f"littlebig: {message}\n")
+    assert run(capsys, "calibrate", tmp_path / "three.csv", "--little", "third", "--big", "large")[0] == 0
+
+
+def test_mistakes_are_one_line(capsys: pytest.CaptureFixture[str], file: Path, tmp_path: Path) -> None:
+    code, out, err = run(capsys, "calibrate", tmp_path / "none.csv")
+    assert (code, out) == (1, "")
+    assert err == f"littlebig: cannot read {tmp_path}/none.csv: No such file or directory\n"
+    assert run(capsys, "calibrate", file, "--cost-little", 1)[0] == 2
+    code, _, err = run(capsys, "calibrate", file, "--max-escalation", 2)
+    assert (code, err) == (1, "littlebig: the escalation rate 2 is not in (0, 1)\n")
+
+
+def test_search_prints_and_draws(capsys: pytest.CaptureFixture[str], file: Path, tmp_path: Path) -> None:
+    (tmp_path / "costs.csv").write_text("model,cost\nsmall,1\nlarge,4\n")
+    words = ["search", file.parent, "--costs", tmp_path / "costs.csv"]
+    code, out, err = run(capsys, *words, "--plot", tmp_path / "front.svg")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-1].startswith("1 pair on 8,000 images.")
+    assert (tmp_path / "front.svg").read_text().startswith("<svg ")
+    found = json.loads(run(capsys, *words, "--format", "json")[1])
+    assert found["best"][0]["little"] == "small"
+    rows = list(csv.DictReader(io.StringIO(run(capsys, *words, "--format", "csv")[1])))
+    assert [(row["little"], row["big"]) for row in rows] == [("", "small"), ("", "large"), ("small", "large")]
+    code, _, err = run(capsys, "search", tmp_path / "none", "--costs", tmp_path / "costs.csv")
+    assert (code, err) == (1, f"littlebig: {tmp_path}/none is not a folder\n")

@@ -1,0 +1,217 @@
+"""Reading and writing tables, and one clear line for everything that can be wrong with them."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from calibration_tables import pair_table
+
+from littlebig_calibration.errors import PairError, TableError
+from littlebig_calibration.outcomes import outcomes
+from littlebig_calibration.reading import read_tables
+from littlebig_calibration.table import PredictionTable
+from littlebig_calibration.writing import write_table
+
+OURS = "file,label,a_label,a_confidence\n"
+FOREIGN = "file_name,predicted_class,predicted_probability\n"
+
+
+def write(folder: Path, name: str, text: str) -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def refused(*tables: Path, labels: Path | None = None, classes: int | None = None) -> str:
+    with pytest.raises(TableError) as caught:
+        read_tables(tables, labels, classes=classes)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_what_is_written_is_read_back(tmp_path: Path, table: PredictionTable, ending: str) -> None:
+    models = tuple(
+        replace(
+            model,
+            weights_sha256=f"{model.name}-hash",
+            top5_labels=np.tile(np.arange(5, dtype=np.int32), (len(table.files), 1)),
+            top5_probabilities=np.tile(np.float32([0.5, 0.2, 0.1, 0.1, 0.05]), (len(table.files), 1)),
+        )
+        for model in table.models
+    )
+    write_table(replace(table, models=models, data_set="photographs"), tmp_path / f"t.{ending}")
+    found = read_tables([tmp_path / f"t.{ending}"])
+    assert found.files == table.files
+    assert np.array_equal(found.labels, table.labels)
+    for mine, theirs in zip(table.models, found.models, strict=True):
+        assert mine.name == theirs.name
+        assert np.array_equal(mine.label, theirs.label)
+        assert np.array_equal(mine.confidence, theirs.confidence)
+        assert np.array_equal(mine.margin, theirs.margin)
+    if ending == "parquet":
+        assert (found.data_set, found.classes) == ("photographs", 10)
+        assert found.models[0].weights_sha256 == "small-hash"
+    assert [path.name for path in tmp_path.iterdir()] == [f"t.{ending}"]
+
+
+def test_published_tables_are_joined_by_file_whatever_the_order_of_rows(tmp_path: Path) -> None:
+    a = write(tmp_path, "a.csv", FOREIGN + "2.jpg,1,0.5\n1.jpg,0,0.25\n")
+    b = write(tmp_path, "b.csv", FOREIGN + "1.jpg,3,0.75\n2.jpg,4,1\n")
+    labels = write(tmp_path, "labels.csv", "file_name,label\n2.jpg,4\n1.jpg,0\n")
+    table = read_tables([a, b], labels)
+    assert table.files == ("1.jpg", "2.jpg")
+    assert table.labels.tolist() == [0, 4]
+    assert [(model.name, model.label.tolist()) for model in table.models] == [("a", [0, 1]), ("b", [3, 4])]
+    assert table.models[1].confidence.tolist() == [0.75, 1.0]
+    assert [source.name for source in table.sources] == ["a.csv", "b.csv", "labels.csv"]
+    assert len(table.sources[0].sha256) == 64
+    assert table.data_set == tmp_path.name
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            OURS + "1.jpg,,0,0.5\n2.jpg,1,0,0.5\n",
+            "t.csv: 'label' is missing or NaN for 1 file (1.jpg): fill it in",
+        ),
+        (
+            OURS + "1.jpg,-1,0,0.5\n",
+            "t.csv: 1 value of 'label' out of range (first -1 for 1.jpg): classes are 0 to 9",
+        ),
+        (
+            OURS + "1.jpg,10,0,0.5\n",
+            "t.csv: 1 value of 'label' out of range (first 10 for 1.jpg): classes are 0 to 9",
+        ),
+        (
+            OURS + "1.jpg,1,11,0.5\n",
+            "t.csv: 1 value of 'a: predicted label' out of range (first 11 for 1.jpg): classes are 0 to 9",
+        ),
+        (
+            OURS + "1.jpg,1,0,1.5\n2.jpg,1,0,-1\n",
+            "t.csv: 2 values of 'a: confidence' not in [0, 1] (first 1.5 for 1.jpg): "
+            "probabilities after the softmax are needed",
+        ),
+        (
+            OURS + "1.jpg,1,0,0.5\n2.jpg,1,0,nan\n",
+            "t.csv: 'a_confidence' is missing or NaN for 1 file (2.jpg): fill it in",
+        ),
+        (
+            OURS + "1.jpg,1,0,0.5\n2.jpg,1,0,0.5\n1.jpg,1,0,0.5\n",
+            "t.csv: 1 file listed more than once (1.jpg): keep one row for each",
+        ),
+        (
+            OURS + "1.jpg,cat,0,0.5\n",
+            "t.csv: 'label' is not a column of whole numbers: classes are numbered from 0",
+        ),
+        (
+            OURS + "1.jpg,1,0,high\n",
+            "t.csv: 'a_confidence' is not a column of numbers: probabilities in [0, 1] are needed",
+        ),
+        ("file,label,a_confidence\n1.jpg,1,0.5\n", "t.csv: column 'a_confidence' without 'a_label'"),
+        (
+            "file_name,predicted_class\n1.jpg,1\n",
+            "t.csv: column 'predicted_class' without 'predicted_probability'",
+        ),
+        ("image,label\n1.jpg,1\n", "t.csv: no column 'file' (or 'file_name'), only image, label"),
+        ("file,label\n1.jpg,1\n", "t.csv: no predictions in it; a label file belongs to --labels"),
+        (OURS, "t.csv has no rows"),
+        ("", "t.csv is empty"),
+        (
+            "file,a_label,a_confidence\n1.jpg,1,0.5\n",
+            "the tables carry no labels: name a file with 'file,label' by --labels",
+        ),
+    ],
+)
+def test_a_wrong_table_is_told_in_one_line(tmp_path: Path, text: str, message: str) -> None:
+    assert refused(write(tmp_path, "t.csv", text), classes=10) == message
+
+
+def test_nan_in_a_parquet_table_is_told_in_one_line(tmp_path: Path, table: PredictionTable) -> None:
+    confidence = table.models[0].confidence.copy()
+    confidence[3] = np.nan
+    models = (replace(table.models[0], confidence=confidence), table.models[1])
+    write_table(replace(table, models=models), tmp_path / "t.parquet")
+    assert refused(tmp_path / "t.parquet") == (
+        "t.parquet: 1 value of 'small: confidence' not in [0, 1] (first nan for 00003.jpg): "
+        "probabilities after the softmax are needed"
+    )
+
+
+def test_a_broken_file_is_told_in_one_line(tmp_path: Path) -> None:
+    ragged = refused(write(tmp_path, "t.csv", OURS + "1.jpg,1,0\n"))
+    assert re.match(r"t\.csv is neither a CSV nor a Parquet table of ours: .*Expected 4 columns, got 3", ragged)
+    cut = refused(write(tmp_path, "t.parquet", "PAR1 and then nothing"))
+    assert cut.startswith("t.parquet is neither a CSV nor a Parquet table of ours: ")
+    assert refused(tmp_path / "none.csv") == f"cannot read {tmp_path}/none.csv: No such file or directory"
+
+
+def test_tables_of_different_files_are_named_and_counted(tmp_path: Path) -> None:
+    names = [f"{index}.jpg" for index in range(6)]
+    a = write(tmp_path, "a.csv", FOREIGN + "".join(f"{name},1,0.5\n" for name in names))
+    b = write(tmp_path, "b.csv", FOREIGN + "0.jpg,1,0.5\nx.jpg,1,0.5\n")
+    labels = write(tmp_path, "labels.csv", "file,label\n" + "".join(f"{name},1\n" for name in names))
+    assert refused(a, b, labels=labels) == (
+        "a.csv and b.csv list different files, 5 only in a.csv (1.jpg, 2.jpg, 3.jpg and 2 more), "
+        "1 only in b.csv (x.jpg): predict and label the same images"
+    )
+
+
+def test_labels_must_cover_exactly_the_predicted_files(tmp_path: Path) -> None:
+    a = write(tmp_path, "a.csv", FOREIGN + "1.jpg,1,0.5\n2.jpg,1,0.5\n")
+    few = write(tmp_path, "few.csv", "file,label\n1.jpg,1\n")
+    more = write(tmp_path, "more.csv", "file,label\n1.jpg,1\n2.jpg,1\n3.jpg,1\n")
+    assert refused(a, labels=few) == "few.csv: no label for 1 file of a.csv (2.jpg): add them or remove those rows"
+    assert refused(a, labels=more) == (
+        "a.csv and more.csv list different files, 1 only in more.csv (3.jpg): predict and label the same images"
+    )
+    assert refused(a, labels=a) == "a.csv: no column 'label'; a label file has 'file' and 'label'"
+
+
+def test_two_sources_of_labels_must_agree(tmp_path: Path) -> None:
+    a = write(tmp_path, "a.csv", OURS + "1.jpg,1,0,0.5\n2.jpg,2,0,0.5\n")
+    labels = write(tmp_path, "labels.csv", "file,label\n1.jpg,1\n2.jpg,7\n")
+    assert refused(a, labels=labels) == (
+        "a.csv and labels.csv disagree about the labels of 1 file (2.jpg): keep the right ones"
+    )
+
+
+def test_a_model_in_two_tables_is_refused(tmp_path: Path) -> None:
+    a = write(tmp_path, "t.csv", OURS + "1.jpg,1,0,0.5\n")
+    b = write(tmp_path, "u.csv", OURS + "1.jpg,1,0,0.5\n")
+    assert refused(a, b) == "model 'a' is in two tables: give each model once"
+
+
+def test_a_table_of_another_ending_is_not_written(tmp_path: Path, table: PredictionTable) -> None:
+    with pytest.raises(TableError, match=r"t\.xls: tables are written as \.parquet or \.csv"):
+        write_table(table, tmp_path / "t.xls")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: pair_table(99), "99 labels: a calibration needs at least 100, better 5,000"),
+        (
+            lambda t: replace(t, labels=np.full_like(t.labels, 3)),
+            "every label is 3: calibrate on images of all classes that will be served",
+        ),
+        (
+            lambda t: replace(t, models=(t.models[0], replace(t.models[0], name="large"))),
+            "'small' and 'large' give the same answer to every image: a pair of them saves nothing; "
+            "name two different models by --little and --big",
+        ),
+        (
+            lambda t: replace(t, models=t.models[:1]),
+            "no table holds predictions of 'large': choose among small",
+        ),
+    ],
+    ids=["few labels", "one class", "identical", "unknown"],
+)
+def test_tables_without_a_pair_in_them_are_refused(table: PredictionTable, change, message: str) -> None:
+    with pytest.raises(PairError) as caught:
+        outcomes(change(table), "small", "large")
+    assert str(caught.value) == message
