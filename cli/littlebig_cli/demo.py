@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from littlebig_cli.failures import told_in_one_line
-from littlebig_client import Client, ClientError
+from littlebig_client import Client, ClientError, Stage
 from littlebig_export.errors import ExportError
 from littlebig_export.provenance import is_current
 from littlebig_server import ServerError, TritonServer
@@ -96,13 +96,14 @@ def _comparison(client: Client, images: Sequence[npt.NDArray[np.uint8]]) -> str:
     for _ in range(ROUNDS):
         for policy, measured in rates.items():
             started = time.perf_counter()
-            answers = list(client.classify_many(load, policy=policy, top_k=1, concurrency=CONCURRENCY))
-            measured.append(len(load) / (time.perf_counter() - started))
-            for answer in answers:
+            stages = []
+            for answer in client.classify_many(load, policy=policy, top_k=1, concurrency=CONCURRENCY):
                 if isinstance(answer, ClientError):
                     raise answer
+                stages.append(answer.stage)
+            measured.append(len(load) / (time.perf_counter() - started))
             if policy == "cascade":
-                escalated = statistics.mean(answer.stage == "big" for answer in answers)
+                escalated = stages.count(Stage.BIG) / len(stages)
     ratios = [cascade / big for cascade, big in zip(rates["cascade"], rates["big"], strict=True)]
     return (
         f"\n{ROUNDS} rounds of {len(load)} images each, {CONCURRENCY} at a time, {escalated:.0%} escalated:\n"

@@ -6,24 +6,38 @@ import importlib
 import importlib.metadata
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import click
 
 from littlebig_cli.failures import missing_extra
 
-# Sub-command -> the module in this package that defines it as `command`, and the extra that module needs.
-COMMANDS: dict[str, tuple[str, str | None]] = {
-    "calibrate": ("calibrate", "calibration"),
-    "classify": ("classify", None),
-    "demo": ("demo", "export,server,efficientnet-lite"),
-    "export": ("export", "export"),
-    "search": ("search", "calibration"),
-    "serve": ("serve", "server"),
+
+@dataclass(frozen=True)
+class Entry:
+    """A sub-command that is not imported yet; its module here has the command's name.
+
+    Attributes:
+        help: one line for the list of commands.
+        extra: what it needs beyond the base install.
+    """
+
+    help: str
+    extra: str | None = None
+
+
+COMMANDS = {
+    "calibrate": Entry("Choose a pair's threshold from labelled predictions, with evidence.", "calibration"),
+    "classify": Entry("Classify images with a served cascade."),
+    "demo": Entry("Export the default pair, serve it, classify photographs, stop.", "export,server,efficientnet-lite"),
+    "export": Entry("Export a pair into a model repository that tritonserver serves.", "export"),
+    "search": Entry("Find the best companion for every big model, from prediction tables.", "calibration"),
+    "serve": Entry("Serve a model repository with a tritonserver on this machine.", "server"),
 }
 
 
 class LazyCommands(click.Group):
-    """A group that imports a sub-command's module when it is called or listed, never before."""
+    """A group that imports a sub-command's module when it is called, and none when they are listed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of all sub-commands, sorted."""
@@ -33,10 +47,14 @@ class LazyCommands(click.Group):
         """The sub-command's click object, or None if there is no such sub-command."""
         if cmd_name not in COMMANDS:
             return None
-        module, _ = COMMANDS[cmd_name]
-        command = importlib.import_module(f"littlebig_cli.{module}").command
-        assert isinstance(command, click.Command)  # noqa: S101  (a wrong table entry is our bug, not a user's)
+        command = importlib.import_module(f"littlebig_cli.{cmd_name}").command
+        assert isinstance(command, click.Command)  # noqa: S101  (a wrong module is our bug, not a user's)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the sub-commands from the table above: their extras may not be installed."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name].help) for name in self.list_commands(ctx)])
 
 
 @click.group(
@@ -63,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ModuleNotFoundError as missing:
         words = sys.argv[1:] if arguments is None else list(arguments)
         name = next((word for word in words if word in COMMANDS), "")
-        extra = COMMANDS[name][1] if name else None
+        extra = COMMANDS[name].extra if name else None
         if extra is None or (missing.name or "").startswith("littlebig"):
             raise
         click.echo(f"littlebig: {missing_extra(name, extra, missing)}", err=True)
