@@ -125,6 +125,8 @@ def _provide(repository: Path, pair: str) -> None:
     Raises:
         Failure: if it was made for another pair, does not say, or the export failed.
     """
+    if pair.endswith(".toml"):
+        raise Failure(f"--pair takes a shipped pair's name; for your own: littlebig export --pair {pair}, then serve")
     if not repository.exists():
         _export(repository, pair)
         return

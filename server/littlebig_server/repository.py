@@ -27,6 +27,12 @@ def check_repository(repository: Path, model: str) -> None:
         raise RepositoryError(f"model repository '{repository}' is not a folder: {_REMEDY}")
     if not os.access(repository, os.R_OK | os.X_OK):
         raise RepositoryError(f"model repository '{repository}' cannot be read: change its permissions")
+    if any(character.isspace() for character in str(repository.absolute())):
+        # Its stubs are started through a shell with the path unquoted; they die, and Triton waits for them for ever.
+        raise RepositoryError(
+            f"model repository '{repository.absolute()}' has a space in its path, which Triton's Python backend cannot "
+            "serve: move it, or make a link to it without spaces"
+        )
     if not any(repository.iterdir()):
         raise RepositoryError(f"model repository '{repository}' has no models: {_REMEDY}")
     models = sorted(folder.name for folder in repository.iterdir() if _is_model(folder))
