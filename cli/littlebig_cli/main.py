@@ -13,6 +13,8 @@ from littlebig_cli.failures import missing_extra
 
 # Sub-command -> the module in this package that defines it as `command`, and the extra that module needs.
 COMMANDS: dict[str, tuple[str, str | None]] = {
+    "build": ("build", "gpu"),
+    "check": ("check", "export,check"),
     "classify": ("classify", None),
     "demo": ("demo", "export,server,efficientnet-lite"),
     "export": ("export", "export"),

@@ -171,11 +171,7 @@ def _with_weights(model: TimmModel | OnnxModel, path: Path | None, *, random: bo
 
 def _class_names(pair: Pair, classifiers: Mapping[str, Classifier]) -> tuple[str, ...]:
     little, big = classifiers["little"], classifiers["big"]
-    if little.classes != big.classes:
-        raise PairError(
-            f"the two models tell different classes apart: {little.name} {little.classes}, {big.name} {big.classes}; "
-            "a pair needs two classifiers over the same classes"
-        )
+    check_same_classes((little.name, little.classes), (big.name, big.classes))
     if pair.labels is None:
         return big.class_names or little.class_names or tuple(f"class {index}" for index in range(big.classes))
     try:
@@ -187,6 +183,19 @@ def _class_names(pair: Pair, classifiers: Mapping[str, Classifier]) -> tuple[str
             f"labels '{pair.labels}' has {len(names)} lines for {big.classes} classes; it needs one line each"
         )
     return names
+
+
+def check_same_classes(little: tuple[str, int], big: tuple[str, int]) -> None:
+    """Refuse two models, each given as its name and its number of classes, that do not tell the same classes apart.
+
+    Raises:
+        PairError: naming both.
+    """
+    if little[1] != big[1]:
+        raise PairError(
+            f"the two models tell different classes apart: {little[0]} {little[1]}, {big[0]} {big[1]}; "
+            "a pair needs two classifiers over the same classes"
+        )
 
 
 def _described(classifier: Classifier, parity: Parity) -> dict[str, Any]:

@@ -105,7 +105,7 @@ def _write_model(folder: Path, rendering: Rendering) -> None:
     if any(output.label_filename for output in config.message.output):
         (folder / "labels.txt").write_text("".join(f"{line}\n" for line in rendering.class_names), encoding="utf-8")
     if name in STAGES:
-        _save_graph(rendering.graphs[name], version / "model.onnx")
+        save_graph(rendering.graphs[name], version / "model.onnx")
         if rendering.target == "cpu":
             shutil.copyfile(_HERE / "cpu_stage" / "model.py", version / "model.py")
 
@@ -156,7 +156,8 @@ def _on_cpu(config: Config, cores: int) -> None:
     config.comments["parameters[threads]"] = ["# Threads of ONNX Runtime: the cores that the export found."]
 
 
-def _save_graph(graph: onnx.ModelProto, path: Path) -> None:
+def save_graph(graph: onnx.ModelProto, path: Path) -> None:
+    """Write an ONNX file, with its weights beside it where protobuf could not hold them."""
     large = graph.ByteSize() > _LARGEST_GRAPH
     onnx.save(graph, str(path), save_as_external_data=large, location=f"{path.name}.data" if large else None)
 
