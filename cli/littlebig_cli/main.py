@@ -16,6 +16,7 @@ COMMANDS: dict[str, tuple[str, str | None]] = {
     "build": ("build", "gpu"),
     "check": ("check", "export,check"),
     "classify": ("classify", None),
+    "costs": ("costs", "export"),
     "demo": ("demo", "export,server,efficientnet-lite"),
     "export": ("export", "export"),
     "serve": ("serve", "server"),

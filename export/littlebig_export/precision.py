@@ -17,6 +17,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from littlebig_export.errors import GraphError
+from littlebig_export.skeleton import inferred
 
 PRECISIONS = ("fp16", "bf16", "fp32")
 # Other pictures reach further than those an activation was measured on; this factor is left to them.
@@ -106,26 +107,7 @@ def float_tensors(model: onnx.ModelProto) -> set[str]:
     Raises:
         GraphError: if the types cannot be inferred.
     """
-    graph = model.graph
-    inputs = {value.name for value in graph.input}
-    # Types do not depend on weights: inference on a copy without them stays small.
-    skeleton = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
-    skeleton.graph.name = graph.name
-    skeleton.graph.node.extend(graph.node)
-    skeleton.graph.input.extend(graph.input)
-    skeleton.graph.output.extend(graph.output)
-    for tensor in graph.initializer:
-        if np.prod(tensor.dims) < 1024:
-            skeleton.graph.initializer.append(tensor)
-        elif tensor.name not in inputs:
-            skeleton.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims)))
-    try:
-        inferred = onnx.shape_inference.infer_shapes(skeleton, strict_mode=True).graph
-    except onnx.shape_inference.InferenceError as reason:
-        raise GraphError(f"the graph's types cannot be inferred: {str(reason).splitlines()[0]}") from reason
-    values = (*inferred.input, *inferred.value_info, *inferred.output)
-    floats = {value.name for value in values if value.type.tensor_type.elem_type == TensorProto.FLOAT}
-    return floats - {tensor.name for tensor in graph.initializer}
+    return {value.name for value in inferred(model) if value.type.tensor_type.elem_type == TensorProto.FLOAT}
 
 
 class _Lowering:
