@@ -6,6 +6,8 @@ Triton's backend cannot load them.
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -110,14 +112,16 @@ def check_pair(
         pictures = [] if classifier.source == "random" else photographs()
         lowered = lower(classifier, precision, model.fp32, pictures)
         graph = stage_graph(lowered.backbone, canonical)
-        del classifier
+        kept = len(lowered.kept)
+        del classifier, lowered
         batches = profile or Profile.up_to(_reference_batch(stage))
         with tempfile.TemporaryDirectory(prefix="littlebig-check-") as folder:
             path = Path(folder) / GRAPH
             save_graph(graph, path)
             del graph
-            plan = _build(trt, path, batches, compute_capability, progress)
-        yield _checked(stage, precision, len(lowered.kept), plan, batches)
+            _release_memory()
+            plan = _build(trt, path, batches, compute_capability, progress, called=stage)
+        yield _checked(stage, precision, kept, plan, batches)
 
 
 def describe(checked: Checked) -> list[str]:
@@ -131,9 +135,23 @@ def describe(checked: Checked) -> list[str]:
     ]
 
 
-def _build(trt: Any, graph: Path, profile: Profile, compute_capability: str, progress: Progress | None) -> Plan:
+def _build(
+    trt: Any,
+    graph: Path,
+    profile: Profile,
+    compute_capability: str,
+    progress: Progress | None,
+    called: str | None = None,
+) -> Plan:
     settings = BuildSettings(profile=profile, compute_capability=compute_capability)
-    return build_plan(trt, graph, settings, progress=progress)
+    return build_plan(trt, graph, settings, progress=progress, called=called)
+
+
+def _release_memory() -> None:
+    """Give what the export has freed back to the system: the C library keeps it, and the build needs as much again."""
+    gc.collect()
+    if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):  # glibc alone
+        libc.malloc_trim(0)
 
 
 def _checked(stage: str, precision: str, kept: int, plan: Plan, profile: Profile) -> Checked:

@@ -15,7 +15,7 @@ from littlebig_export.files import write_atomically
 from littlebig_export.tensorrt_api import Progress, cancelled_by_ctrl_c, new_log, new_monitor, plain
 
 # What a builder without memory says, in the versions seen.
-_MEMORY = ("out of memory", "outofmemory", "insufficient memory", "could not find any implementation", "bad_alloc")
+_MEMORY = ("out of memory", "outofmemory", "insufficient memory", "could not find any implementation", "workspace size")
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,7 @@ def build_plan(
     *,
     timing_cache: Path | None = None,
     progress: Progress | None = None,
+    called: str | None = None,
 ) -> Plan:
     """Parse a graph and build its engine.
 
@@ -111,22 +112,24 @@ def build_plan(
         settings: how.
         timing_cache: a file of kernel timings, read if it is there and written after; none to time all anew.
         progress: is told how far the build is.
+        called: what messages call the graph; its path by default.
 
     Raises:
         EngineError: if TensorRT cannot take the graph (naming each node that it does not support) or has no memory.
         KeyboardInterrupt: if Ctrl-C ended the build.
     """
     start = time.monotonic()
+    name = called or str(graph)
     log = new_log(trt)
     builder = trt.Builder(log)
     # From 11 on every network is so; in 10 it must be asked for.
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, log)
     if not parser.parse_from_file(str(graph)):
-        raise EngineError(_unsupported(graph, [parser.get_error(index) for index in range(parser.num_errors)]))
+        raise EngineError(_unsupported(name, [parser.get_error(index) for index in range(parser.num_errors)]))
     config = builder.create_builder_config()
     _configure(trt, config, settings)
-    _add_profile(builder, network, config, settings.profile, graph)
+    _add_profile(builder, network, config, settings.profile, name)
     if timing_cache:
         _read_timings(trt, config, timing_cache)
     monitor = new_monitor(trt, progress)
@@ -134,7 +137,7 @@ def build_plan(
     with cancelled_by_ctrl_c(monitor):
         data = builder.build_serialized_network(network, config)
     if data is None:
-        raise EngineError(_failure(graph, log.errors, settings))
+        raise EngineError(_failure(name, log.errors, settings))
     if timing_cache:
         _write_timings(config, timing_cache)
     return Plan(
@@ -168,7 +171,7 @@ def _configure(trt: Any, config: Any, settings: BuildSettings) -> None:
         config.set_compute_capability(capability, 0)
 
 
-def _add_profile(builder: Any, network: Any, config: Any, batches: Profile, graph: Path) -> None:
+def _add_profile(builder: Any, network: Any, config: Any, batches: Profile, graph: str) -> None:
     profile = builder.create_optimization_profile()
     for index in range(network.num_inputs):
         tensor = network.get_input(index)
@@ -198,7 +201,7 @@ def _write_timings(config: Any, path: Path) -> None:
         write_atomically(path, memoryview(config.get_timing_cache().serialize()))
 
 
-def _unsupported(graph: Path, errors: Sequence[Any]) -> str:
+def _unsupported(graph: str, errors: Sequence[Any]) -> str:
     nodes = []
     for error in errors:
         reason = plain(error.desc())
@@ -208,7 +211,7 @@ def _unsupported(graph: Path, errors: Sequence[Any]) -> str:
     return f"TensorRT does not support {'; '.join(nodes)} in '{graph}'"
 
 
-def _failure(graph: Path, errors: Sequence[str], settings: BuildSettings) -> str:
+def _failure(graph: str, errors: Sequence[str], settings: BuildSettings) -> str:
     words = plain(errors[0]) if errors else "it gives no reason"
     if any(sign in error.lower() for error in errors for sign in _MEMORY):
         limit = f"give more than --workspace {settings.workspace_mib}"

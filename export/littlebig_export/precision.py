@@ -131,19 +131,13 @@ class _Lowering:
         for output in self.model.graph.output:
             self._end_in_float(output.name)
         outer = {value.name for value in (*self.model.graph.input, *self.model.graph.output)}
-        graph = helper.make_graph(
-            self.nodes,
-            self.model.graph.name,
-            list(self.model.graph.input),
-            list(self.model.graph.output),
-            list(self.initializers.values()),
-            value_info=[
-                helper.make_tensor_value_info(name, element, None)
-                for name, element in self.types.items()
-                if name not in outer
-            ],
-        )
-        return helper.make_model(graph, opset_imports=self.model.opset_import, ir_version=self.model.ir_version)
+        known = [helper.make_tensor_value_info(*one, None) for one in self.types.items() if one[0] not in outer]
+        ends = list(self.model.graph.input), list(self.model.graph.output)
+        graph = helper.make_graph(self.nodes, self.model.graph.name, *ends, value_info=known)
+        lowered = helper.make_model(graph, opset_imports=self.model.opset_import, ir_version=self.model.ir_version)
+        while self.initializers:  # one by one, because each of the helpers above would copy all weights once more
+            lowered.graph.initializer.append(self.initializers.pop(next(iter(self.initializers))))
+        return lowered
 
     def _add(self, node: onnx.NodeProto) -> None:
         changed = onnx.NodeProto()

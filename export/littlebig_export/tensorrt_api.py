@@ -117,11 +117,11 @@ def cancelled_by_ctrl_c(monitor: Any) -> Iterator[None]:
 
 def plain(message: str) -> str:
     """TensorRT's words without its source files: one line."""
+    inner = re.search(r"Error Code \d+: (?!Cuda)[^(]*\((.*?)(?: In \S+ at |\)?$)", message, re.MULTILINE)
     cuda = re.search(r"cudaError \d+: ([^)]*)", message)
-    if cuda:
-        return f"CUDA: {cuda.group(1)}"
-    inner = re.search(r"Error Code \d+: [^(]*\((.*?)(?: In \S+ at |\)?$)", message, re.MULTILINE)
-    return (inner.group(1) if inner else message.strip().splitlines()[0]).strip()
+    if inner:
+        return inner.group(1).strip()
+    return f"CUDA: {cuda.group(1)}" if cuda else message.strip().splitlines()[0]
 
 
 def _import(module: str, extra: str, otherwise: str) -> Any:
