@@ -9,7 +9,7 @@ import importlib
 import re
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -37,7 +37,9 @@ def load_tensorrt() -> Any:
     Raises:
         EngineError: if it is not installed, or is of a version whose builder differs.
     """
-    trt = _import("tensorrt", "gpu", "or build in the container, whose TensorRT is Triton's")
+    # The container has the bindings alone, on top of the libraries that Triton's backend loads.
+    names = ("tensorrt", "tensorrt_bindings")
+    trt = _import(names, "gpu", "or build in the container, whose TensorRT is Triton's")
     major = int(trt.__version__.split(".")[0])
     if major not in _MAJORS:
         raise EngineError(f"TensorRT {trt.__version__} is installed; engines are built with TensorRT 10 or 11")
@@ -50,7 +52,7 @@ def load_tensorrt_rtx() -> Any:
     Raises:
         EngineError: if it is not installed.
     """
-    return _import("tensorrt_rtx", "check", "which checks without a GPU")
+    return _import(("tensorrt_rtx",), "check", "which checks without a GPU")
 
 
 def new_log(trt: Any) -> Any:
@@ -124,10 +126,12 @@ def plain(message: str) -> str:
     return f"CUDA: {cuda.group(1)}" if cuda else message.strip().splitlines()[0]
 
 
-def _import(module: str, extra: str, otherwise: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError:
-        raise EngineError(f"{module} is not installed: pip install 'littlebig[{extra}]', {otherwise}") from None
-    except (ImportError, OSError) as reason:  # its libraries are missing, or the driver's
-        raise EngineError(f"{module} cannot be loaded: {str(reason).splitlines()[0]}") from reason
+def _import(modules: Sequence[str], extra: str, otherwise: str) -> Any:
+    for module in modules:
+        try:
+            return importlib.import_module(module)
+        except ModuleNotFoundError:
+            continue
+        except (ImportError, OSError) as reason:  # its libraries are missing, or the driver's
+            raise EngineError(f"{module} cannot be loaded: {str(reason).splitlines()[0]}") from reason
+    raise EngineError(f"{modules[0]} is not installed: pip install 'littlebig[{extra}]', {otherwise}")

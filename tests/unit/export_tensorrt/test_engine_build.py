@@ -253,3 +253,16 @@ def test_the_builder_is_written_for_10_and_11(monkeypatch, version, fits):
 )
 def test_tensorrts_words_without_its_source_files(message, told):
     assert plain(message) == told
+
+
+def test_the_bindings_alone_are_enough(monkeypatch):
+    class Bindings:
+        __version__ = "11.1.0"
+
+    def only_bindings(name):
+        if name != "tensorrt_bindings":
+            raise ModuleNotFoundError(name=name)
+        return Bindings
+
+    monkeypatch.setattr(tensorrt_api.importlib, "import_module", only_bindings)
+    assert load_tensorrt() is Bindings
