@@ -6,8 +6,10 @@ from pathlib import Path
 
 import click
 
+from littlebig_cli.build_progress import BuildProgress
 from littlebig_cli.failures import told_in_one_line
-from littlebig_export.errors import ExportError
+from littlebig_export.engines import ensure_engines
+from littlebig_export.errors import ExportError, NotHereError
 from littlebig_export.exporting import TARGETS, export_pair, override_weights
 from littlebig_export.pair import load_pair, shipped_pairs
 from littlebig_export.parity import pictures_in
@@ -84,4 +86,16 @@ def command(
         pictures=pictures_in(pictures) if pictures else (),
         tell=lambda line: click.echo(line, err=True),
     )
+    if target == "tensorrt":
+        _build_where_possible(output)
     click.echo(output)
+
+
+def _build_where_possible(repository: Path) -> None:
+    """Build the engines if this machine can; without them the repository waits for the machine that serves it."""
+    try:
+        with BuildProgress() as progress:
+            ensure_engines(repository, tell=lambda line: click.echo(line, err=True), progress=progress)
+    except NotHereError as reason:
+        click.echo(f"no engines yet: {reason}", err=True)
+        click.echo(f"on the GPU host: littlebig build --repository {repository}", err=True)

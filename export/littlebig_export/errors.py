@@ -27,3 +27,7 @@ class RepositoryError(ExportError):
 
 class EngineError(ExportError):
     """A TensorRT engine cannot be built here, or the one that is here was not built for this machine."""
+
+
+class NotHereError(EngineError):
+    """This machine builds no engines at all: no TensorRT that fits, or no GPU."""

@@ -6,7 +6,7 @@ import ctypes
 from dataclasses import dataclass
 from typing import Any
 
-from littlebig_export.errors import EngineError
+from littlebig_export.errors import NotHereError
 
 _MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR
 
@@ -31,7 +31,7 @@ def find_gpus(driver: Any = None) -> list[Gpu]:
         driver: the driver's library; the system's by default.
 
     Raises:
-        EngineError: if there is no driver, or it has no GPU.
+        NotHereError: if there is no driver, or it has no GPU.
     """
     if driver is None:
         try:
@@ -59,7 +59,7 @@ def _gpu(driver: Any, index: int) -> Gpu:
     return Gpu(name.value.decode(), ".".join(numbers))
 
 
-def _none(reason: str) -> EngineError:
-    return EngineError(
+def _none(reason: str) -> NotHereError:
+    return NotHereError(
         f"no GPU: {reason}; engines are built on the GPU that serves them, 'littlebig check' tries a build without one"
     )

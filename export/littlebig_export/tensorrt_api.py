@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from littlebig_export.errors import EngineError
+from littlebig_export.errors import NotHereError
 
 _MAJORS = (10, 11)
 
@@ -35,14 +35,14 @@ def load_tensorrt() -> Any:
     """TensorRT as Triton's backend uses it.
 
     Raises:
-        EngineError: if it is not installed, or is of a version whose builder differs.
+        NotHereError: if it is not installed, or is of a version whose builder differs.
     """
     # The container has the bindings alone, on top of the libraries that Triton's backend loads.
     names = ("tensorrt", "tensorrt_bindings")
     trt = _import(names, "gpu", "or build in the container, whose TensorRT is Triton's")
     major = int(trt.__version__.split(".")[0])
     if major not in _MAJORS:
-        raise EngineError(f"TensorRT {trt.__version__} is installed; engines are built with TensorRT 10 or 11")
+        raise NotHereError(f"TensorRT {trt.__version__} is installed; engines are built with TensorRT 10 or 11")
     return trt
 
 
@@ -50,7 +50,7 @@ def load_tensorrt_rtx() -> Any:
     """TensorRT-RTX: the same API, and a builder that needs no GPU.
 
     Raises:
-        EngineError: if it is not installed.
+        NotHereError: if it is not installed.
     """
     return _import(("tensorrt_rtx",), "check", "which checks without a GPU")
 
@@ -133,5 +133,5 @@ def _import(modules: Sequence[str], extra: str, otherwise: str) -> Any:
         except ModuleNotFoundError:
             continue
         except (ImportError, OSError) as reason:  # its libraries are missing, or the driver's
-            raise EngineError(f"{module} cannot be loaded: {str(reason).splitlines()[0]}") from reason
-    raise EngineError(f"{modules[0]} is not installed: pip install 'littlebig[{extra}]', {otherwise}")
+            raise NotHereError(f"{module} cannot be loaded: {str(reason).splitlines()[0]}") from reason
+    raise NotHereError(f"{modules[0]} is not installed: pip install 'littlebig[{extra}]', {otherwise}")

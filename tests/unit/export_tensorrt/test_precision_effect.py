@@ -3,10 +3,12 @@ import json
 import numpy as np
 import onnx
 import pytest
+from click.testing import CliRunner
 from onnx import TensorProto, numpy_helper
 from PIL import Image
 
-from littlebig_export.errors import ExportError
+from littlebig_cli.main import littlebig
+from littlebig_export.errors import ExportError, NotHereError
 from littlebig_export.exporting import export_pair
 from littlebig_export.pair import load_pair
 from littlebig_export.parity import pictures_in
@@ -16,6 +18,32 @@ def export(pair_file, output, **options):
     told = []
     export_pair(load_pair(str(pair_file)), "tensorrt", output, tell=told.append, **options)
     return told, json.loads((output / "littlebig.json").read_text())["precision"]
+
+
+def test_the_command_builds_no_engine_where_it_cannot_and_says_what_to_do(tiny_pair, tmp_path, monkeypatch):
+    def missing():
+        raise NotHereError("there is no GPU")
+
+    monkeypatch.setattr("littlebig_export.engines.load_tensorrt", missing)
+    output = tmp_path / "out"
+    arguments = [
+        "export",
+        "--pair",
+        str(tiny_pair),
+        "--target",
+        "tensorrt",
+        "--precision",
+        "bf16",
+        "--output",
+        str(output),
+    ]
+    result = CliRunner().invoke(littlebig, arguments)
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"{output}\n"
+    assert result.stderr.splitlines()[-2:] == [
+        "no engines yet: there is no GPU",
+        f"on the GPU host: littlebig build --repository {output}",
+    ]
 
 
 def refusal(action) -> str:
