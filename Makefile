@@ -40,7 +40,7 @@ $(VENV)/.serving: pyproject.toml | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.test: pyproject.toml | $(VENV)/bin/python
-	$(PIP) install --quiet --editable '.[$(SERVING),calibration,test]'
+	$(PIP) install --quiet --editable '.[$(SERVING),calibration,check,test]'
 	touch $@ $(VENV)/.serving
 
 $(VENV)/.lint: pyproject.toml | $(VENV)/bin/python

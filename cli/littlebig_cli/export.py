@@ -6,10 +6,14 @@ from pathlib import Path
 
 import click
 
+from littlebig_cli.build_progress import BuildProgress
 from littlebig_cli.failures import told_in_one_line
-from littlebig_export.errors import ExportError
+from littlebig_export.engines import ensure_engines
+from littlebig_export.errors import ExportError, NotHereError
 from littlebig_export.exporting import TARGETS, export_pair, override_weights
 from littlebig_export.pair import load_pair, shipped_pairs
+from littlebig_export.parity import pictures_in
+from littlebig_export.precision import PRECISIONS
 
 STATE_DICT = click.Path(path_type=Path, dir_okay=False)
 
@@ -41,6 +45,17 @@ STATE_DICT = click.Path(path_type=Path, dir_okay=False)
 @click.option("--little-weights", type=STATE_DICT, metavar="FILE", help="A state dict instead of the pair's weights.")
 @click.option("--big-weights", type=STATE_DICT, metavar="FILE", help="A state dict instead of the pair's weights.")
 @click.option("--random-weights", is_flag=True, help="No weights: for load tests and build checks, without a hub.")
+@click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    help="What the backbones compute in; resampling, softmax and confidence stay in fp32.  "
+    "[default: fp16 for tensorrt, fp32 for cpu]",
+)
+@click.option(
+    "--pictures",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="A folder of your own pictures to measure the effect of fp16 or bf16 on.  [default: six photographs of ours]",
+)
 @click.option("--cores", type=click.IntRange(min=1), help="Threads of the cpu target.  [default: the cores found]")
 @told_in_one_line(ExportError)
 def command(
@@ -51,6 +66,8 @@ def command(
     little_weights: Path | None,
     big_weights: Path | None,
     random_weights: bool,
+    precision: str | None,
+    pictures: Path | None,
     cores: int | None,
 ) -> None:
     """Export a pair into a model repository that tritonserver serves as it is.
@@ -59,5 +76,26 @@ def command(
     The graph is compared with the model on photographs before anything is written.
     """
     pair = override_weights(load_pair(pair_name), little_weights, big_weights, random=random_weights)
-    export_pair(pair, target, output, threshold=threshold, cores=cores, tell=lambda line: click.echo(line, err=True))
+    export_pair(
+        pair,
+        target,
+        output,
+        threshold=threshold,
+        cores=cores,
+        precision=precision,
+        pictures=pictures_in(pictures) if pictures else (),
+        tell=lambda line: click.echo(line, err=True),
+    )
+    if target == "tensorrt":
+        _build_where_possible(output)
     click.echo(output)
+
+
+def _build_where_possible(repository: Path) -> None:
+    """Build the engines if this machine can; without them the repository waits for the machine that serves it."""
+    try:
+        with BuildProgress() as progress:
+            ensure_engines(repository, tell=lambda line: click.echo(line, err=True), progress=progress)
+    except NotHereError as reason:
+        click.echo(f"no engines yet: {reason}", err=True)
+        click.echo(f"on the GPU host: littlebig build --repository {repository}", err=True)

@@ -27,8 +27,11 @@ class Entry:
 
 
 COMMANDS = {
+    "build": Entry("Build a repository's TensorRT engines on the machine that serves them.", "gpu"),
     "calibrate": Entry("Choose a pair's threshold from labelled predictions, with evidence.", "calibration"),
+    "check": Entry("Parse and build a pair's graphs with TensorRT-RTX, without a GPU.", "export,check"),
     "classify": Entry("Classify images with a served cascade."),
+    "costs": Entry("Count a pair's parameters and multiply-adds; measure its time.", "export"),
     "demo": Entry("Export the default pair, serve it, classify photographs, stop.", "export,server,efficientnet-lite"),
     "export": Entry("Export a pair into a model repository that tritonserver serves.", "export"),
     "search": Entry("Find the best companion for every big model, from prediction tables.", "calibration"),

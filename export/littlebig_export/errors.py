@@ -23,3 +23,11 @@ class ParityError(ExportError):
 
 class RepositoryError(ExportError):
     """The model repository cannot be written where it was asked for."""
+
+
+class EngineError(ExportError):
+    """A TensorRT engine cannot be built here, or the one that is here was not built for this machine."""
+
+
+class NotHereError(EngineError):
+    """This machine builds no engines at all: no TensorRT that fits, or no GPU."""

@@ -5,15 +5,20 @@ from __future__ import annotations
 import datetime
 import importlib.metadata
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import onnx
+from PIL import Image
 
 from littlebig_export.classifiers import Classifier, prepare
 from littlebig_export.errors import PairError
 from littlebig_export.pair import OnnxModel, Pair, TimmModel
 from littlebig_export.parity import Parity, check_parity, photographs
+from littlebig_export.precision_effect import Effect, Lowered, as_provenance, describe_effect, lower, measure_effect
+from littlebig_export.preprocessing import Preprocessing
 from littlebig_export.provenance import made_by
 from littlebig_export.repository import STAGES, Rendering, check_output, write_repository
 from littlebig_export.stage_graph import stage_graph
@@ -63,6 +68,8 @@ def export_pair(
     *,
     threshold: float | None = None,
     cores: int | None = None,
+    precision: str | None = None,
+    pictures: Sequence[Image.Image] = (),
     tell: Callable[[str], None] = lambda line: None,
 ) -> Exported:
     """Export a pair into a model repository that tritonserver serves as it is.
@@ -73,27 +80,40 @@ def export_pair(
         output: the repository's folder; an earlier one of ours is replaced whole at the end.
         threshold: escalate below this confidence instead of the pair's, in [0, 1].
         cores: what the cpu target's threads are laid out for; those this process may use by default.
+        precision: `fp16`, `bf16` or `fp32` for target tensorrt, `fp16` by default; the cpu target is always `fp32`.
+        pictures: RGB, on which the effect of the precision is measured; a few photographs of ours by default.
         tell: called with one line per step.
 
     Raises:
         ExportError: with one line that says what was wrong and what to do; nothing is written then.
     """
     check_output(output)
+    precision = precision or ("fp16" if target == "tensorrt" else "fp32")
+    if target == "cpu" and precision != "fp32":
+        raise PairError(f"target cpu computes in fp32, not {precision}: --precision is for target tensorrt")
     classifiers: dict[str, Classifier] = {}
     for stage, model in (("big", pair.big), ("little", pair.little)):
         classifiers[stage] = prepare(model)
         tell(f"{stage}: {classifiers[stage].name}, weights {classifiers[stage].weights_sha256[:12]}")
     class_names = _class_names(pair, classifiers)
     canonical = classifiers["big"].backbone.preprocessing
-    pictures = photographs()
-    graphs, parity = {}, {}
-    for stage in STAGES:
-        graphs[stage] = stage_graph(classifiers[stage].backbone, canonical)
-        parity[stage] = check_parity(graphs[stage], classifiers[stage], canonical, pictures)
-        tell(f"{stage}: {_told(parity[stage])}")
     chosen: dict[str, Any] = {"value": pair.threshold, "source": "pair"}
     if threshold is not None:
         chosen = {"value": threshold, "source": "given at export"}
+    ours = photographs()
+    graphs, parity, lowered = {}, {}, {}
+    for stage in STAGES:
+        graph = stage_graph(classifiers[stage].backbone, canonical)
+        parity[stage] = check_parity(graph, classifiers[stage], canonical, ours)
+        tell(f"{stage}: {_told(parity[stage])}")
+        if precision != "fp32":
+            patterns = (pair.little if stage == "little" else pair.big).fp32
+            judged = () if classifiers[stage].source == "random" else (pictures or ours)
+            low, effect = _lower(classifiers[stage], graph, precision, patterns, canonical, judged, chosen["value"])
+            tell(describe_effect(stage, low, effect))
+            lowered[stage] = as_provenance(low, effect)
+            graph = stage_graph(low.backbone, canonical)
+        graphs[stage] = graph
     provenance = {
         "format": 1,
         "pair": {"name": pair.name, "description": pair.description},
@@ -106,6 +126,7 @@ def export_pair(
             "dtype": "uint8",
         },
         "stages": {stage: _described(classifiers[stage], parity[stage]) for stage in STAGES},
+        "precision": {"name": precision, "stages": lowered},
         "versions": {name: importlib.metadata.version(name) for name in _TOOLS},
         "made_by": made_by(),
         "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -126,21 +147,31 @@ def export_pair(
     return Exported(output, parity, provenance)
 
 
+def _lower(
+    classifier: Classifier,
+    graph: onnx.ModelProto,
+    precision: str,
+    patterns: Sequence[str],
+    canonical: Preprocessing,
+    pictures: Sequence[Image.Image],
+    threshold: float,
+) -> tuple[Lowered, Effect | None]:
+    # A few photographs find the activations that need FP32; more would only cost time, the headroom is wide.
+    low = lower(classifier, precision, patterns, pictures[:6])
+    return low, measure_effect(graph, low, canonical, pictures, threshold) if pictures else None
+
+
 def _with_weights(model: TimmModel | OnnxModel, path: Path | None, *, random: bool) -> TimmModel | OnnxModel:
     if path is None and not random:
         return model
     if isinstance(model, OnnxModel):
         raise PairError(f"'{model.path}' is an ONNX file with its weights in it; it takes no others")
-    return TimmModel(model.architecture, "random" if path is None else f"file:{path}")
+    return replace(model, weights="random" if path is None else f"file:{path}")
 
 
 def _class_names(pair: Pair, classifiers: Mapping[str, Classifier]) -> tuple[str, ...]:
     little, big = classifiers["little"], classifiers["big"]
-    if little.classes != big.classes:
-        raise PairError(
-            f"the two models tell different classes apart: {little.name} {little.classes}, {big.name} {big.classes}; "
-            "a pair needs two classifiers over the same classes"
-        )
+    check_same_classes((little.name, little.classes), (big.name, big.classes))
     if pair.labels is None:
         return big.class_names or little.class_names or tuple(f"class {index}" for index in range(big.classes))
     try:
@@ -152,6 +183,19 @@ def _class_names(pair: Pair, classifiers: Mapping[str, Classifier]) -> tuple[str
             f"labels '{pair.labels}' has {len(names)} lines for {big.classes} classes; it needs one line each"
         )
     return names
+
+
+def check_same_classes(little: tuple[str, int], big: tuple[str, int]) -> None:
+    """Refuse two models, each given as its name and its number of classes, that do not tell the same classes apart.
+
+    Raises:
+        PairError: naming both.
+    """
+    if little[1] != big[1]:
+        raise PairError(
+            f"the two models tell different classes apart: {little[0]} {little[1]}, {big[0]} {big[1]}; "
+            "a pair needs two classifiers over the same classes"
+        )
 
 
 def _described(classifier: Classifier, parity: Parity) -> dict[str, Any]:

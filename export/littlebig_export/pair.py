@@ -30,10 +30,12 @@ class TimmModel:
     Attributes:
         architecture: timm's model name, with its tag where there is more than one.
         weights: `package:NAME`, `hub`, `random` or `file:PATH`.
+        fp32: patterns for what stays in FP32 in a half-precision graph: nodes, operators, modules or their classes.
     """
 
     architecture: str
     weights: str
+    fp32: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,13 @@ class OnnxModel:
         path: the file.
         preprocessing: what its input is made of.
         scores: `logits` or `probabilities`, what its output is.
+        fp32: patterns for what stays in FP32 in a half-precision graph: names of nodes or operators.
     """
 
     path: Path
     preprocessing: Preprocessing
     scores: str
+    fp32: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -128,16 +132,16 @@ def _model(table: Mapping[str, Any], stage: str, folder: Path) -> TimmModel | On
         raise PairError(f"there is no [{stage}] table")
     where = f"[{stage}]"
     if "architecture" in model:
-        _only(model, {"architecture", "weights"}, where)
+        _only(model, {"architecture", "weights", "fp32"}, where)
         weights = _value(model, "weights", str, where, default="hub")
         kind, _, name = weights.partition(":")
         if weights not in ("hub", "random") and (kind not in ("package", "file") or not name):
             raise PairError(f"{where} weights '{weights}' is none of 'package:NAME', 'hub', 'random', 'file:PATH'")
         if kind == "file":
             weights = f"file:{folder / name}"
-        return TimmModel(_value(model, "architecture", str, where), weights)
+        return TimmModel(_value(model, "architecture", str, where), weights, _patterns(model, where))
     if "onnx" in model:
-        keys = {"onnx", "scores", "size", "crop_pct", "crop_mode", "interpolation", "mean", "std"}
+        keys = {"onnx", "scores", "size", "crop_pct", "crop_mode", "interpolation", "mean", "std", "fp32"}
         _only(model, keys, where)
         scores = _value(model, "scores", str, where, default="logits")
         if scores not in ("logits", "probabilities"):
@@ -150,7 +154,7 @@ def _model(table: Mapping[str, Any], stage: str, folder: Path) -> TimmModel | On
             mean=_triple(model, "mean", where, default=(0.485, 0.456, 0.406)),
             std=_triple(model, "std", where, default=(0.229, 0.224, 0.225)),
         )
-        return OnnxModel(folder / _value(model, "onnx", str, where), preprocessing, scores)
+        return OnnxModel(folder / _value(model, "onnx", str, where), preprocessing, scores, _patterns(model, where))
     raise PairError(f"{where} names neither an 'architecture' of timm's nor an 'onnx' file")
 
 
@@ -169,6 +173,13 @@ def _value(table: Mapping[str, Any], key: str, kind: type, where: str, default: 
     if not isinstance(value, kind) or isinstance(value, bool):
         raise PairError(f"{where} {key} = {value!r} is not {_KINDS[kind]}")
     return value
+
+
+def _patterns(table: Mapping[str, Any], where: str) -> tuple[str, ...]:
+    value = table.get("fp32", [])
+    if not isinstance(value, list) or not all(isinstance(pattern, str) and pattern for pattern in value):
+        raise PairError(f'{where} fp32 = {value!r} is not a list of patterns such as ["LiteMLA"]')
+    return tuple(value)
 
 
 def _triple(

@@ -73,6 +73,24 @@ def photographs() -> list[Image.Image]:
     return [Image.open(folder / name).convert("RGB") for name in PHOTOGRAPHS]
 
 
+def pictures_in(folder: Path) -> list[Image.Image]:
+    """All JPEG, PNG and WebP pictures of a folder and those under it, RGB, in the order of their paths.
+
+    Raises:
+        ParityError: if there is none, or one cannot be read.
+    """
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp"))
+    if not paths:
+        raise ParityError(f"no pictures (jpg, png, webp) in '{folder}'")
+    pictures = []
+    for path in paths:
+        try:
+            pictures.append(Image.open(path).convert("RGB"))
+        except OSError as reason:
+            raise ParityError(f"'{path}' cannot be read as a picture: {reason}") from reason
+    return pictures
+
+
 def check_parity(
     graph: onnx.ModelProto, classifier: Classifier, canonical: Preprocessing, pictures: Sequence[Image.Image]
 ) -> Parity:
@@ -91,8 +109,8 @@ def check_parity(
     shared = [fit(picture, canonical) for picture in pictures]
     served = session.run(["probabilities"], {"image": np.stack([np.asarray(image) for image in shared])})[0]
     model = classifier.backbone.preprocessing
-    same_pixels = classifier.reference(_normalised([_view(image, canonical, model) for image in shared], model))
-    own_transform = classifier.reference(_normalised([fit(picture, model) for picture in pictures], model))
+    same_pixels = classifier.reference(normalised([_view(image, canonical, model) for image in shared], model))
+    own_transform = classifier.reference(normalised([fit(picture, model) for picture in pictures], model))
     parity = Parity(len(pictures), *_compare(served, same_pixels), *_compare(served, own_transform))
     if not parity.largest_difference <= LARGEST_DIFFERENCE:
         raise ParityError(
@@ -147,7 +165,7 @@ def _view(canonical_image: Image.Image, canonical: Preprocessing, model: Preproc
     return canonical_image.resize(side, Image.Resampling[model.interpolation.upper()], box=(start, start, end, end))
 
 
-def _normalised(images: Sequence[Image.Image], model: Preprocessing) -> Images:
+def normalised(images: Sequence[Image.Image], model: Preprocessing) -> Images:
     """RGB images of one size as the float32 batch [N,3,S,S] that a model takes."""
     pixels = np.stack([np.asarray(image) for image in images]).astype(np.float32) / 255.0
     normalised = (pixels - np.array(model.mean, np.float32)) / np.array(model.std, np.float32)

@@ -105,7 +105,7 @@ def _write_model(folder: Path, rendering: Rendering) -> None:
     if any(output.label_filename for output in config.message.output):
         (folder / "labels.txt").write_text("".join(f"{line}\n" for line in rendering.class_names), encoding="utf-8")
     if name in STAGES:
-        _save_graph(rendering.graphs[name], version / "model.onnx")
+        save_graph(rendering.graphs[name], version / "model.onnx")
         if rendering.target == "cpu":
             shutil.copyfile(_HERE / "cpu_stage" / "model.py", version / "model.py")
 
@@ -120,6 +120,10 @@ def _adapt(config: Config, rendering: Rendering) -> None:
             tensor.dims[:] = [len(rendering.class_names)]
     for warmup in message.model_warmup:
         warmup.inputs["image"].dims[:] = [size, size, 3]
+    for graph in message.optimization.cuda.graph_spec:
+        graph.input["image"].dim[:] = [size, size, 3]
+        if graph.HasField("graph_lower_bound"):
+            graph.graph_lower_bound.input["image"].dim[:] = [size, size, 3]
     if message.name == "little_big":
         set_parameter(message, "threshold", rendering.threshold)
     elif message.name == "preprocess":
@@ -146,8 +150,7 @@ def _on_cpu(config: Config, cores: int) -> None:
     config.comments["dynamic_batching[]"] = [
         "# No delay: on a CPU a larger batch takes as much longer as it is larger."
     ]
-    for warmup in message.model_warmup:
-        warmup.name, warmup.batch_size = "one image", 1
+    del message.model_warmup[1:]  # one image is enough: a CPU has no kernels to choose for a larger batch
     group = message.instance_group[0]
     group.kind = model_config_pb2.ModelInstanceGroup.KIND_CPU
     group.count = 1
@@ -156,7 +159,8 @@ def _on_cpu(config: Config, cores: int) -> None:
     config.comments["parameters[threads]"] = ["# Threads of ONNX Runtime: the cores that the export found."]
 
 
-def _save_graph(graph: onnx.ModelProto, path: Path) -> None:
+def save_graph(graph: onnx.ModelProto, path: Path) -> None:
+    """Write an ONNX file, with its weights beside it where protobuf could not hold them."""
     large = graph.ByteSize() > _LARGEST_GRAPH
     onnx.save(graph, str(path), save_as_external_data=large, location=f"{path.name}.data" if large else None)
 

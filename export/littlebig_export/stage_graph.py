@@ -17,6 +17,7 @@ from onnx import TensorProto, compose, helper, numpy_helper
 from littlebig_export.errors import GraphError
 from littlebig_export.preprocessing import Preprocessing, view_box
 from littlebig_export.resampling import resampling_matrix
+from littlebig_export.skeleton import put_weights_back, without_weights
 
 OPSET = 18
 IR_VERSION = 10
@@ -55,12 +56,15 @@ def stage_graph(backbone: Backbone, canonical: Preprocessing) -> onnx.ModelProto
     head = _view_of_image(backbone.preprocessing, canonical)
     tail = _answer_of_scores(classes, softmax=backbone.scores == "logits")
     try:
-        body = compose.add_prefix(backbone.model, "backbone/")
+        # Joining and checking copy a model many times over, and a large one's weights are over a gigabyte.
+        light, weights = without_weights(backbone.model)
+        body = compose.add_prefix(light, "backbone/")
         graph = compose.merge_models(head, body, [("view", f"backbone/{source}")])
         graph = compose.merge_models(graph, tail, [(f"backbone/{scores}", "scores")])
         onnx.checker.check_model(graph)
     except (ValueError, onnx.checker.ValidationError) as reason:
         raise GraphError(f"the graph cannot be joined to its preprocessing: {reason}") from reason
+    put_weights_back(graph, weights, "backbone/")
     graph.producer_name = "littlebig"
     return graph
 

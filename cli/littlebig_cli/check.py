@@ -1,0 +1,71 @@
+"""`littlebig check`: does TensorRT take these graphs? Asked on any machine, with a real build."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from littlebig_cli.build_progress import BuildProgress
+from littlebig_cli.failures import told_in_one_line
+from littlebig_export.checking import COMPUTE_CAPABILITIES, check_pair, check_repository, describe
+from littlebig_export.engine_build import Profile
+from littlebig_export.errors import ExportError
+from littlebig_export.exporting import override_weights
+from littlebig_export.pair import load_pair
+from littlebig_export.precision import PRECISIONS
+
+
+@click.command(epilog="Example:  littlebig check --pair efficientvit --random-weights")
+@click.option("--repository", type=click.Path(path_type=Path), help="Check the graphs of an exported repository.")
+@click.option("--pair", "pair_name", metavar="NAME|FILE.toml", help="Make a pair's graphs and check them.")
+@click.option("--random-weights", is_flag=True, help="With --pair: no weights, so that no hub is needed.")
+@click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    help="With --pair: what the backbones compute in.  [default: fp16]",
+)
+@click.option("--profile", metavar="MIN:OPT:MAX", help="Batch sizes.  [default: up to max_batch_size]")
+@click.option(
+    "--compute-capability",
+    type=click.Choice(COMPUTE_CAPABILITIES),
+    default="8.9",
+    show_default=True,
+    help="The GPU to build for; it need not be here.",
+)
+@told_in_one_line(ExportError)
+def command(
+    repository: Path | None,
+    pair_name: str | None,
+    random_weights: bool,
+    precision: str | None,
+    profile: str | None,
+    compute_capability: str,
+) -> None:
+    """Parse and build every graph with TensorRT-RTX, ahead of time, on a machine that needs no GPU.
+
+    Tells which nodes TensorRT does not support, what goes in and out of the engines, and how large they are. The
+    engines are thrown away: Triton runs those of 'littlebig build'.
+    """
+    if (repository is None) == (pair_name is None):
+        raise click.UsageError("give one of --repository and --pair")
+    if repository and (random_weights or precision):
+        raise click.UsageError("--random-weights and --precision go with --pair; a repository's graphs have theirs")
+    batches = Profile.parse(profile) if profile else None
+    with BuildProgress() as progress:
+        if repository:
+            results = check_repository(
+                repository, compute_capability=compute_capability, profile=batches, progress=progress
+            )
+        else:
+            results = check_pair(
+                override_weights(load_pair(str(pair_name)), None, None, random=random_weights),
+                precision or "fp16",
+                compute_capability=compute_capability,
+                profile=batches,
+                tell=lambda line: click.echo(line, err=True),
+                progress=progress,
+            )
+        for checked in results:
+            for line in describe(checked):
+                click.echo(line)

@@ -1,0 +1,26 @@
+"""`littlebig costs`: what each stage of a pair costs per image."""
+
+from __future__ import annotations
+
+import click
+
+from littlebig_cli.failures import told_in_one_line
+from littlebig_export.costs import as_table, pair_costs, providers
+from littlebig_export.errors import ExportError
+from littlebig_export.pair import load_pair
+
+
+@click.command(epilog="Example:  littlebig costs --pair efficientvit --measure")
+@click.option("--pair", "pair_name", default="efficientnet-lite", show_default=True, metavar="NAME|FILE.toml")
+@click.option("--measure", is_flag=True, help="Also time both stages here, one image at a time, with ONNX Runtime.")
+@told_in_one_line(ExportError)
+def command(pair_name: str, measure: bool) -> None:
+    """Count parameters and multiply-accumulates (GMACs) per image of both stages and of the resampling before them.
+
+    Counted from the graphs that are served, at the sizes they are served at; weights are not needed.
+    """
+    costs, canonical = pair_costs(load_pair(pair_name), measure=measure, tell=lambda line: click.echo(line, err=True))
+    for line in as_table(costs, canonical):
+        click.echo(line)
+    if measure:
+        click.echo(f"measured one image at a time, FP32, ONNX Runtime's {providers()[0]}")

@@ -1,0 +1,159 @@
+"""Lowers a stage's precision and tells what that does to its answers on real pictures, before it is served."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+from PIL import Image
+
+from littlebig_export.classifiers import Classifier
+from littlebig_export.errors import GraphError
+from littlebig_export.parity import fit, normalised
+from littlebig_export.precision import keep_reasons, to_precision, with_node_names
+from littlebig_export.preprocessing import Preprocessing
+from littlebig_export.rounding import largest_values, rounded
+from littlebig_export.stage_graph import Backbone, stage_graph
+
+_BATCH = 8
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A backbone in the precision that it is served in.
+
+    Attributes:
+        backbone: FP32 in and out, the precision in between.
+        precision: `fp16`, `bf16` or `fp32`.
+        kept: node -> why it stays in FP32.
+    """
+
+    backbone: Backbone
+    precision: str
+    kept: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A stage's answers in lower precision against its answers in FP32.
+
+    Attributes:
+        pictures: how many were compared.
+        top1_agreement: share of pictures with the same label.
+        confidence_change_p99: 99 of 100 pictures' confidence changes by no more than this.
+        confidence_change_largest: of all pictures.
+        changed_decisions: share of pictures on the other side of the pair's threshold; it matters for little alone.
+    """
+
+    pictures: int
+    top1_agreement: float
+    confidence_change_p99: float
+    confidence_change_largest: float
+    changed_decisions: float
+
+    def as_dict(self) -> dict[str, float]:
+        """For the provenance file."""
+        return asdict(self)
+
+
+def lower(
+    classifier: Classifier, precision: str, patterns: Sequence[str] = (), pictures: Sequence[Image.Image] = ()
+) -> Lowered:
+    """Bring a classifier's backbone to a precision, keeping in FP32 what does not fit.
+
+    Args:
+        classifier: its backbone is FP32.
+        precision: `fp16`, `bf16` or `fp32`.
+        patterns: what the pair wants kept in FP32.
+        pictures: RGB, to find the activations that come near the end of FP16's range; none to go without.
+
+    Raises:
+        GraphError: if a pattern matches nothing, or the graph's types cannot be inferred.
+    """
+    model, facts = classifier.backbone.model, classifier.backbone.preprocessing
+    if precision == "fp32":
+        return Lowered(classifier.backbone, precision, {})
+    model = with_node_names(model)
+    largest = {}
+    if precision == "fp16" and pictures:
+        largest = largest_values(model, normalised([fit(picture, facts) for picture in pictures], facts))
+    kept = keep_reasons(model, precision, patterns, largest)
+    return Lowered(replace(classifier.backbone, model=to_precision(model, precision, kept)), precision, kept)
+
+
+def measure_effect(
+    reference: onnx.ModelProto,
+    lowered: Lowered,
+    canonical: Preprocessing,
+    pictures: Sequence[Image.Image],
+    threshold: float,
+) -> Effect:
+    """Compare a lowered stage with the FP32 one on pictures.
+
+    Args:
+        reference: the stage in FP32.
+        lowered: its backbone in the precision that is served.
+        canonical: the big model's preprocessing.
+        pictures: RGB, of any size; at least one.
+        threshold: the pair's.
+
+    Raises:
+        GraphError: if an answer is no number any more.
+    """
+    emulated = stage_graph(replace(lowered.backbone, model=rounded(lowered.backbone.model)), canonical)
+    images = np.stack([np.asarray(fit(picture, canonical)) for picture in pictures])
+    labels, confidence = _answers(reference, images)
+    low_labels, low_confidence = _answers(emulated, images)
+    broken = int((~np.isfinite(low_confidence)).sum())
+    if broken:
+        raise GraphError(
+            f"{lowered.precision} overflows on {broken} of {len(images)} photographs: name the layers that do in the "
+            "pair's fp32 setting, or export with --precision bf16 or fp32"
+        )
+    change = np.abs(low_confidence - confidence)
+    return Effect(
+        pictures=len(images),
+        top1_agreement=float((labels == low_labels).mean()),
+        confidence_change_p99=float(np.quantile(change, 0.99)),
+        confidence_change_largest=float(change.max()),
+        changed_decisions=float(((confidence < threshold) != (low_confidence < threshold)).mean()),
+    )
+
+
+def describe_effect(stage: str, lowered: Lowered, effect: Effect | None) -> str:
+    """One line for people."""
+    told = f"{stage}: {lowered.precision}, {len(lowered.kept)} nodes kept in fp32"
+    if effect is None:
+        return f"{told}; random weights say nothing of accuracy"
+    told += (
+        f"; same label on {effect.top1_agreement:.1%} of {effect.pictures} photographs, confidence differs by at most "
+        f"{effect.confidence_change_largest:.2g} (99 % of them: {effect.confidence_change_p99:.2g})"
+    )
+    return f"{told}, {effect.changed_decisions:.1%} of decisions change" if stage == "little" else told
+
+
+def as_provenance(lowered: Lowered, effect: Effect | None) -> dict[str, Any]:
+    """A stage's part of `precision` in littlebig.json."""
+    return {
+        "precision": lowered.precision,
+        "kept_in_fp32": dict(lowered.kept),
+        "effect": None if effect is None else effect.as_dict(),
+    }
+
+
+def _answers(
+    graph: onnx.ModelProto, images: npt.NDArray[np.uint8]
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+    """Label and confidence of each image, int32 [N] and float32 [N]."""
+    session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    parts = [
+        session.run(["label", "confidence"], {"image": images[start : start + _BATCH]})
+        for start in range(0, len(images), _BATCH)
+    ]
+    labels, confidence = (np.concatenate([part[index] for part in parts])[:, 0] for index in (0, 1))
+    return labels, confidence

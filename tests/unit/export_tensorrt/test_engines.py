@@ -1,0 +1,297 @@
+import ctypes
+import errno
+import json
+import os
+import re
+
+import onnx
+import pytest
+from click.testing import CliRunner
+
+from littlebig_cli.main import littlebig
+from littlebig_export import engines, files
+from littlebig_export.engine_build import Profile
+from littlebig_export.engine_key import key_file, read_key
+from littlebig_export.engines import BuildOptions, ensure_engines
+from littlebig_export.errors import ExportError
+from littlebig_export.exporting import export_pair
+from littlebig_export.gpu import Gpu, find_gpus
+from littlebig_export.pair import load_pair
+
+trt = pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is for Linux on x86-64: pip install 'littlebig[check]'")
+# RTX keeps its timings elsewhere and says so of the API that TensorRT needs.
+pytestmark = pytest.mark.filterwarnings("ignore:.*Timing cache operations are no-ops:DeprecationWarning")
+
+ADA = Gpu("NVIDIA L4", "8.9")
+
+
+class Version:
+    """TensorRT-RTX under another version number."""
+
+    def __init__(self, version):
+        self.__version__ = version
+
+    def __getattr__(self, name):
+        return getattr(trt, name)
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def repository(tiny_pair, tmp_path):
+    export_pair(load_pair(str(tiny_pair)), "tensorrt", tmp_path / "out", precision="fp32")
+    return tmp_path / "out"
+
+
+def ensure(repository, gpu=ADA, version="11.1.0", **options):
+    told = []
+    built = ensure_engines(repository, BuildOptions(**options), tell=told.append, tensorrt=Version(version), gpus=[gpu])
+    return list(built), told
+
+
+def refusal(action) -> str:
+    with pytest.raises(ExportError) as error:
+        action()
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def files_of(repository):
+    return {path.name: path.read_bytes() for path in (repository / "little" / "1").iterdir()}
+
+
+def test_missing_plans_are_built_with_a_key_beside_them(repository):
+    built, told = ensure(repository)
+    assert built == ["little", "big"]
+    assert told[0] == "little: building, there is no plan"
+    assert re.fullmatch(r"little: \d+ MB in \d+ s", told[1])
+    plan = repository / "big/1/model.plan"
+    assert plan.stat().st_mode & 0o777 == 0o644
+    key = read_key(plan)
+    assert (key.profile, key.precision, key.tensorrt, key.gpu) == ("1:8:32", "fp32", "11.1.0", "NVIDIA L4")
+    assert sorted(files_of(repository)) == ["model.onnx", "model.plan", "model.plan.json"]
+
+
+def test_plans_that_fit_are_left_alone(repository):
+    ensure(repository)
+    before = files_of(repository)
+    assert ensure(repository) == ([], ["little: the plan fits", "big: the plan fits"])
+    assert files_of(repository) == before
+
+
+def test_another_graph_is_built_anew(repository):
+    ensure(repository)
+    path = repository / "big/1/model.onnx"
+    model = onnx.load(path)
+    model.producer_version = "2"
+    onnx.save(model, path)
+    built, told = ensure(repository)
+    assert built == ["big"]
+    assert told[1].startswith("big: building, graph ")
+
+
+def test_another_profile_is_built_anew_and_kept(repository):
+    ensure(repository)
+    built, told = ensure(repository, profile=Profile(1, 16, 32))
+    assert built == ["little", "big"]
+    assert told[0] == "little: building, profile 1:8:32 there, 1:16:32 here"
+    assert ensure(repository)[0] == []
+
+
+def test_a_profile_below_max_batch_size_is_refused(repository):
+    assert refusal(lambda: ensure(repository, profile=Profile(1, 8, 16))) == (
+        "profile 1:8:16 is smaller than max_batch_size 32 of 'little': Triton would send batches that the engine does "
+        "not take"
+    )
+
+
+def test_a_larger_max_batch_size_makes_a_larger_profile(repository):
+    ensure(repository)
+    config = repository / "big/config.pbtxt"
+    config.write_text(config.read_text().replace("max_batch_size: 32", "max_batch_size: 64"))
+    assert ensure(repository)[1][1] == "big: building, profile 1:8:32 there, 1:16:64 here"
+
+
+@pytest.mark.parametrize(
+    ("gpu", "version", "differs"),
+    [
+        (
+            Gpu("NVIDIA T4", "7.5"),
+            "11.1.0",
+            "GPU NVIDIA L4 there, NVIDIA T4 here; compute capability 8.9 there, 7.5 here",
+        ),
+        (ADA, "11.2.0", "TensorRT 11.1.0 there, 11.2.0 here"),
+    ],
+)
+def test_a_plan_made_elsewhere_is_refused_and_stays(repository, gpu, version, differs):
+    ensure(repository)
+    before = files_of(repository)
+    plan = repository / "little/1/model.plan"
+    assert refusal(lambda: ensure(repository, gpu, version)) == (
+        f"'{plan}' was made elsewhere: {differs}; replace it with 'littlebig build --force'"
+    )
+    assert files_of(repository) == before
+    built, told = ensure(repository, gpu, version, force=True)
+    assert built == ["little", "big"]
+    assert told[0] == f"little: building, {differs}"
+
+
+def test_force_builds_what_fits(repository):
+    ensure(repository)
+    assert ensure(repository, force=True)[1][0] == "little: building, --force"
+
+
+def rewrite_key(repository, **changes):
+    for stage in ("little", "big"):
+        path = repository / stage / "1/model.plan.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_a_hardware_compatible_plan_fits_any_gpu_from_ampere_on(repository):
+    ensure(repository, hardware_compatible=True)
+    assert ensure(repository, Gpu("NVIDIA H100", "9.0"))[0] == []
+    assert "NVIDIA T4 here" in refusal(lambda: ensure(repository, Gpu("NVIDIA T4", "7.5")))
+
+
+@pytest.mark.parametrize(("version", "fits"), [("11.2.0", True), ("11.0.9", False), ("12.0.0", False)])
+def test_a_version_compatible_plan_fits_later_minor_versions(repository, version, fits):
+    ensure(repository)
+    rewrite_key(repository, version_compatible=True)
+    if fits:
+        assert ensure(repository, version=version)[0] == []
+    else:
+        assert f"TensorRT 11.1.0 there, {version} here" in refusal(lambda: ensure(repository, version=version))
+
+
+def test_a_plan_of_unknown_origin_is_replaced(repository):
+    ensure(repository)
+    (repository / "little/1/model.plan").write_bytes(b"another plan")
+    key_file(repository / "big/1/model.plan").write_text("[]")
+    assert [line for line in ensure(repository)[1] if "building" in line] == [
+        "little: building, there is a plan of unknown origin",
+        "big: building, there is a plan of unknown origin",
+    ]
+
+
+def test_a_key_with_a_broken_version_is_told(repository):
+    ensure(repository)
+    rewrite_key(repository, tensorrt="eleven", version_compatible=True)
+    assert refusal(lambda: ensure(repository)) == (
+        "'eleven' in a plan's key is no version; build it again with --force"
+    )
+
+
+def test_a_full_disk_leaves_the_old_plan(repository, monkeypatch):
+    ensure(repository)
+    before = files_of(repository)
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    plan = repository / "little/1/model.plan"
+    assert refusal(lambda: ensure(repository, force=True)) == (
+        f"cannot write '{plan}' ({len(before['model.plan']) / 1e6:.0f} MB): No space left on device; what was there is untouched"
+    )
+    assert files_of(repository) == before
+
+
+def test_an_interrupted_build_leaves_the_old_plan(repository, monkeypatch):
+    ensure(repository)
+    before = files_of(repository)
+
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engines, "build_plan", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ensure(repository, force=True)
+    assert files_of(repository) == before
+
+
+def test_a_missing_graph_is_told(repository):
+    graph = repository / "big/1/model.onnx"
+    graph.unlink()
+    assert refusal(lambda: ensure(repository)) == f"'{graph}' is missing: export the repository again"
+
+
+def test_weights_beside_the_graph_belong_to_it(repository):
+    ensure(repository)
+    (repository / "little/1/model.onnx.data").write_bytes(b"weights")
+    assert ensure(repository)[0] == ["little"]
+
+
+def test_the_cpu_target_has_no_engines(tiny_pair, tmp_path):
+    export_pair(load_pair(str(tiny_pair)), "cpu", tmp_path / "cpu")
+    assert ensure_engines(tmp_path / "cpu") == ()
+
+
+def test_different_gpus_need_a_choice(repository):
+    gpus = [ADA, Gpu("NVIDIA T4", "7.5")]
+    assert refusal(lambda: ensure_engines(repository, tensorrt=trt, gpus=gpus)) == (
+        "this machine has different GPUs (NVIDIA L4, NVIDIA T4) and a plan fits one kind: choose with "
+        "CUDA_VISIBLE_DEVICES, or build with --hardware-compatible"
+    )
+    assert ensure_engines(repository, BuildOptions(hardware_compatible=True), tensorrt=trt, gpus=gpus)
+
+
+class Driver:
+    """NVIDIA's driver library with two GPUs, or what is wrong with it."""
+
+    def __init__(self, status=0, names=(b"NVIDIA L4", b"NVIDIA T4")):
+        self.status, self.names = status, names
+
+    def cuInit(self, flags):  # noqa: N802
+        return self.status
+
+    def cuDeviceGetCount(self, count):  # noqa: N802
+        ctypes.cast(count, ctypes.POINTER(ctypes.c_int))[0] = len(self.names)
+
+    def cuDeviceGetName(self, buffer, size, index):  # noqa: N802
+        buffer.value = self.names[index]
+
+    def cuDeviceGetAttribute(self, number, attribute, index):  # noqa: N802
+        ctypes.cast(number, ctypes.POINTER(ctypes.c_int))[0] = {75: (8, 7), 76: (9, 5)}[attribute][index]
+
+
+def test_the_driver_names_its_gpus():
+    assert find_gpus(Driver()) == [ADA, Gpu("NVIDIA T4", "7.5")]
+
+
+NO_GPU = "; engines are built on the GPU that serves them, 'littlebig check' tries a build without one"
+
+
+def test_no_gpu_is_told(monkeypatch):
+    assert refusal(lambda: find_gpus(Driver(status=100))) == (
+        f"no GPU: the NVIDIA driver does not start (cuInit: 100){NO_GPU}"
+    )
+    assert refusal(lambda: find_gpus(Driver(names=()))) == (
+        f"no GPU: the NVIDIA driver shows none (CUDA_VISIBLE_DEVICES?){NO_GPU}"
+    )
+
+    def missing(name):
+        raise OSError(name)
+
+    monkeypatch.setattr("littlebig_export.gpu.ctypes.CDLL", missing)
+    assert refusal(find_gpus) == f"no GPU: there is no NVIDIA driver (libcuda.so.1){NO_GPU}"
+
+
+def test_the_command_builds_and_then_does_nothing(repository, monkeypatch):
+    monkeypatch.setattr(engines, "load_tensorrt", lambda: trt)
+    monkeypatch.setattr(engines, "find_gpus", lambda: [ADA])
+    arguments = ["build", "--repository", str(repository), "--profile", "1:4:32", "--workspace", "512"]
+    first = CliRunner().invoke(littlebig, arguments)
+    assert (first.exit_code, first.stdout) == (0, f"{repository}\n"), first.output
+    assert "little: building, there is no plan\n" in first.stderr
+    assert read_key(repository / "little/1/model.plan").profile == "1:4:32"
+    second = CliRunner().invoke(littlebig, ["build", "--repository", str(repository)])
+    assert second.stderr == "little: the plan fits\nbig: the plan fits\n"
+
+
+def test_the_command_tells_failures_in_one_line(tmp_path):
+    result = CliRunner().invoke(littlebig, ["build", "--repository", str(tmp_path)])
+    assert result.exit_code == 1
+    assert result.stderr == f"littlebig: '{tmp_path}' is not a model repository of ours (no littlebig.json)\n"
