@@ -33,6 +33,7 @@ class StopAsked(BaseException):
     help="The model repository to serve.",
 )
 @click.option("--pair", metavar="NAME", help="Export this pair first if the repository does not exist yet.")
+@click.option("--build", is_flag=True, help="First build the TensorRT engines that the repository lacks for this GPU.")
 @click.option(
     "--tritonserver",
     type=click.Path(path_type=Path),
@@ -62,6 +63,7 @@ class StopAsked(BaseException):
 def command(
     repository: Path,
     pair: str | None,
+    build: bool,
     tritonserver: Path | None,
     host: str,
     http_port: int,
@@ -89,6 +91,8 @@ def command(
     with contextlib.suppress(StopAsked), _signals_ask_to_stop():
         if pair is not None:
             _provide(repository, pair)
+        if build:
+            _littlebig("build", "--repository", str(repository))
         with TritonServer(repository, settings, on_log=lambda line: click.echo(line, err=True)) as server:
             for name, value in (
                 ("gRPC", server.grpc_url),
@@ -128,7 +132,7 @@ def _provide(repository: Path, pair: str) -> None:
     if pair.endswith(".toml"):
         raise Failure(f"--pair takes a shipped pair's name; for your own: littlebig export --pair {pair}, then serve")
     if not repository.exists():
-        _export(repository, pair)
+        _littlebig("export", "--pair", pair, "--target", "cpu", "--output", str(repository))
         return
     note = repository / "littlebig.json"
     try:
@@ -145,19 +149,18 @@ def _provide(repository: Path, pair: str) -> None:
         )
 
 
-def _export(repository: Path, pair: str) -> None:
-    """Export in a process of its own: its gigabyte of libraries is gone before the server starts.
+def _littlebig(*words: str) -> None:
+    """Run another sub-command in a process of its own: its gigabyte of libraries is gone before the server starts.
 
     Raises:
-        Failure: if the export failed; it has said why on stderr.
+        Failure: if it failed; it has said why on stderr.
     """
-    words = ["export", "--pair", pair, "--target", "cpu", "--output", str(repository)]
     # Its stdout to our stderr (2): ours is for the endpoints.
-    with subprocess.Popen([sys.executable, "-m", "littlebig_cli", *words], stdout=2) as export:
+    with subprocess.Popen([sys.executable, "-m", "littlebig_cli", *words], stdout=2) as child:
         try:
-            code = export.wait()
+            code = child.wait()
         except BaseException:
-            export.terminate()
+            child.terminate()
             raise
     if code:
-        raise Failure(f"the export of pair '{pair}' failed, see above: mend it, or run 'littlebig {' '.join(words)}'")
+        raise Failure(f"'littlebig {' '.join(words)}' failed, see above: mend it, or run it by itself")

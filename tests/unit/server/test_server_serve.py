@@ -83,8 +83,26 @@ def test_a_failed_export_ends_it(exporter: Path) -> None:
     result = serve("--repository", str(new), "--pair", "deit3")
     assert result.exit_code == 1
     assert result.output.endswith(
-        "littlebig: the export of pair 'deit3' failed, see above: mend it, "
-        f"or run 'littlebig export --pair deit3 --target cpu --output {new}'\n"
+        f"littlebig: 'littlebig export --pair deit3 --target cpu --output {new}' failed, see above: mend it, "
+        "or run it by itself\n"
+    )
+
+
+def test_engines_are_built_first_where_that_is_asked_for(exporter: Path, repository: Path) -> None:
+    (exporter / "code").write_text("1")
+    result = serve("--repository", str(repository), "--build")
+    assert (exporter / "called").read_text() == f"-m littlebig_cli build --repository {repository}\n"
+    assert result.exit_code == 1
+    assert result.output.endswith(
+        f"littlebig: 'littlebig build --repository {repository}' failed, see above: mend it, or run it by itself\n"
+    )
+
+
+def test_a_pair_file_is_exported_by_itself() -> None:
+    result = serve("--pair", "mine.toml")
+    assert result.exit_code == 1
+    assert result.output == (
+        "littlebig: --pair takes a shipped pair's name; for your own: littlebig export --pair mine.toml, then serve\n"
     )
 
 
