@@ -12,7 +12,14 @@ from typing import Any
 
 from littlebig_export.errors import EngineError
 from littlebig_export.files import write_atomically
-from littlebig_export.tensorrt_api import Progress, cancelled_by_ctrl_c, new_log, new_monitor, plain
+from littlebig_export.tensorrt_api import (
+    Progress,
+    cancelled_by_ctrl_c,
+    new_log,
+    new_monitor,
+    plain,
+    without_garbage_collection,
+)
 
 # What a builder without memory says, in the versions seen.
 _MEMORY = ("out of memory", "outofmemory", "insufficient memory", "could not find any implementation", "workspace size")
@@ -118,8 +125,21 @@ def build_plan(
         EngineError: if TensorRT cannot take the graph (naming each node that it does not support) or has no memory.
         KeyboardInterrupt: if Ctrl-C ended the build.
     """
+    with without_garbage_collection():
+        return _build(trt, graph, settings, timing_cache, progress, called or str(graph))
+
+
+def timing_cache_file(trt: Any, gpu: str) -> Path:
+    """Where kernel timings are kept: they hold for one version of TensorRT on one kind of GPU."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    slug = "".join(letter if letter.isalnum() else "-" for letter in gpu.lower())
+    return cache / "littlebig" / f"timings-{trt.__version__}-{slug}.bin"
+
+
+def _build(
+    trt: Any, graph: Path, settings: BuildSettings, timing_cache: Path | None, progress: Progress | None, name: str
+) -> Plan:
     start = time.monotonic()
-    name = called or str(graph)
     log = new_log(trt)
     builder = trt.Builder(log)
     # From 11 on every network is so; in 10 it must be asked for.
@@ -146,13 +166,6 @@ def build_plan(
         outputs=tuple(_told(network.get_output(index)) for index in range(network.num_outputs)),
         seconds=time.monotonic() - start,
     )
-
-
-def timing_cache_file(trt: Any, gpu: str) -> Path:
-    """Where kernel timings are kept: they hold for one version of TensorRT on one kind of GPU."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    slug = "".join(letter if letter.isalnum() else "-" for letter in gpu.lower())
-    return cache / "littlebig" / f"timings-{trt.__version__}-{slug}.bin"
 
 
 def _configure(trt: Any, config: Any, settings: BuildSettings) -> None:

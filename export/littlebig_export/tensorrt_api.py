@@ -5,6 +5,7 @@ Nothing else here imports either, so that one builder serves both, and a machine
 
 from __future__ import annotations
 
+import gc
 import importlib
 import re
 import signal
@@ -92,6 +93,23 @@ def new_monitor(trt: Any, progress: Progress | None) -> Any:
                 progress.phase_finished(phase_name)
 
     return Monitor()
+
+
+@contextmanager
+def without_garbage_collection() -> Iterator[None]:
+    """Keep Python's collector out of a build.
+
+    TensorRT calls our log and monitor while it holds locks. A collection that started there could destroy objects of an
+    earlier build, whose destructors wait for the same locks: a deadlock.
+    """
+    gc.collect()
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 @contextmanager

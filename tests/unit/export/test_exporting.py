@@ -109,7 +109,7 @@ def test_an_interrupted_export_leaves_the_old_repository_whole(tiny_pair, tmp_pa
         written.append(path)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(repository, "_save_graph", interrupted)
+    monkeypatch.setattr(repository, "save_graph", interrupted)
     with pytest.raises(KeyboardInterrupt):
         export(tiny_pair, tmp_path / "out", threshold=0.9)
     assert written
@@ -121,7 +121,7 @@ def test_a_full_disk_is_one_line_and_nothing_is_left(tiny_pair, tmp_path, monkey
     def full(graph, path):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(repository, "_save_graph", full)
+    monkeypatch.setattr(repository, "save_graph", full)
     message = refusal(lambda: export(tiny_pair, tmp_path / "out"))
     assert message == f"cannot write '{tmp_path / 'out'}': No space left on device"
     assert not (tmp_path / "out").exists()

@@ -1,3 +1,4 @@
+import gc
 import signal
 import threading
 
@@ -106,6 +107,24 @@ def test_a_build_in_another_thread_leaves_signals_alone(graph):
     thread.start()
     thread.join()
     assert len(plans) == 1
+
+
+def test_no_garbage_is_collected_while_tensorrt_holds_its_locks(graph):
+    collecting = []
+
+    class Listener:
+        def phase_started(self, phase, parent, steps):
+            collecting.append(gc.isenabled())
+
+        def step_done(self, phase, step):
+            pass
+
+        def phase_finished(self, phase):
+            pass
+
+    build_plan(trt, graph, ONE_TO_FOUR, progress=Listener())
+    assert set(collecting) == {False}
+    assert gc.isenabled()
 
 
 def test_timings_are_kept_for_the_next_build(graph, tmp_path):
