@@ -31,7 +31,7 @@ clean:  ## remove the virtual environment and everything generated
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
-	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 10) <= sys.version_info[:2] <= (3, 13) else f"littlebig needs Python 3.10 to 3.13, $(PYTHON) is {sys.version.split()[0]}; choose one with PYTHON=python3.12")'
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 10) <= sys.version_info[:2] <= (3, 13) else f"littlebig needs Python 3.10 to 3.13, $(PYTHON) is {sys.version.split()[0]}; choose one with PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet --upgrade pip
 

@@ -1,4 +1,4 @@
-"""docs/client.md holds what the code says, and its Python runs."""
+"""docs/client.md holds what the code says; its Python and the README's runs."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from fake_triton import encoded_picture
 
 import littlebig_client
 
-PAGE = (Path(__file__).parents[3] / "docs" / "client.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+ROOT = Path(__file__).parents[3]
+PAGE = (ROOT / "docs" / "client.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", PAGE + README, re.DOTALL)
 
 
 def test_the_error_tree_is_the_one_in_the_code():
@@ -28,9 +30,10 @@ def test_every_public_error_and_stage_is_on_the_page():
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
-def test_the_python_on_the_page_runs(server, tmp_path, monkeypatch, capsys, block):
+def test_the_python_on_the_pages_runs(server, tmp_path, monkeypatch, capsys, block):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "coffee.png").write_bytes(encoded_picture(3))
+    (tmp_path / "cat.jpg").write_bytes(encoded_picture(3, kind="JPEG"))
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").write_bytes(encoded_picture(3, kind="JPEG"))
     block = block.replace("Client()", f'Client("{server.url}")').replace("localhost:8001", server.url)
