@@ -34,6 +34,7 @@ COMMANDS = {
     "costs": Entry("Count a pair's parameters and multiply-adds; measure its time.", "export"),
     "demo": Entry("Export the default pair, serve it, classify photographs, stop.", "export,server,efficientnet-lite"),
     "export": Entry("Export a pair into a model repository that tritonserver serves.", "export"),
+    "predict": Entry("Predict labelled images with both stages, for a calibration.", "calibration"),
     "search": Entry("Find the best companion for every big model, from prediction tables.", "calibration"),
     "serve": Entry("Serve a model repository with a tritonserver on this machine.", "server"),
 }

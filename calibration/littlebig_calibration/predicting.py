@@ -1,0 +1,129 @@
+"""Runs both stages over a labelled set, in parts that survive an interruption."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from littlebig_calibration._arrays import Array
+from littlebig_calibration.labelled import LabelledImages
+from littlebig_calibration.served import ServedModels
+from littlebig_calibration.table import ModelColumns, PredictionTable
+from littlebig_calibration.writing import write_table
+
+# Images per part: what an interruption costs at most, a few seconds of work.
+PART = 256
+BATCH = 16
+
+
+def predict(
+    models: ServedModels,
+    images: LabelledImages,
+    output: Path,
+    *,
+    data_set: str,
+    progress: Callable[[int], None] = lambda images: None,
+) -> PredictionTable:
+    """Predict a labelled set with both stages and write the table.
+
+    Finished parts are kept beside the output until the table is whole; another call with the same images and weights
+    goes on from there.
+
+    Args:
+        models: preprocessing and stages.
+        images: what to predict.
+        output: the table, `.parquet` or `.csv`; it appears whole or not at all.
+        data_set: the images' name in the evidence.
+        progress: called with the number of images done since the last call.
+
+    Raises:
+        TableError: naming the first file that is no picture, or if the table cannot be written.
+    """
+    parts = output.with_name(f".{output.name}.parts-{_key(models, images)}")
+    parts.mkdir(parents=True, exist_ok=True)
+    done: list[dict[str, Array]] = []
+    for start in range(0, len(images.files), PART):
+        path = parts / f"{start}.npz"
+        part = _read(path)
+        if part is None:
+            part = _predict_part(models, images, images.files[start : start + PART], progress)
+            partial = path.with_suffix(".partial")
+            with partial.open("wb") as file:
+                np.savez(file, **part)
+            os.replace(partial, path)
+        else:
+            progress(len(images.files[start : start + PART]))
+        done.append(part)
+    table = PredictionTable(
+        files=images.files,
+        labels=np.array(images.labels, np.int32),
+        models=tuple(
+            ModelColumns(
+                name=stage.name,
+                weights_sha256=stage.weights_sha256,
+                **{column: np.concatenate([part[f"{index} {column}"] for part in done]) for column in _COLUMNS},
+            )
+            for index, stage in enumerate(models.stages)
+        ),
+        data_set=data_set,
+        classes=models.classes,
+    )
+    write_table(table, output)
+    shutil.rmtree(parts)
+    return table
+
+
+_COLUMNS = ("label", "confidence", "margin", "top5_labels", "top5_probabilities")
+
+
+def _predict_part(
+    models: ServedModels, images: LabelledImages, files: Sequence[str], progress: Callable[[int], None]
+) -> dict[str, Array]:
+    """Both stages' columns for some files: `INDEX COLUMN` -> array."""
+    columns: dict[str, list[Array]] = {}
+    for batch in _decoded(models, images.folder, files):
+        for index, stage in enumerate(models.stages):
+            answer = stage.answer(batch)
+            probabilities = answer.pop("probabilities")
+            order = np.argsort(-probabilities, axis=-1, kind="stable")[:, :5]
+            answer["top5_labels"] = order.astype(np.int32)
+            answer["top5_probabilities"] = np.take_along_axis(probabilities, order, -1)
+            for column, values in answer.items():
+                columns.setdefault(f"{index} {column}", []).append(values)
+        progress(len(batch))
+    return {name: np.concatenate(values) for name, values in columns.items()}
+
+
+def _decoded(models: ServedModels, folder: Path, files: Sequence[str]) -> Iterator[Array]:
+    """Canonical images in batches; the next is decoded while the stages work on this one."""
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        decoding = [pool.submit(models.canonical_image, folder / file) for file in files]
+        try:
+            for start in range(0, len(files), BATCH):
+                yield np.stack([each.result() for each in decoding[start : start + BATCH]])
+        finally:
+            for each in decoding:
+                each.cancel()
+
+
+def _read(path: Path) -> dict[str, Array] | None:
+    """A finished part, or None where there is none."""
+    try:
+        with np.load(path) as part:
+            return dict(part)
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return None
+
+
+def _key(models: ServedModels, images: LabelledImages) -> str:
+    """What a finished part depends on: files, and whose weights."""
+    content = [str(images.folder.absolute()), images.files, [stage.weights_sha256 for stage in models.stages]]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]

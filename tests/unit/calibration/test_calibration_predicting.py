@@ -1,0 +1,136 @@
+"""Predictions are those of the files that Triton serves, and an interruption costs a part at most."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from PIL import Image
+from tests.tiny_pair import write_tiny_pair
+
+from littlebig_calibration import predicting
+from littlebig_calibration.errors import CalibrationError
+from littlebig_calibration.labelled import find_labelled_images
+from littlebig_calibration.predicting import predict
+from littlebig_calibration.reading import read_tables
+from littlebig_calibration.served import ServedModels
+from littlebig_export.exporting import export_pair
+from littlebig_export.pair import load_pair
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiny")
+    export_pair(load_pair(str(write_tiny_pair(folder))), "cpu", folder / "models")
+    return folder / "models"
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Five classes of four random pictures each."""
+    random = np.random.default_rng(0)
+    for label in range(5):
+        folder = tmp_path / "data" / f"n{label}"
+        folder.mkdir(parents=True)
+        for number in range(4):
+            Image.fromarray(random.integers(0, 256, (40, 50, 3), np.uint8)).save(folder / f"{number}.png")
+    return tmp_path / "data"
+
+
+def refusal(action) -> str:
+    with pytest.raises(CalibrationError) as error:
+        action()
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_the_table_holds_what_the_graphs_answer(repository, data, tmp_path):
+    models = ServedModels(repository)
+    images = find_labelled_images(data)
+    predict(models, images, tmp_path / "out.parquet", data_set="tiny")
+    table = read_tables([tmp_path / "out.parquet"], None)
+    assert table.files == images.files
+    assert table.labels.tolist() == [label for label in range(5) for _ in range(4)]
+    assert table.classes == 5
+    assert table.data_set == "tiny"
+    provenance = json.loads((repository / "littlebig.json").read_text())
+    pixels = np.stack([models.canonical_image(data / file) for file in images.files])
+    for stage in ("little", "big"):
+        session = onnxruntime.InferenceSession(str(repository / stage / "1" / "model.onnx"))
+        label, confidence, margin = session.run(["label", "confidence", "margin"], {"image": pixels})
+        column = table.model(provenance["stages"][stage]["model"])
+        assert column.label.tolist() == label.ravel().tolist()
+        assert column.confidence == pytest.approx(confidence.ravel(), abs=1e-5)
+        assert column.margin == pytest.approx(margin.ravel(), abs=1e-5)
+        assert column.weights_sha256 == provenance["stages"][stage]["weights"]["sha256"]
+
+
+def test_an_interrupted_run_goes_on_where_it_was(repository, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(predicting, "PART", 8)
+    models, images, done = ServedModels(repository), find_labelled_images(data), []
+
+    def interrupt(number):
+        done.append(number)
+        if sum(done) > 8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        predict(models, images, tmp_path / "out.parquet", data_set="tiny", progress=interrupt)
+    assert not (tmp_path / "out.parquet").exists()
+    decoded = []
+    monkeypatch.setattr(
+        models, "canonical_image", lambda path: decoded.append(path) or ServedModels.canonical_image(models, path)
+    )
+    resumed = predict(models, images, tmp_path / "out.parquet", data_set="tiny")
+    assert len(decoded) == 12
+    assert {path.name for path in tmp_path.iterdir()} == {"data", "out.parquet"}
+    whole = predict(ServedModels(repository), images, tmp_path / "whole.parquet", data_set="tiny")
+    assert np.array_equal(resumed.models[0].confidence, whole.models[0].confidence)
+
+
+def test_a_file_that_is_no_picture_is_named_and_nothing_is_written(repository, data, tmp_path):
+    (data / "n2" / "1.png").write_bytes(b"nonsense")
+    images = find_labelled_images(data)
+    message = refusal(lambda: predict(ServedModels(repository), images, tmp_path / "out.parquet", data_set="x"))
+    assert message == f"'{data / 'n2' / '1.png'}' is not a JPEG, PNG, WebP, BMP or GIF image"
+    assert not (tmp_path / "out.parquet").exists()
+
+
+def test_a_csv_finds_its_files_beside_it_or_in_images(data, tmp_path):
+    labels = tmp_path / "labels.csv"
+    labels.write_text("file,label\ndata/n1/0.png,3\ndata/n0/0.png,1\n")
+    assert find_labelled_images(labels).files == ("data/n0/0.png", "data/n1/0.png")
+    assert find_labelled_images(labels).labels == (1, 3)
+    data.rename(tmp_path / "images")
+    labels.write_text("file,label\nn1/0.png,3\n")
+    assert find_labelled_images(labels).folder == tmp_path / "images"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name,class\na.png,1\n", ": needs a heading with the columns file and label, and rows below it"),
+        ("file,label\n", ": needs a heading with the columns file and label, and rows below it"),
+        ("file,label\na.png,cat\n", ", line 2: 'a.png,cat' is not a file and a class index"),
+        ("file,label\na.png,1\na.png,2\n", ": 1 file named more than once: a.png"),
+    ],
+)
+def test_a_wrong_csv_is_told_with_its_line(tmp_path, text, message):
+    path = tmp_path / "labels.csv"
+    path.write_text(text)
+    assert refusal(lambda: find_labelled_images(path)) == f"{path}{message}"
+
+
+def test_missing_files_and_empty_folders_are_named(tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_text("file,label\na.png,1\nb.png,2\n")
+    assert refusal(lambda: find_labelled_images(path)) == f"{path}: 2 files not in '{tmp_path}': a.png, b.png"
+    assert "has no folder per class with images in it" in refusal(lambda: find_labelled_images(tmp_path))
+    assert "is neither a folder" in refusal(lambda: find_labelled_images(Path("x.txt")))
+
+
+def test_a_folder_that_is_no_repository_is_told_how_to_make_one(tmp_path):
+    message = refusal(lambda: ServedModels(tmp_path))
+    assert message.startswith(f"'{tmp_path}' is not a model repository of ours (")
+    assert message.endswith("make one with 'littlebig export --output DIR'")
