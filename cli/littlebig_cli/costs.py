@@ -11,7 +11,14 @@ from littlebig_export.pair import load_pair
 
 
 @click.command(epilog="Example:  littlebig costs --pair efficientvit --measure")
-@click.option("--pair", "pair_name", default="efficientnet-lite", show_default=True, metavar="NAME|FILE.toml")
+@click.option(
+    "--pair",
+    "pair_name",
+    default="efficientnet-lite",
+    show_default=True,
+    metavar="NAME|FILE.toml",
+    help="A shipped pair or your own.",
+)
 @click.option("--measure", is_flag=True, help="Also time both stages here, one image at a time, with ONNX Runtime.")
 @told_in_one_line(ExportError)
 def command(pair_name: str, measure: bool) -> None:

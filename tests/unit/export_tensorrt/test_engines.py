@@ -226,7 +226,9 @@ def test_weights_beside_the_graph_belong_to_it(repository):
 
 def test_the_cpu_target_has_no_engines(tiny_pair, tmp_path):
     export_pair(load_pair(str(tiny_pair)), "cpu", tmp_path / "cpu")
-    assert ensure_engines(tmp_path / "cpu") == ()
+    told = []
+    assert ensure_engines(tmp_path / "cpu", tell=told.append) == ()
+    assert told == ["target cpu has no engines to build"]
 
 
 def test_different_gpus_need_a_choice(repository):
