@@ -151,7 +151,10 @@ def rewrite_key(repository, **changes):
 
 
 def test_a_hardware_compatible_plan_fits_any_gpu_from_ampere_on(repository):
-    ensure(repository, hardware_compatible=True)
+    ensure(repository)
+    assert ensure(repository, hardware_compatible=True)[1][0] == (
+        "little: building, --hardware-compatible off there, on here"
+    )
     assert ensure(repository, Gpu("NVIDIA H100", "9.0"))[0] == []
     assert "NVIDIA T4 here" in refusal(lambda: ensure(repository, Gpu("NVIDIA T4", "7.5")))
 
