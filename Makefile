@@ -21,10 +21,11 @@ serve: $(VENV)/.serving  ## export the default pair if needed and serve it until
 test: $(VENV)/.test  ## run every test, end to end against a real tritonserver
 	$(BIN)/python -m pytest
 
-lint: $(VENV)/.lint  ## format, style, docstrings, types
+lint: $(VENV)/.lint  ## format, style, docstrings, types, Dockerfile
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/hadolint deploy/Dockerfile
 
 clean:  ## remove the virtual environment and everything generated
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache

@@ -72,6 +72,7 @@ def ensure_engines(
     options = options or BuildOptions()
     provenance = read_provenance(repository)
     if provenance.get("target") != "tensorrt":
+        tell(f"target {provenance.get('target')} has no engines to build")
         return ()
     trt = tensorrt or load_tensorrt()
     gpu = _one_kind(gpus if gpus is not None else find_gpus(), options)

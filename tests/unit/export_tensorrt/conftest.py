@@ -5,8 +5,6 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from ..export.conftest import tiny_classifier, tiny_pair  # noqa: F401
-
 
 def backbone(nodes, constants, outputs=("logits",), shape=(3, 8, 8), opset=18):
     image = helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["batch", *shape])

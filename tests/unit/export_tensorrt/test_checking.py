@@ -9,11 +9,12 @@ from onnx import helper, numpy_helper
 from littlebig_cli import build_progress
 from littlebig_cli.main import littlebig
 from littlebig_export.checking import check_pair, check_repository
+from littlebig_export.costs import count_macs
 from littlebig_export.engine_build import Profile
 from littlebig_export.exporting import export_pair, override_weights
 from littlebig_export.pair import load_pair
-
-from ..export.conftest import tiny_classifier
+from littlebig_export.stage_graph import stage_graph
+from tests.tiny_pair import tiny_classifier
 
 trt = pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is for Linux on x86-64: pip install 'littlebig[check]'")
 
@@ -44,12 +45,30 @@ def test_the_default_pair_parses_and_builds(precision):
 
 
 @pytest.mark.large
-@pytest.mark.parametrize("name", ["efficientvit", "efficientnet", "deit3"])
-def test_the_papers_large_pairs_parse_and_build(name):
+@pytest.mark.parametrize(
+    ("name", "gmacs"),
+    [
+        ("efficientvit", {"big": 81.08, "little": 5.27}),
+        ("efficientnet", {"big": 38.33}),
+        ("deit3", {"big": 191.21}),
+    ],
+)
+def test_the_papers_large_pairs_parse_and_build_and_cost_what_timm_publishes(name, gmacs, monkeypatch):
+    counted = []
+
+    def counting(backbone, canonical):
+        graph = stage_graph(backbone, canonical)
+        counted.append(sum(macs for tensor, macs in count_macs(graph).items() if tensor.startswith("backbone/")) / 1e9)
+        return graph
+
+    # An export takes half a minute: what it makes is checked and counted.
+    monkeypatch.setattr("littlebig_export.stage_graph.stage_graph", counting)
     pair = override_weights(load_pair(name), None, None, random=True)
     checked = list(check_pair(pair, "fp16"))
     assert [one.stage for one in checked] == ["big", "little"]
     assert all((one.nodes_kept_in_fp32 > 0) == (name == "efficientvit") for one in checked)
+    costs = dict(zip(("big", "little"), counted, strict=True))
+    assert {stage: costs[stage] for stage in gmacs} == pytest.approx(gmacs, rel=0.02)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the exporter that most ONNX files still come from

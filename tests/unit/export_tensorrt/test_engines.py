@@ -151,7 +151,10 @@ def rewrite_key(repository, **changes):
 
 
 def test_a_hardware_compatible_plan_fits_any_gpu_from_ampere_on(repository):
-    ensure(repository, hardware_compatible=True)
+    ensure(repository)
+    assert ensure(repository, hardware_compatible=True)[1][0] == (
+        "little: building, --hardware-compatible off there, on here"
+    )
     assert ensure(repository, Gpu("NVIDIA H100", "9.0"))[0] == []
     assert "NVIDIA T4 here" in refusal(lambda: ensure(repository, Gpu("NVIDIA T4", "7.5")))
 
@@ -226,7 +229,9 @@ def test_weights_beside_the_graph_belong_to_it(repository):
 
 def test_the_cpu_target_has_no_engines(tiny_pair, tmp_path):
     export_pair(load_pair(str(tiny_pair)), "cpu", tmp_path / "cpu")
-    assert ensure_engines(tmp_path / "cpu") == ()
+    told = []
+    assert ensure_engines(tmp_path / "cpu", tell=told.append) == ()
+    assert told == ["target cpu has no engines to build"]
 
 
 def test_different_gpus_need_a_choice(repository):

@@ -101,9 +101,14 @@ def test_an_operator_names_all_its_nodes(chain):
     assert list(keep_reasons(chain, "fp16", ["Mul"])) == ["first", "second", "third"]
 
 
+def test_an_empty_constant_keeps_nothing():
+    nodes = [helper.make_node("Concat", ["pixels", "nothing"], ["logits"], name="concat", axis=1)]
+    assert keep_reasons(backbone(nodes, {"nothing": np.zeros((1, 0, 8, 8), np.float32)}), "fp16") == {}
+
+
 def test_unreadable_metadata_names_nothing(chain):
     chain.graph.node[0].metadata_props.add(key="pkg.torch.onnx.name_scopes", value="[not a list")
-    assert list(keep_reasons(chain, "fp16", ["first"])) == ["first"]
+    assert list(keep_reasons(chain, "fp16", ["second"])) == ["second"]
 
 
 def test_a_pattern_that_matches_nothing_is_refused(chain):
