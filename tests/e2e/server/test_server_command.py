@@ -10,8 +10,13 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from tests.tiny_pair import write_tiny_pair
 
+from littlebig_client import Client
+from littlebig_export.exporting import export_pair
+from littlebig_export.pair import load_pair
 from littlebig_server.keeper import group_members
 
 Regions = Callable[[int], list[str]]
@@ -161,3 +166,17 @@ def test_a_failed_start_is_one_line(serve: Serve, repository: Path, tmp_path: Pa
         'Message type "inference.ModelConfig" has no field named "nonsense".; full log: above'
     )
     assert "Traceback" not in log
+
+
+def test_serve_build_serves_a_cpu_repository_which_has_no_engines(tmp_path: Path) -> None:
+    """The container's entry point, on a pair of tiny models: export, `littlebig serve --build`, stop."""
+    repository = tmp_path / "exported"
+    export_pair(load_pair(str(write_tiny_pair(tmp_path))), "cpu", repository)
+    command = [sys.executable, "-m", "littlebig_cli", "serve", "--build", "--repository", str(repository), *FREE]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        lines = printed_until_ready(process)
+        with Client(lines[0].split()[-1]) as client:
+            assert client.classify(np.zeros((32, 32, 3), np.uint8), policy="big").stage == "big"
+        process.send_signal(signal.SIGTERM)
+        process.communicate()
+    assert process.returncode == 0
