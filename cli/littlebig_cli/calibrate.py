@@ -16,7 +16,7 @@ from littlebig_calibration.report import write_report
 from littlebig_calibration.summary import COLUMNS, rows, verdict
 from littlebig_calibration.table import PredictionTable
 from littlebig_calibration.tuning import Choices
-from littlebig_cli.failures import told_in_one_line
+from littlebig_cli.failures import Failure, told_in_one_line
 from littlebig_cli.rows import FORMATS, show_rows
 
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -63,6 +63,13 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--classes", type=click.IntRange(min=2), help="How many classes there are, to check labels against.")
 @click.option("--data-set", help="The images' name in the evidence. [default: from the table or label file]")
 @click.option("--output", type=FILE, help="Write the calibration with its evidence, as JSON.")
+@click.option(
+    "--apply",
+    "repository",
+    type=click.Path(file_okay=False, exists=True, path_type=Path),
+    metavar="DIR",
+    help="Serve the choice: write threshold and evidence into this model repository. Refused for other weights.",
+)
 @click.option("--report", type=FILE, help="Write a report, one HTML file.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="To print.")
 @told_in_one_line(CalibrationError)
@@ -83,6 +90,7 @@ def command(
     classes: int | None,
     data_set: str | None,
     output: Path | None,
+    repository: Path | None,
     report: Path | None,
     form: str,
 ) -> None:
@@ -105,16 +113,30 @@ def command(
     calibration = calibrate(table, little, big, settings)
     if output is not None:
         write_calibration(calibration, output)
+    applied = None if repository is None else _apply(repository, to_json(calibration))
     if report is not None:
         write_report(calibration, table, report)
     if form == "json":
         click.echo(to_json(calibration), nl=False)
-        return
-    show_rows(COLUMNS, rows(calibration), form)
+    else:
+        show_rows(COLUMNS, rows(calibration), form)
     if form == "table":
         click.echo(verdict(calibration))
         for note in calibration.notes:
             click.echo(f"Note: {note}.")
+    if applied is not None:
+        click.echo(applied, err=True)
+
+
+def _apply(repository: Path, text: str) -> str:
+    # Imported late: calibrating needs nothing of the exporter.
+    from littlebig_export.applying import apply_calibration  # noqa: PLC0415
+    from littlebig_export.errors import ExportError  # noqa: PLC0415
+
+    try:
+        return apply_calibration(repository, text)
+    except ExportError as reason:
+        raise Failure(str(reason)) from reason
 
 
 def _pair(table: PredictionTable, little: str | None, big: str | None) -> tuple[str, str]:

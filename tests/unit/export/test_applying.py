@@ -1,0 +1,75 @@
+"""A calibration comes to be served with its evidence, or is refused and changes nothing."""
+
+import json
+
+import pytest
+
+from littlebig_export.applying import apply_calibration
+from littlebig_export.errors import ExportError
+from littlebig_export.exporting import export_pair
+from littlebig_export.pair import load_pair
+
+
+@pytest.fixture
+def repository(tiny_pair, tmp_path):
+    export_pair(load_pair(str(tiny_pair)), "cpu", tmp_path / "out")
+    return tmp_path / "out"
+
+
+def calibration(repository, **changes):
+    stages = json.loads((repository / "littlebig.json").read_text())["stages"]
+    models = {
+        stage: {"name": facts["model"], "weights_sha256": facts["weights"]["sha256"]} for stage, facts in stages.items()
+    }
+    return json.dumps({**models, "gate": "confidence", "answer": "big", "chosen": {"threshold": 0.4259}, **changes})
+
+
+def files(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_threshold_and_evidence_arrive_and_all_else_stays(repository):
+    before = files(repository)
+    line = apply_calibration(repository, calibration(repository))
+    assert line == f"{repository} serves threshold 0.4259, from the next start of its server on"
+    config = repository / "little_big" / "config.pbtxt"
+    assert config.read_text() == before[config].decode().replace('"0.6"', '"0.4259"')
+    assert json.loads((repository / "calibration.json").read_text())["chosen"]["threshold"] == 0.4259
+    assert json.loads((repository / "littlebig.json").read_text())["threshold"] == {
+        "value": 0.4259,
+        "source": "calibration.json",
+    }
+    changed = {path.name for path, content in files(repository).items() if before.get(path) != content}
+    assert changed == {"config.pbtxt", "calibration.json", "littlebig.json"}
+
+
+def test_big_only_is_a_policy_and_a_later_threshold_undoes_it(repository):
+    apply_calibration(repository, calibration(repository, chosen={"threshold": None}))
+    config = repository / "little_big" / "config.pbtxt"
+    assert '"big"' in config.read_text()
+    apply_calibration(repository, calibration(repository))
+    assert '"cascade"' in config.read_text()
+    assert '"0.4259"' in config.read_text()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"big": {"name": "big", "weights_sha256": "f" * 64}},
+            "the calibration was made for other weights of big (big ffffffffffff) than the repository has (big ",
+        ),
+        (
+            {"little": {"name": "little", "weights_sha256": None}},
+            "the calibration does not say which weights of little it was made for: calibrate on a table of 'littlebig predict'",
+        ),
+        ({"gate": "margin"}, "the calibration chose gate 'margin' and answer 'big'; the gate serves confidence and "),
+        ({"answer": "arbitrate"}, "the calibration chose gate 'confidence' and answer 'arbitrate'; the gate serves "),
+    ],
+)
+def test_what_does_not_fit_is_refused_and_nothing_changes(repository, changes, message):
+    before = files(repository)
+    with pytest.raises(ExportError) as error:
+        apply_calibration(repository, calibration(repository, **changes))
+    assert str(error.value).startswith(message)
+    assert files(repository) == before
