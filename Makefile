@@ -37,10 +37,12 @@ $(VENV)/bin/python:
 	$(PIP) install --quiet --upgrade pip
 
 $(VENV)/.serving: pyproject.toml | $(VENV)/bin/python
+	@echo "installing into $(VENV): PyTorch alone is several GB, this takes minutes the first time"
 	$(PIP) install --quiet --editable '.[$(SERVING)]'
 	touch $@
 
 $(VENV)/.test: pyproject.toml | $(VENV)/bin/python
+	@echo "installing into $(VENV): PyTorch alone is several GB, this takes minutes the first time"
 	$(PIP) install --quiet --editable '.[$(SERVING),calibration,check,test]'
 	touch $@ $(VENV)/.serving
 
