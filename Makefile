@@ -7,10 +7,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 SERVING := export,server,efficientnet-lite
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint clean
+.PHONY: help demo serve test test-large lint clean
 
 help:  ## show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 demo: $(VENV)/.serving  ## export the default pair, serve it, classify photographs through the cascade, stop
 	$(BIN)/littlebig demo
@@ -19,7 +19,10 @@ serve: $(VENV)/.serving  ## export the default pair if needed and serve it until
 	$(BIN)/littlebig serve --pair efficientnet-lite
 
 test: $(VENV)/.test  ## run every test, end to end against a real tritonserver
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not large"
+
+test-large: $(VENV)/.test  ## export and build the paper's large pairs with TensorRT-RTX: minutes, up to 7 GB
+	$(BIN)/python -m pytest -m large
 
 lint: $(VENV)/.lint  ## format, style, docstrings, types, Dockerfile
 	$(BIN)/ruff format --check .
