@@ -213,7 +213,11 @@ def test_help_shows_defaults_and_an_example():
 
 
 def _started(*words: str, **settings: object) -> subprocess.Popen:
-    script = "from littlebig_cli.classify import command; command()"
+    # A job in the background of a shell is started with SIGINT ignored, and would pass that on.
+    script = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from littlebig_cli.classify import command; command()"
+    )
     return subprocess.Popen([sys.executable, "-c", script, *words], **settings)
 
 
