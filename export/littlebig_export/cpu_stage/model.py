@@ -6,6 +6,7 @@ Copied beside model.onnx by `littlebig export --target cpu`; tensors and batchin
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,11 @@ class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
         """Open the graph with the number of threads that config.pbtxt gives."""
         config = json.loads(args["model_config"])
+        parameters = {name: value["string_value"] for name, value in config["parameters"].items()}
+        # Each instance is a process of its own: being nice makes way for the other stage and for Triton.
+        os.nice(int(parameters.get("nice", "0")))
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = int(config["parameters"]["threads"]["string_value"])
+        options.intra_op_num_threads = int(parameters["threads"])
         # Idle threads must sleep, not spin: the other stage needs their cores.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         graph = Path(args["model_repository"]) / args["model_version"] / "model.onnx"

@@ -75,16 +75,19 @@ class Batch:
         self.accepted = accepted
         self._settings, self._tally = settings, tally
         self._questions = [one.question for one in accepted]
-        ends = np.cumsum([question.rows for question in self._questions])
-        self._places = [slice(int(end) - q.rows, int(end)) for end, q in zip(ends, self._questions, strict=True)]
-        self.rows = int(ends[-1])
+        self._places: dict[Accepted, slice] = {}
+        self.rows = 0
+        for one in accepted:
+            self._places[one] = slice(self.rows, self.rows + one.question.rows)
+            self.rows += one.question.rows
+        self._owner = np.repeat(np.arange(len(accepted)), [question.rows for question in self._questions])
         self._answers = Answers(self.rows)
-        policies = [_BY_POLICY[question.options.policy] for question in self._questions]
-        self._reason = np.repeat(np.array(policies, np.int8), [question.rows for question in self._questions])
+        self._reason = np.array([_BY_POLICY[question.options.policy] for question in self._questions])[self._owner]
         self._failures: list[tuple[Mask, str]] = []
         self.waiting: list[Accepted] = []
         self._to_little = plan_little(self._questions)
         self._to_big = np.zeros(self.rows, np.bool_)
+        self._waited = self._to_big
         self.outputs = ["label", "confidence"]
         if any("probabilities" in one.wanted for one in accepted):
             self.outputs.append("probabilities")
@@ -114,14 +117,14 @@ class Batch:
         self._answers.stage[plan.spared] = LITTLE_OVERLOADED
         self._reason[plan.spared] = _SPARED
         self._reason[self._to_big & (self._reason == _SURE)] = _UNSURE
-        waits = np.array([self._to_big[place].any() for place in self._places])
-        self.waiting = [one for one, wait in zip(self.accepted, waits, strict=True) if wait]
-        self._count([place for place, wait in zip(self._places, waits, strict=True) if not wait])
+        self.waiting = self._having(self._to_big)
+        self._waited = np.bincount(self._owner[self._to_big], minlength=len(self.accepted))[self._owner] > 0
+        self._count(~self._waited)
 
     def escalated(self) -> tuple[Images, int]:
         """The images for big, uint8 [rows, H, W, 3], and their number. Copies: the requests' own memory is Triton's."""
         images = self._gather(self._to_big)
-        return np.array(images), len(images)
+        return images if images.flags.owndata else images.copy(), len(images)
 
     def drop(self, cancelled: Callable[[Accepted], bool]) -> Mask:
         """Take the waiting requests out whose callers have gone.
@@ -133,9 +136,9 @@ class Batch:
             Which of the escalated images are still wanted, boolean [images].
         """
         wanted = self._to_big.copy()
-        for one, place in zip(self.accepted, self._places, strict=True):
-            if self._to_big[place].any() and cancelled(one):
-                wanted[place] = False
+        for one in self.waiting:
+            if cancelled(one):
+                wanted[self._places[one]] = False
         gone = self._to_big & ~wanted
         still = wanted[self._to_big]
         if gone.any():
@@ -151,17 +154,16 @@ class Batch:
         elif rows.any():
             stands = np.zeros(self.rows, np.bool_)
             if self._settings.answer == "arbitrate":
-                little, both = self._answers.score("confidence")[rows], (self._to_little & rows)[rows]
-                stands[rows] = both & little_stands(little, result["confidence"].reshape(-1), self._settings.offset)
-            big = rows & ~stands
-            self._answers.write(big, BIG, {name: array[big[rows]] for name, array in result.items()})
+                little, big = self._answers.score("confidence")[rows], _column(result["confidence"])
+                stands[rows] = self._to_little[rows] & little_stands(little, big, self._settings.offset)
+            taken = rows & ~stands
+            self._answers.write(taken, BIG, {name: array[taken[rows]] for name, array in result.items()})
             self._reason[stands] = _ARBITRATED
-        waiting = set(map(id, self.waiting))
-        self._count([place for one, place in zip(self.accepted, self._places, strict=True) if id(one) in waiting])
+        self._count(self._waited)
 
     def answer(self, one: Accepted) -> dict[str, npt.NDArray[np.generic]] | str:
         """A request's outputs by name, or why it has none."""
-        place = self._places[self.accepted.index(one)]
+        place = self._places[one]
         for mask, message in self._failures:
             if mask[place].any():
                 return message
@@ -169,14 +171,14 @@ class Batch:
 
     def sure(self) -> Iterator[tuple[Images, npt.NDArray[np.generic]]]:
         """Per request with any: the images that little alone decided, and its labels for them."""
-        for one, place in zip(self.accepted, self._places, strict=True):
-            rows = (self._reason[place] == _SURE) & ~self._failed()[place]
-            if rows.any():
-                yield one.images[rows], self._answers.tensors["label"][place][rows]
+        sure = (self._reason == _SURE) & ~self._failed()
+        for one in self._having(sure):
+            place = self._places[one]
+            yield one.images[sure[place]], self._answers.tensors["label"][place][sure[place]]
 
     def timeout_us(self, rows: Mask) -> int:
         """How long the callers of these rows would wait together: the longest of them, 0 where one waits for ever."""
-        limits = [one.timeout_us for one, place in zip(self.accepted, self._places, strict=True) if rows[place].any()]
+        limits = [one.timeout_us for one in self._having(rows)]
         return max(limits, default=0) if all(limits) else 0
 
     @property
@@ -205,15 +207,20 @@ class Batch:
             failed |= mask
         return failed
 
-    def _count(self, places: Sequence[slice]) -> None:
-        """Count these requests' answered rows."""
-        now = np.zeros(self.rows, np.bool_)
-        for place in places:
-            now[place] = True
-        codes, counts = np.unique(self._reason[now & ~self._failed()], return_counts=True)
-        for code, count in zip(codes, counts, strict=True):
-            stage, reason = _REASONS[code]
+    def _count(self, rows: Mask) -> None:
+        """Count the answered ones of these rows."""
+        counts = np.bincount(self._reason[rows & ~self._failed()], minlength=len(_REASONS))
+        for (stage, reason), count in zip(_REASONS, counts, strict=True):
             self._tally.add("littlebig_images_total", int(count), stage=stage, reason=reason)
+
+    def _having(self, rows: Mask) -> list[Accepted]:
+        """The requests with any of these rows."""
+        having = np.bincount(self._owner[rows], minlength=len(self.accepted))
+        return [one for one, count in zip(self.accepted, having, strict=True) if count]
 
     def _gather(self, rows: Mask) -> Images:
         return gather([one.images for one in self.accepted], rows)
+
+
+def _column(array: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
+    return array.reshape(-1).astype(np.float32, copy=False)

@@ -1,8 +1,4 @@
-"""Calls of the big stage: in threads of their own, bounded, with a time limit, behind the circuit breaker.
-
-A thread per call and no pool of threads: a call to a stage that hangs cannot be taken back, and would keep its
-thread of a pool from everybody else. (`async_exec` hides the same threads in the event loop's pool.)
-"""
+"""Calls of the big stage: beside the requests, bounded, with a time limit, behind the circuit breaker."""
 
 from __future__ import annotations
 
@@ -10,12 +6,14 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from littlebig_breaker import CLOSED, Breaker
 from littlebig_overload import ServiceRate
+from littlebig_workers import Workers
 
 Images = npt.NDArray[np.uint8]
 Outputs = Mapping[str, npt.NDArray[np.generic]]
@@ -81,10 +79,15 @@ class BigStage:
         self._max_batch_size = max_batch_size
         self._slots = threading.BoundedSemaphore(in_flight)
         self._lock = threading.Lock()
+        self._workers = Workers()
         self._calls: list[_Call] = []
         self._sample: Images | None = None
         self._probes = 0
         self._answered, self._busy, self._since = 0, 0.0, clock()
+
+    def seconds(self) -> float:
+        """How long the images in flight will take, seconds."""
+        return self.rate.seconds_for(self.rows)
 
     def reserve(self) -> None:
         """Wait until one more batch may be in flight; each reservation ends in `release` or `ask`."""
@@ -125,7 +128,8 @@ class BigStage:
         if reason is not None:
             self._settle(call, Failure("breaker_open", f"left alone since it failed: {reason}"))
             return
-        threading.Thread(target=self._run, args=(call, images, outputs, min(timeout_us or limit_us, limit_us))).start()
+        patience_us = min(timeout_us or limit_us, limit_us)
+        self._workers.run(partial(self._run, call, images, outputs, patience_us))
 
     def tick(self) -> None:
         """Give up what has run out of time, probe a failed stage, measure the rate. To be called often."""
@@ -138,11 +142,10 @@ class BigStage:
             self._account()
             self.rate.observe(self._answered, self._busy)
             self._answered, self._busy = 0, 0.0
-            sample = self._sample
-            probe = sample is not None and self._probes < _MOST_PROBES and self.breaker.probe_due(now)
-            self._probes += probe
-        if probe:
-            threading.Thread(target=self._probe, args=(sample, now + self._timeout), daemon=True).start()
+            sample = self._sample if self._probes < _MOST_PROBES and self.breaker.probe_due(now) else None
+            self._probes += sample is not None
+        if sample is not None:
+            self._workers.run(partial(self._probe, sample, now + self._timeout))
 
     def _run(self, call: _Call, images: Callable[[], Images], outputs: Sequence[str], timeout_us: int) -> None:
         result: Outputs | Failure

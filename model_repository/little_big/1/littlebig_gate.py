@@ -16,6 +16,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,7 @@ LITTLE, BIG, LITTLE_BIG_FAILED, LITTLE_OVERLOADED = 0, 1, 2, 3
 
 Mask = npt.NDArray[np.bool_]
 Outputs = Mapping[str, npt.NDArray[np.generic]]
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 class BadRequest(ValueError):
@@ -207,7 +209,7 @@ class Answers:
 
 
 def gather(images: Sequence[npt.NDArray[np.uint8]], mask: Mask) -> npt.NDArray[np.uint8]:
-    """The masked rows of several requests' images as one batch; without a copy where one request is taken whole.
+    """The masked rows of several requests' images as one batch; without a copy where one request is the batch.
 
     Args:
         images: per request uint8 [rows, H, W, 3].
@@ -216,18 +218,15 @@ def gather(images: Sequence[npt.NDArray[np.uint8]], mask: Mask) -> npt.NDArray[n
     Returns:
         uint8 [rows chosen, H, W, 3].
     """
-    chosen, start = [], 0
-    for batch in images:
-        wanted = mask[start : start + len(batch)]
-        start += len(batch)
-        if wanted.all():
-            chosen.append(batch)
-        elif wanted.any():
-            chosen.append(batch[wanted])
-    return chosen[0] if len(chosen) == 1 else np.concatenate(chosen)
+    if mask.all():
+        return images[0] if len(images) == 1 else np.concatenate(images)
+    ends = np.cumsum([len(batch) for batch in images])
+    chosen = np.flatnonzero(mask)
+    requests = np.searchsorted(ends, chosen, side="right")
+    return np.stack([images[request][row - ends[request]] for row, request in zip(chosen, requests, strict=True)])
 
 
-def _per_row(values: Sequence[object], questions: Sequence[Question], dtype: type) -> npt.NDArray[np.generic]:
+def _per_row(values: Sequence[object], questions: Sequence[Question], dtype: type[Scalar]) -> npt.NDArray[Scalar]:
     return np.repeat(np.array(values, dtype), [question.rows for question in questions])
 
 

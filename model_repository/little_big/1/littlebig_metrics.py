@@ -49,10 +49,6 @@ _FROM_THE_START: tuple[tuple[str, dict[str, str]], ...] = (
         )
     ),
     *(("littlebig_image_errors_total", {"stage": stage}) for stage in ("little", "big")),
-    *(("littlebig_score_bucket", {"le": f"{bound:g}"}) for bound in BUCKETS),
-    ("littlebig_score_bucket", {"le": "+Inf"}),
-    ("littlebig_score_sum", {}),
-    ("littlebig_score_count", {}),
     *(("littlebig_big_failures_total", {"reason": reason}) for reason in ("error", "timeout", "breaker_open")),
     *(("littlebig_audits_total", {"outcome": outcome}) for outcome in ("agree", "disagree", "dropped", "failed")),
 )
@@ -66,6 +62,8 @@ class Tally:
         self._lock = threading.Lock()
         self._added: dict[tuple[str, Labels], float] = {(name, _labels(of)): 0.0 for name, of in _FROM_THE_START}
         self._levels: dict[tuple[str, Labels], float] = {}
+        self._scored = np.zeros(len(BUCKETS) + 1, np.int64)
+        self._score_sum = 0.0
 
     def add(self, name: str, amount: float, **labels: str) -> None:
         """Count `amount` more of one of COUNTERS."""
@@ -85,18 +83,21 @@ class Tally:
         Args:
             scores: float32 [rows].
         """
-        real = np.sort(scores[np.isfinite(scores)])
-        up_to = np.searchsorted(real, np.array(BUCKETS, np.float32), side="right")
-        for bound, count in zip(BUCKETS, up_to, strict=True):
-            self.add("littlebig_score_bucket", int(count), le=f"{bound:g}")
-        self.add("littlebig_score_bucket", len(scores), le="+Inf")
-        self.add("littlebig_score_sum", float(real.sum()))
-        self.add("littlebig_score_count", len(scores))
+        up_to = np.searchsorted(np.sort(scores), np.array(BUCKETS, np.float32), side="right")
+        with self._lock:
+            self._scored[:-1] += up_to
+            self._scored[-1] += len(scores)
+            self._score_sum += float(np.nansum(scores))
 
     def take(self) -> tuple[dict[tuple[str, Labels], float], dict[tuple[str, Labels], float]]:
         """What was counted since the last call, and the levels as they are."""
         with self._lock:
             added, self._added = self._added, {}
+            for bound, count in zip((*(f"{bound:g}" for bound in BUCKETS), "+Inf"), self._scored, strict=True):
+                added["littlebig_score_bucket", (("le", bound),)] = float(count)
+            added["littlebig_score_count", ()] = float(self._scored[-1])
+            added["littlebig_score_sum", ()] = self._score_sum
+            self._scored[:], self._score_sum = 0, 0.0
             return added, dict(self._levels)
 
 

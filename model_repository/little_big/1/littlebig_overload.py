@@ -1,16 +1,16 @@
 """Overload control: how far to lower the threshold so that the wait for big stays within a latency target.
 
 Little's queueing law in its plainest form says how long an image escalated now will wait: what is before it, divided
-by the rate at which big answers. The control compares that with the target and moves a factor on all thresholds: down
-quickly in proportion to the excess, up slowly, and not at all in between, so that it settles instead of swinging.
+by the rate at which big answers. All thresholds are multiplied by a factor that falls with that wait. The factor is a
+plain function of the queue, computed anew for each batch, and the queue itself does the integrating: a loop of the
+first order, which settles. (A factor that was moved up and down step by step, as congestion control does it, swung:
+two integrators in one loop.)
 """
 
 from __future__ import annotations
 
-# Of the target: above HIGH the factor falls, below LOW it rises, between it rests.
-_HIGH, _LOW = 0.9, 0.6
-# Per second: a wait of twice the target takes three quarters off; an idle stage is fully used again after 5 s.
-_FALL, _RISE = 1.4, 0.2
+# Fractions of the target: the first images are spared at one, all that may be at the other.
+_FIRST, _ALL = 0.3, 0.9
 # Half-life of the measured rate, seconds: longer than a batch of big, shorter than a burst.
 _HALF_LIFE = 1.0
 
@@ -23,18 +23,18 @@ class ServiceRate:
         self._answered = 0.0
         self._busy = 0.0
 
-    def observe(self, answered: int, busy: float) -> None:
+    def observe(self, answered: float, busy: float) -> None:
         """Take in what happened since the last call.
 
         Args:
             answered: images that big answered.
             busy: seconds in which big had any image to answer.
         """
-        keep = 0.5 ** (busy / _HALF_LIFE)
+        keep = 0.5 ** (busy / _HALF_LIFE)  # idle time says nothing about the rate, and forgets nothing
         self._answered = self._answered * keep + answered
         self._busy = self._busy * keep + busy
 
-    def seconds_for(self, images: int) -> float:
+    def seconds_for(self, images: float) -> float:
         """How long these many images take; 0 where there are none or nothing is known."""
         if images == 0 or self._busy == 0.0:
             return 0.0
@@ -42,32 +42,19 @@ class ServiceRate:
         return images * self._busy / max(self._answered, 0.5)
 
 
-class ThresholdControl:
-    """The factor on all thresholds.
+def threshold_factor(predicted: float, target: float) -> float:
+    """What thresholds are multiplied by, for an image that would wait as long as predicted.
 
     Args:
-        target: seconds within which an escalated image should be answered; 0 leaves the factor at 1.
+        predicted: seconds from the image's arrival to big's answer, were it escalated now.
+        target: seconds within which it should be answered; 0 for no target.
+
+    Returns:
+        1 while the wait is well below the target, falling in a straight line to 0 as it comes near.
     """
-
-    def __init__(self, target: float) -> None:
-        """Start with thresholds as they are."""
-        self.factor = 1.0
-        self._target = target
-
-    def update(self, predicted: float, elapsed: float) -> None:
-        """Move the factor by what the wait would be now.
-
-        Args:
-            predicted: seconds that an image escalated now would take from arrival to answer.
-            elapsed: seconds since the last update.
-        """
-        if self._target == 0.0:
-            return
-        pressure = predicted / self._target
-        if pressure > _HIGH:
-            self.factor *= max(0.0, 1.0 - _FALL * min(pressure - _HIGH, 2.0) * elapsed)
-        elif pressure < _LOW:
-            self.factor = min(1.0, self.factor + _RISE * elapsed)
+    if target == 0.0:
+        return 1.0
+    return min(1.0, max(0.0, (_ALL - predicted / target) / (_ALL - _FIRST)))
 
 
 class Backlog:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 POLICIES = ("cascade", "little", "big")
 
@@ -70,7 +71,8 @@ class Settings:
                 raise BadSetting(f"unknown parameter '{name}'; there are {', '.join(known)}")
         if "threshold" not in ours:
             raise BadSetting("parameter 'threshold' is missing")
-        settings = cls(**{name: _READERS[name](name, text) for name, text in ours.items()})
+        values: dict[str, Any] = {name: _READERS[name](name, text) for name, text in ours.items()}
+        settings = cls(**values)
         settings._agree()
         return settings
 

@@ -21,7 +21,7 @@ from littlebig_breaker import CLOSED
 from littlebig_escalation import BigStage, Failure, Outputs, StageFailed
 from littlebig_gate import BadRequest, Options, Question, Relief
 from littlebig_metrics import Publisher, Tally
-from littlebig_overload import Backlog, ThresholdControl
+from littlebig_overload import Backlog, threshold_factor
 from littlebig_settings import BadSetting, Settings
 
 # Seconds between two looks at time limits, thresholds and probes, and between two publications of metrics.
@@ -49,7 +49,6 @@ class TritonPythonModel:
             max_batch_size=settings.big_max_batch_size or self.max_batch_size,
         )
         self.backlog = Backlog()
-        self.control = ThresholdControl(settings.latency_target_ms / 1e3)
         self.tally = Tally()
         self.audit = Auditor(
             settings.audit_rate,
@@ -97,7 +96,7 @@ class TritonPythonModel:
         self.big.reserve()
         try:
             batch.ask_little(lambda images, outputs, timeout_us: _call("little", images, outputs, timeout_us))
-            batch.plan(Relief(self.control.factor, self.settings.threshold_floor))
+            batch.plan(self._relief())
         finally:
             if not batch.waiting:
                 self.big.release()
@@ -129,28 +128,28 @@ class TritonPythonModel:
             return entry
         return None if entry in batch.waiting else _response(batch.answer(entry))
 
+    def _relief(self) -> Relief:
+        """How far to lower thresholds for an image that is escalated now."""
+        wait = self.backlog.seconds(time.monotonic()) + self.big.seconds()
+        return Relief(threshold_factor(wait, self.settings.latency_target_ms / 1e3), self.settings.threshold_floor)
+
     def _run_clockwork(self) -> None:
         """Everything that happens by the clock and not by a request."""
-        published = updated = time.monotonic()
+        published = time.monotonic()
         while not self.stopping.wait(_TICK):
             try:
                 self.big.tick()
                 self.audit.tick()
-                now = time.monotonic()
-                wait = self.backlog.seconds(now) + self.big.rate.seconds_for(self.big.rows)
-                self.control.update(wait, now - updated)
-                updated = now
-                if now - published >= _PUBLISH:
+                if time.monotonic() - published >= _PUBLISH:
                     self._publish()
-                    published = now
+                    published = time.monotonic()
             except Exception as reason:  # a metric that cannot be sent must not stop time limits
                 pb_utils.Logger.log_error(f"little_big: {type(reason).__name__}: {reason}")
 
     def _publish(self) -> None:
         settings, level = self.settings, self.tally.level
-        effective = Relief(self.control.factor, settings.threshold_floor).threshold(settings.threshold)
         level("littlebig_threshold", settings.threshold, kind="configured")
-        level("littlebig_threshold", effective, kind="effective")
+        level("littlebig_threshold", self._relief().threshold(settings.threshold), kind="effective")
         level("littlebig_batches_in_flight", self.big.batches)
         level("littlebig_max_batches_in_flight", self.big.limit)
         level("littlebig_breaker_state", self.big.breaker.state)
