@@ -124,7 +124,7 @@ class Batch:
     def escalated(self) -> tuple[Images, int]:
         """The images for big, uint8 [rows, H, W, 3], and their number. Copies: the requests' own memory is Triton's."""
         images = self._gather(self._to_big)
-        return images if images.flags.owndata else images.copy(), len(images)
+        return images.copy() if images is self.accepted[0].images else images, len(images)
 
     def drop(self, cancelled: Callable[[Accepted], bool]) -> Mask:
         """Take the waiting requests out whose callers have gone.
