@@ -133,6 +133,11 @@ class Publisher:
                 self._metric(key, {"model": self._model, "gate": self._instance}).set(value)
                 self._published[key] = value
 
+    def close(self) -> None:
+        """Give the metrics back while Triton is there to take them: the stub of 24.10 crashes where they outlive it."""
+        self._metrics.clear()
+        self._families = {}
+
     def _metric(self, key: tuple[str, Labels], common: dict[str, str]) -> Any:
         if key not in self._metrics:
             name, labels = key

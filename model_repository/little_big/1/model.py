@@ -79,6 +79,7 @@ class TritonPythonModel:
         self.stopping.set()
         self.clockwork.join()
         self.audit.stop()
+        self.publisher.close()
 
     def _examine(self, request: Any) -> Any:
         """The request as Accepted, or the response that says what is wrong with it."""
