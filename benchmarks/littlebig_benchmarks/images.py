@@ -32,6 +32,7 @@ CANDIDATES = 160
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 # Long enough for any rate in steps of 5 %.
 _PERIODS = range(20, 41)
+_TRIES = 500
 
 
 @dataclass(frozen=True)
@@ -163,15 +164,26 @@ def mix(pictures: Pictures, escalation: float, clients: int, seed: int) -> Mix:
         )
     period = min(_PERIODS, key=lambda length: (round(abs(round(length * escalation) / length - escalation), 9), length))
     random = np.random.default_rng(seed)
-    kinds = np.zeros((clients, period), bool)
-    kinds[:, : max(1, round(period * escalation))] = True
-    kinds = random.permuted(kinds, axis=1).T.ravel()
+    kinds = _even_kinds(clients, period, max(1, round(period * escalation)), random)
     order = np.empty(len(kinds), np.intp)
     for kind, places in ((True, np.flatnonzero(kinds)), (False, np.flatnonzero(~kinds))):
         chosen = unsure if kind else sure
         turns = [random.permutation(chosen) for _ in range(-(-len(places) // len(chosen)))]
         order[places] = np.concatenate(turns)[: len(places)]
     return Mix(order, kinds)
+
+
+def _even_kinds(clients: int, period: int, unsure: int, random: np.random.Generator) -> npt.NDArray[np.bool_]:
+    """Whether each place of an order is unsure: exact for every client, and nearly so for any stretch of the order.
+
+    Of many random orders the one whose share so far strays least; a run that ends within the order keeps its share.
+    """
+    base = np.zeros((_TRIES, period, clients), bool)
+    base[:, :unsure] = True
+    tried = random.permuted(base, axis=1)
+    so_far = tried.sum(axis=2).cumsum(axis=1)
+    expected = np.arange(1, period + 1) * clients * unsure / period
+    return np.asarray(tried[np.abs(so_far - expected).max(axis=1).argmin()].ravel(), np.bool_)
 
 
 def perf_analyzer_input(pictures: Pictures, chosen: Mix, *, encoded: bool) -> str:
@@ -184,7 +196,9 @@ def perf_analyzer_input(pictures: Pictures, chosen: Mix, *, encoded: bool) -> st
     """
     texts: dict[int, str] = {}
     for place in {int(place) for place in chosen.order}:
-        content = pictures.encoded[place] if encoded else pictures.canonical[place].tobytes()
+        content = pictures.canonical[place].tobytes()
+        if encoded:  # Triton's own form of a BYTES element: its length, then its bytes
+            content = len(pictures.encoded[place]).to_bytes(4, "little") + pictures.encoded[place]
         texts[place] = base64.b64encode(content).decode()
     name = "encoded_image" if encoded else "image"
     return json.dumps({"data": [{name: {"b64": texts[int(place)]}} for place in chosen.order]})

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import tritonclient.grpc
 
-from littlebig_benchmarks import in_process, perf_analyzer, processes, triton_statistics
+from littlebig_benchmarks import in_process, load, perf_analyzer, processes, triton_statistics
 from littlebig_benchmarks.baselines.onnxruntime_cascade import Layout, layouts
 from littlebig_benchmarks.errors import RunFailed
 from littlebig_benchmarks.images import Mix, Pictures, mix, perf_analyzer_input
@@ -21,6 +21,8 @@ IN_PROCESS = "in_process"
 # Longest a warm-up may be, in requests per client, and the shortest run that says anything.
 _WARM_UP = 4
 _LEAST = 40
+# Where a rate is offered there are no clients to share the pictures out to; this many make a long enough order.
+_COLUMNS = 8
 
 
 @dataclass
@@ -50,6 +52,8 @@ class Bench:
         """Measure a case once; the first time it is warmed up before, which also tells how long a run must be."""
         if case.contender == IN_PROCESS:
             return self._in_process(case)
+        if case.apart:
+            return self._apart(case)
         if case not in self._expected:
             clients = case.clients or 8
             self._expected[case] = self._ask(case, max(_LEAST, _WARM_UP * clients))["images_per_second"]
@@ -94,6 +98,19 @@ class Bench:
             measures[f"memory_mib_{name}"] = size
         return measures
 
+    def _apart(self, case: Case) -> Measures:
+        def ask(seconds: float) -> load.Answers:
+            wanted = load.Load(case.contender, seconds, case.clients, case.rate or 0.0, seed=self.seed)
+            return load.run(self.served.url, wanted, self.pictures, self.chosen(case))
+
+        if case not in self._expected:
+            self._expected[case] = ask(min(1.0, self.seconds)).images / min(1.0, self.seconds)
+        server = processes.server_processes(self.served.pid)
+        used = processes.read(server)
+        answers = ask(self.seconds)
+        usage = processes.difference(used, processes.read(server))
+        return {**answers.measures(), "other_load": usage.other_load}
+
     def _in_process(self, case: Case) -> Measures:
         stages = in_process.graphs(self.served.repository) if self.served.repository else None
         if stages is None:
@@ -121,8 +138,7 @@ class Bench:
 
     def chosen(self, case: Case) -> Mix:
         """The mix of a case; where escalation makes no difference, an even one."""
-        clients = case.clients or 1
-        return mix(self.pictures, case.escalation or 0.5, clients, self.seed)
+        return mix(self.pictures, case.escalation or 0.5, case.clients or _COLUMNS, self.seed)
 
     def _data(self, case: Case) -> Path:
         encoded = case.contender == "classify"

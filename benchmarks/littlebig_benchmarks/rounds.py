@@ -17,12 +17,14 @@ class Case:
         escalation: wanted share of unsure images; None where it makes no difference.
         clients: that ask one image after another; 0 where a rate is offered.
         rate: requests per second that are offered; None where clients ask.
+        apart: whether sure and unsure images are timed apart, by our own load instead of perf_analyzer.
     """
 
     contender: str
     escalation: float | None = None
     clients: int = 0
     rate: float | None = None
+    apart: bool = False
 
     def __str__(self) -> str:
         """As it is told while it is measured."""

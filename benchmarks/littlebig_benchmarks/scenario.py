@@ -47,11 +47,11 @@ class Scenario:
 
     parts: tuple[str, ...] = PARTS
     rounds: int = 5
-    seconds: float = 5.0
+    seconds: float = 4.0
     escalations: tuple[float, ...] = (0.15, 0.35)
     concurrency: tuple[int, ...] = (16,)
     gate_clients: int = 32
-    offered: tuple[float, ...] = (0.3, 0.6, 0.8, 0.95)
+    offered: tuple[float, ...] = (0.4, 0.7, 0.9)
     variants: dict[str, Path] = field(default_factory=dict)
     seed: int = 0
     stability: Stability = field(default_factory=Stability)

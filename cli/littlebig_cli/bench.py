@@ -11,6 +11,7 @@ import click
 
 from littlebig_benchmarks.errors import BenchmarkError
 from littlebig_benchmarks.perf_analyzer import find_perf_analyzer
+from littlebig_benchmarks.plots import draw
 from littlebig_benchmarks.report import as_json, as_markdown
 from littlebig_benchmarks.scenario import PARTS, Scenario, Stability
 from littlebig_benchmarks.suite import Subject, run
@@ -138,6 +139,7 @@ def command(
     output.mkdir(parents=True, exist_ok=True)
     (output / "report.json").write_text(as_json(results, scenario, words), encoding="utf-8")
     (output / "report.md").write_text(table, encoding="utf-8")
+    draw(results, scenario, output)
     click.echo(table)
     click.echo(f"wrote {output}", err=True)
 
