@@ -39,8 +39,8 @@ class Case:
 
 
 def order_of(cases: Sequence[Case], number: int) -> list[Case]:
-    """The order in round `number` (0, 1, ...): rotated, and every other time reversed."""
-    start = number * 2 % len(cases) if len(cases) > 2 else number % len(cases)
+    """The order in round `number` (0, 1, ...): every other one reversed, and turned by one for each two."""
+    start = number // 2 % len(cases)
     turned = [*cases[start:], *cases[:start]]
     return turned[::-1] if number % 2 else turned
 
