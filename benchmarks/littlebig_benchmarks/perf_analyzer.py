@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -72,14 +71,12 @@ def find_perf_analyzer(named: str | None) -> str:
     Raises:
         NoPerfAnalyzer: if the named one does not exist, or none is on PATH.
     """
-    if named is not None:
-        if not os.access(named, os.X_OK) or Path(named).is_dir():
-            raise NoPerfAnalyzer(f"perf_analyzer '{named}' does not exist or cannot be executed: {_REMEDY}")
-        return named
-    found = shutil.which("perf_analyzer")
-    if found is None:
+    found = shutil.which(named or "perf_analyzer")
+    if found is not None:
+        return str(Path(found).absolute())  # it is started in another folder
+    if named is None:
         raise NoPerfAnalyzer(f"no perf_analyzer on PATH: {_REMEDY}")
-    return found
+    raise NoPerfAnalyzer(f"perf_analyzer '{named}' does not exist or cannot be executed: {_REMEDY}")
 
 
 def version(binary: str) -> str:

@@ -15,7 +15,7 @@ REMEDY = "pip install perf-analyzer (glibc 2.38 or later), or name one with --pe
 def analyzer(tmp_path):
     """A perf_analyzer that says its version and fails at everything else."""
     path = tmp_path / "perf_analyzer"
-    path.write_text("#!/bin/sh\ntest \"$1\" = --version && echo version 0\n")
+    path.write_text('#!/bin/sh\ntest "$1" = --version && echo version 0\n')
     path.chmod(0o755)
     return str(path)
 
