@@ -114,7 +114,7 @@ class _Run:
     async def _clients(self, client: triton.InferenceServerClient) -> None:
         async def ask_on() -> None:
             while self._may_send():
-                await self._ask(client)
+                await self._ask(client, self._next_place())
 
         await asyncio.gather(*(ask_on() for _ in range(self._load.clients)))
 
@@ -124,7 +124,7 @@ class _Run:
             flying = {task for task in flying if not _is_over(task)}
             if len(flying) >= _MOST_IN_FLIGHT:
                 await asyncio.wait(flying, return_when=asyncio.FIRST_COMPLETED)
-            flying.add(asyncio.create_task(self._ask(client)))
+            flying.add(asyncio.create_task(self._ask(client, self._next_place())))
         await asyncio.gather(*flying)
 
     async def _poisson(self) -> AsyncIterator[None]:
@@ -138,9 +138,11 @@ class _Run:
     def _may_send(self) -> bool:
         return self._sent < self._load.requests and time.perf_counter() < self._end
 
-    async def _ask(self, client: triton.InferenceServerClient) -> None:
-        place = self._sent % len(self._mix.order)
+    def _next_place(self) -> int:
         self._sent += 1
+        return (self._sent - 1) % len(self._mix.order)
+
+    async def _ask(self, client: triton.InferenceServerClient, place: int) -> None:
         image = self._inputs[int(self._mix.order[place])]
         started = time.perf_counter()
         answer = await client.infer(self._load.model, [image], outputs=self._outputs, client_timeout=_PATIENCE)

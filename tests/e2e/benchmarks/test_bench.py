@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 from tests.perf_analyzer import perf_analyzer
+from tests.tiny_pair import write_tiny_pair
 
 from littlebig_benchmarks import images, load
 from littlebig_benchmarks.measuring import Bench
@@ -15,7 +16,6 @@ from littlebig_benchmarks.rounds import Case
 from littlebig_benchmarks.serving import look_at, serving, serving_stages_that_do_nothing
 from littlebig_export.exporting import export_pair
 from littlebig_export.pair import load_pair
-from tests.tiny_pair import write_tiny_pair
 
 
 @pytest.fixture(scope="module")
