@@ -65,9 +65,14 @@ class Answers:
         """How many images were answered."""
         return len(self.sure_ms) + len(self.unsure_ms)
 
+    @property
+    def images_per_second(self) -> float:
+        """Images over the whole time."""
+        return self.images / self.seconds
+
     def measures(self) -> dict[str, float]:
         """The figures of a run; those of a kind of image that was not asked about are left out."""
-        found = {"images": float(self.images), "images_per_second": self.images / self.seconds}
+        found = {"images": float(self.images), "images_per_second": self.images_per_second}
         for name, values in (("sure", self.sure_ms), ("unsure", self.unsure_ms)):
             if values:
                 for share in (50, 90, 99):

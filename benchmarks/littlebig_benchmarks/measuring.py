@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from littlebig_benchmarks.rounds import Case, Measures
 from littlebig_benchmarks.serving import Served
 
 IN_PROCESS = "in_process"
-# Longest a warm-up may be, in requests per client, and the shortest run that says anything.
+# Length of a warm-up, in requests per client, and the shortest run that says anything.
 _WARM_UP = 4
 _LEAST = 40
 # Where a rate is offered there are no clients to share the pictures out to; this many make a long enough order.
@@ -54,12 +55,13 @@ class Bench:
             return self._in_process(case)
         if case.apart:
             return self._apart(case)
+        # perf_analyzer wants at least one second's requests of an offered rate.
+        least = max(_LEAST, _WARM_UP * case.clients, math.ceil(case.rate or 0.0))
         if case not in self._expected:
-            clients = case.clients or 8
-            self._expected[case] = self._ask(case, max(_LEAST, _WARM_UP * clients))["images_per_second"]
-        count = max(_LEAST, round(self._expected[case] * self.seconds))
-        measures = self._ask(case, count)
-        self._expected[case] = measures["images_per_second"]
+            self._expected[case] = case.rate or self._ask(case, least)["images_per_second"]
+        measures = self._ask(case, max(least, round(self._expected[case] * self.seconds)))
+        if case.rate is None:
+            self._expected[case] = measures["images_per_second"]
         return measures
 
     def _ask(self, case: Case, count: int) -> Measures:
@@ -103,8 +105,8 @@ class Bench:
             wanted = load.Load(case.contender, seconds, case.clients, case.rate or 0.0, seed=self.seed)
             return load.run(self.served.url, wanted, self.pictures, self.chosen(case))
 
-        if case not in self._expected:
-            self._expected[case] = ask(min(1.0, self.seconds)).images / min(1.0, self.seconds)
+        if case not in self._expected:  # the first time it is only warmed up
+            self._expected[case] = ask(min(1.0, self.seconds)).images_per_second
         server = processes.server_processes(self.served.pid)
         used = processes.read(server)
         answers = ask(self.seconds)

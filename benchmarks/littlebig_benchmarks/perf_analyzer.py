@@ -143,7 +143,8 @@ def run(binary: str, order: Order, folder: Path) -> Timing:
         raise RunFailed(
             f"perf_analyzer on '{order.model}' failed: {_last_line(said.stderr) or _last_line(said.stdout)}"
         )
-    return parse_export(export.read_text(encoding="utf-8"), order)
+    # It writes BYTES inputs as they are between its quotes, so its JSON is no valid UTF-8; only numbers are read of it.
+    return parse_export(export.read_text(encoding="latin-1"), order)
 
 
 def parse_export(text: str, order: Order) -> Timing:
@@ -152,7 +153,7 @@ def parse_export(text: str, order: Order) -> Timing:
     Raises:
         RunFailed: if it holds no answered request.
     """
-    experiments = json.loads(text)["experiments"]
+    experiments = json.loads(text, strict=False)["experiments"]
     requests = [request for experiment in experiments for request in experiment["requests"]]
     spans = [(one["timestamp"], one["response_timestamps"][-1]) for one in requests if one["response_timestamps"]]
     if len(spans) < 2:

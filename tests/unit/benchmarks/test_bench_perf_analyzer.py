@@ -81,6 +81,13 @@ def test_a_failed_run_tells_its_last_word(tmp_path):
     assert str(error.value) == "perf_analyzer on 'little_big' failed: error: model little_big is not ready"
 
 
+def test_an_export_with_the_bytes_of_a_picture_in_it_is_read(tmp_path):
+    raw = RECORDED.encode().replace(b'"image":""', b'"image":"\xff\xd8\x00"')
+    (tmp_path / "recorded").write_bytes(raw)
+    binary = script(tmp_path, "cp recorded profile_export.json")
+    assert perf_analyzer.run(binary, ORDER, tmp_path).requests == 4
+
+
 def test_a_run_gives_its_timing_and_no_older_one_s(tmp_path):
     (tmp_path / "profile_export.json").write_text("from an earlier run")
     (tmp_path / "recorded").write_text(RECORDED)
