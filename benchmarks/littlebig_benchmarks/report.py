@@ -50,7 +50,7 @@ def as_markdown(results: Results, scenario: Scenario, command: str) -> str:
         parts += ["## Throughput\n", *_throughput(results.throughput, scenario)]
         parts += [
             "Triton's own statistics, medians: images per batch / mean ms in the queue / mean ms of the batch.\n",
-            _statistics(results.throughput, scenario),
+            _statistics(results.throughput),
         ]
     if results.latency:
         parts += [
@@ -99,7 +99,7 @@ def _throughput(rounds: Rounds, scenario: Scenario) -> list[str]:
     return tables
 
 
-def _statistics(rounds: Rounds, scenario: Scenario) -> str:
+def _statistics(rounds: Rounds) -> str:
     """Triton's own counts: how large the batches were, how long images waited, what the server held."""
     rows = []
     for case, runs in rounds.items():
@@ -112,9 +112,9 @@ def _statistics(rounds: Rounds, scenario: Scenario) -> str:
             cells.append(" / ".join(_middle(runs, name) for name in names) if names[0] in runs[0] else "")
         memory = [sum(size for name, size in run.items() if name.startswith("memory_mib_")) for run in runs]
         cells += [""] * (3 - len(cells))
-        cells.append(figure(memory, [runs], scenario.stability).text(0) if any(memory) else "")
+        cells.append(f"{max(memory):,.0f}" if any(memory) else "")
         rows.append((str(case), *cells))
-    return _table(("", "little", "big", "the gate", "memory of all the server, MiB"), rows)
+    return _table(("", "little", "big", "the gate", "memory of all the server at most, MiB"), rows)
 
 
 def _latency(rounds: Rounds, scenario: Scenario) -> str:

@@ -30,7 +30,7 @@ class Case:
         """As it is told while it is measured."""
         words = [self.contender]
         if self.clients:
-            words.append(f"{self.clients} clients")
+            words.append(f"{self.clients} client{'s' if self.clients > 1 else ''}")
         if self.rate is not None:
             words.append(f"{self.rate:.0f}/s")
         if self.escalation is not None:

@@ -21,6 +21,7 @@ Tell = Callable[[str], None]
 MODERATE = 0.6
 # Nearer to what a model can do at most, its queue only grows and its latency is the length of the run.
 _FOLLOWS = 0.95
+_ROUNDS_THAT_TELL = 3
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,8 @@ def run(subject: Subject, scenario: Scenario, tell: Tell) -> Results:
     """
     analyzer = perf_analyzer.version(subject.perf_analyzer)
     results = Results()
+    if scenario.rounds < _ROUNDS_THAT_TELL:
+        results.notes.append(f"Fewer than {_ROUNDS_THAT_TELL} rounds say little about how stable the machine was.")
     version = ""
     if set(scenario.parts) - {"gate"}:
         with (

@@ -67,7 +67,7 @@ def test_the_table_has_bound_and_ratios_and_refuses_what_was_not_stable():
 
 
 def test_latency_stands_beside_little_under_the_same_load():
-    (ours,) = lines(as_markdown(results(), SCENARIO, ""), "| little_big, 1 clients, 15% escalated | 70.0")
+    (ours,) = lines(as_markdown(results(), SCENARIO, ""), "| little_big, 1 client, 15% escalated | 70.0")
     assert "| 11.0 (11.0 to 11.0) | 1.10 (1.10 to 1.10) | 1.00 (1.00 to 1.00) |" in ours
 
 
