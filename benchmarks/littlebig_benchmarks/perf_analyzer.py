@@ -47,18 +47,20 @@ class Timing:
 
     Attributes:
         requests: how many were answered.
-        seconds: from the first request to the last answer.
+        steady: answers after the first two of each client, until the last request was sent.
+        seconds: that these took: before and after, the server is not as busy as the load would have it.
         latencies_ms: one per request, sorted.
     """
 
     requests: int
+    steady: int
     seconds: float
     latencies_ms: tuple[float, ...]
 
     @property
     def images_per_second(self) -> float:
-        """Requests over the whole time."""
-        return self.requests / self.seconds
+        """Answers over time, while the server had as many requests as the load would have it."""
+        return self.steady / self.seconds
 
     def percentile(self, share: float) -> float:
         """Milliseconds that a share, in percent, of the requests took at most."""
@@ -156,10 +158,16 @@ def parse_export(text: str, order: Order) -> Timing:
     experiments = json.loads(text, strict=False)["experiments"]
     requests = [request for experiment in experiments for request in experiment["requests"]]
     spans = [(one["timestamp"], one["response_timestamps"][-1]) for one in requests if one["response_timestamps"]]
-    if len(spans) < 2:
+    if not spans:
         raise RunFailed(f"perf_analyzer on '{order.model}': no request was answered; look at the server's log")
-    seconds = (max(answered for _, answered in spans) - min(sent for sent, _ in spans)) / 1e9
-    return Timing(len(spans), seconds, tuple(sorted((answered - sent) / 1e6 for sent, answered in spans)))
+    answers = sorted(answered for _, answered in spans)
+    # Until every client has had about two answers, the queues inside the server are still filling up.
+    first, last = answers[min(2 * order.concurrency, len(answers) // 4)], max(sent for sent, _ in spans)
+    steady = sum(first < answered <= last for answered in answers)
+    if not steady:
+        raise RunFailed(f"perf_analyzer on '{order.model}': {len(spans)} requests are too few for a rate; ask for more")
+    latencies = sorted((answered - sent) / 1e6 for sent, answered in spans)
+    return Timing(len(spans), steady, (last - first) / 1e9, tuple(latencies))
 
 
 def _last_line(text: Sequence[str] | str) -> str:
