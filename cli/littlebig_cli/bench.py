@@ -163,4 +163,5 @@ def _export(repository: Path) -> None:
 
 def _as_typed(words: list[str]) -> str:
     """The command, with the machine's own paths left out."""
-    return shlex.join(["littlebig", *(Path(word).name if word.startswith("/") else word for word in words)])
+    named = ["=".join(Path(part).name if part.startswith("/") else part for part in word.split("=")) for word in words]
+    return shlex.join(["littlebig", *named])

@@ -97,7 +97,7 @@ def test_a_running_server_tells_its_threshold_and_models(served):
 
 def test_everything_is_measured_and_written(repository, tmp_path):
     output = tmp_path / "report"
-    words = ["--perf-analyzer", perf_analyzer(), "--repository", repository, "--output", output, "--rounds", 2]
+    words = ["--perf-analyzer", perf_analyzer(), "--repository", repository, "--output", output, "--rounds", 1]
     quick = ["--seconds", 0.3, "--escalation", 0.35, "--concurrency", 4, "--gate-clients", 4]
     lenient = ["--max-spread", 50, "--max-other-load", 0.99, "--variant", f"copy={repository / 'little_big'}"]
     run = bench(*words, *quick, *lenient)
@@ -116,9 +116,9 @@ def test_everything_is_measured_and_written(repository, tmp_path):
         *("little", "big", "little_big", "copy", "textbook", "classify", "in_process"),
     }
     for case in found["throughput"]:
-        assert len(case["rounds"]) == 2
+        assert len(case["rounds"]) == 1
         if case["contender"] not in ("little", "big"):
-            assert np.mean([one["escalation"] for one in case["rounds"]]) == pytest.approx(0.35, abs=0.1)
+            assert np.mean([one["escalation"] for one in case["rounds"]]) == pytest.approx(0.35, abs=0.15)
     assert all("cpu_ms_per_image_textbook" in one for one in found["gate_alone"][-1]["rounds"])
     assert str(repository) not in run.stdout
 

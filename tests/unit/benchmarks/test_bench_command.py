@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from littlebig_cli.bench import command
+from littlebig_cli.bench import _as_typed, command
 
 REMEDY = "pip install perf-analyzer (glibc 2.38 or later), or name one with --perf-analyzer PATH"
 
@@ -75,3 +75,16 @@ def test_a_share_is_between_0_and_1(option):
 def test_every_option_is_in_the_docs():
     docs = (Path(__file__).parents[3] / "docs" / "benchmarks.md").read_text()
     assert [name for option in command.params for name in option.opts if f"`{name}" not in docs] == []
+
+
+def test_the_command_is_told_without_the_machine_s_own_paths():
+    words = [
+        "bench",
+        "--variant",
+        "mine=/home/me/gate",
+        "--perf-analyzer",
+        "/opt/bin/perf_analyzer",
+        "--output",
+        "out/a b",
+    ]
+    assert _as_typed(words) == ("littlebig bench --variant mine=gate --perf-analyzer perf_analyzer --output 'out/a b'")
