@@ -58,7 +58,7 @@ class AsTable:
         console = Console(highlight=False)
         table = _columns("file", "answer", "*confidence", "!stage")
         for file, answer in self._rows:
-            style = "yellow" if answer.stage is Stage.LITTLE_BIG_FAILED else ""
+            style = "yellow" if answer.stage in (Stage.LITTLE_BIG_FAILED, Stage.LITTLE_OVERLOADED) else ""
             table.add_row(
                 Text(file),
                 Text(answer.name),

@@ -56,7 +56,7 @@ STATE_DICT = click.Path(path_type=Path, dir_okay=False)
     type=click.Path(path_type=Path, file_okay=False),
     help="A folder of your own pictures to measure the effect of fp16 or bf16 on.  [default: six photographs of ours]",
 )
-@click.option("--cores", type=click.IntRange(min=1), help="Threads of the cpu target.  [default: the cores found]")
+@click.option("--cores", type=click.IntRange(min=1), help="Cores of the cpu target.  [default: those found]")
 @told_in_one_line(ExportError)
 def command(
     pair_name: str,

@@ -17,6 +17,7 @@ class Stage(str, Enum):
     LITTLE = "little"
     BIG = "big"
     LITTLE_BIG_FAILED = "little (big failed)"
+    LITTLE_OVERLOADED = "little (big overloaded)"
 
     def __str__(self) -> str:
         """The text, on every Python version alike."""
@@ -24,7 +25,7 @@ class Stage(str, Enum):
 
 
 # The `stage` tensor's codes.
-_STAGES = {0: Stage.LITTLE, 1: Stage.BIG, 2: Stage.LITTLE_BIG_FAILED}
+_STAGES = {0: Stage.LITTLE, 1: Stage.BIG, 2: Stage.LITTLE_BIG_FAILED, 3: Stage.LITTLE_OVERLOADED}
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Classification:
         name: its name.
         confidence: its softmax probability in [0, 1].
         stage: which model answered. `Stage.LITTLE_BIG_FAILED` means that the image was unsure, big failed,
-            and little's answer is all there is.
+            and little's answer is all there is; `Stage.LITTLE_OVERLOADED` that big had too much to do to be asked.
         top_k: the most probable classes, most probable first.
     """
 

@@ -31,6 +31,9 @@ _HERE = Path(__file__).parent
 # Protobuf cannot hold more than 2 GiB; larger weights go into a file beside the graph.
 _LARGEST_GRAPH = 1_900_000_000
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+_MOST_INSTANCES = 4
+# Of big's processes on a CPU: enough to make way for little, as PRIORITY_MAX does for it on a GPU.
+_NICE = 10
 
 
 @dataclass(frozen=True)
@@ -151,12 +154,46 @@ def _on_cpu(config: Config, cores: int) -> None:
         "# No delay: on a CPU a larger batch takes as much longer as it is larger."
     ]
     del message.model_warmup[1:]  # one image is enough: a CPU has no kernels to choose for a larger batch
+    layout = cpu_layout(cores)
     group = message.instance_group[0]
     group.kind = model_config_pb2.ModelInstanceGroup.KIND_CPU
-    group.count = 1
-    config.comments["instance_group[]/count"] = ["# One instance that uses all cores: a copy would compete for them."]
-    set_parameter(message, "threads", cores)
-    config.comments["parameters[threads]"] = ["# Threads of ONNX Runtime: the cores that the export found."]
+    group.count = layout.instances
+    config.comments["instance_group[]/count"] = [
+        "# An instance per core and a thread each: more images per second than one instance on all cores, because no",
+        "# layer has to wait for its slowest thread.",
+    ]
+    set_parameter(message, "threads", layout.threads)
+    config.comments["parameters[threads]"] = [
+        "# Threads of ONNX Runtime per instance, for the cores that the export found."
+    ]
+    if message.name == "big":
+        set_parameter(message, "nice", _NICE)
+        config.comments["parameters[nice]"] = [
+            "# little goes first where both want a core: every image waits for little, only unsure ones for big.",
+        ]
+
+
+@dataclass(frozen=True)
+class CpuLayout:
+    """How a stage of the cpu target uses the cores.
+
+    Attributes:
+        instances: processes, each with a copy of the graph.
+        threads: of ONNX Runtime, per instance.
+    """
+
+    instances: int
+    threads: int
+
+
+def cpu_layout(cores: int) -> CpuLayout:
+    """The layout for a number of cores: an instance per core, up to four, which share larger machines.
+
+    Measured on 2 cores (docs/gate.md); beyond four instances the copies of a large model's weights count for more
+    than what another one would gain.
+    """
+    instances = min(cores, _MOST_INSTANCES)
+    return CpuLayout(instances, cores // instances)
 
 
 def save_graph(graph: onnx.ModelProto, path: Path) -> None:

@@ -65,7 +65,7 @@ def test_one_failed_stage_call_does_not_fail_the_sure_requests_of_its_batch(repo
 @pytest.mark.parametrize(
     ("model", "old", "new", "message"),
     [
-        ("little_big", '"0.6"', '"1.6"', "little_big: parameter 'threshold' = 1.6 is not a number in [0, 1]"),
+        ("little_big", '"0.6"', '"1.6"', "little_big: parameter 'threshold' = '1.6' is not a number in [0, 1]"),
         (
             "little_big",
             '"cascade"',

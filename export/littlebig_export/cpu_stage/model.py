@@ -6,6 +6,7 @@ Copied beside model.onnx by `littlebig export --target cpu`; tensors and batchin
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,16 @@ import triton_python_backend_utils as pb_utils
 
 
 class TritonPythonModel:
-    """Runs one ONNX graph; all waiting requests in one call of the session."""
+    """Runs one ONNX graph."""
 
     def initialize(self, args: dict[str, str]) -> None:
         """Open the graph with the number of threads that config.pbtxt gives."""
         config = json.loads(args["model_config"])
+        parameters = {name: value["string_value"] for name, value in config["parameters"].items()}
+        # Each instance is a process of its own: being nice makes way for the other stage and for Triton.
+        os.nice(int(parameters.get("nice", "0")))
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = int(config["parameters"]["threads"]["string_value"])
+        options.intra_op_num_threads = int(parameters["threads"])
         # Idle threads must sleep, not spin: the other stage needs their cores.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         graph = Path(args["model_repository"]) / args["model_version"] / "model.onnx"
@@ -33,11 +37,13 @@ class TritonPythonModel:
         names = sorted({name for names in wanted for name in names})
         images = [pb_utils.get_input_tensor_by_name(request, "image").as_numpy() for request in requests]
         batch = images[0] if len(images) == 1 else np.concatenate(images)
-        outputs = dict(zip(names, self.session.run(names, {"image": batch}), strict=True))
+        # Row by row: a batch's activations fall out of the cache, and a CPU has nothing to gain from a batch.
+        rows = [self.session.run(names, {"image": batch[row : row + 1]}) for row in range(len(batch))]
+        outputs = {name: np.concatenate(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
         responses, start = [], 0
         for request_names, request_images in zip(wanted, images, strict=True):
-            rows = slice(start, start + len(request_images))
-            start = rows.stop
-            tensors = [pb_utils.Tensor(name, outputs[name][rows]) for name in request_names]
+            share = slice(start, start + len(request_images))
+            start = share.stop
+            tensors = [pb_utils.Tensor(name, outputs[name][share]) for name in request_names]
             responses.append(pb_utils.InferenceResponse(tensors))
         return responses

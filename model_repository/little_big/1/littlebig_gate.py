@@ -1,10 +1,11 @@
-"""The gate's logic, without Triton in it: which rows go to which stage, and whose answer counts.
+"""The gate's decisions, without Triton in them: which rows go to which stage, and whose answer counts.
 
-A batch of requests goes through three steps, each a pure function of arrays:
+A batch of requests goes through these steps, each a pure function of arrays:
 
     plan_little   rows that the little stage must see
-    plan_big      rows that the big stage must see, once the little stage's confidence is known
+    plan_big      rows that the big stage must see, once the little stage's score is known
     Answers       label, confidence and stage per row, filled in by each stage in turn
+    little_stands rows whose little answer is kept although big has answered too (arbitration)
 
 The adapter (model.py) makes the calls between them. NumPy is all this file needs.
 """
@@ -15,15 +16,18 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from littlebig_settings import POLICIES
 
-LITTLE, BIG = 0, 1
-POLICIES = ("cascade", "little", "big")
+# The `stage` tensor's codes: who answered, and why not big where big was wanted.
+LITTLE, BIG, LITTLE_BIG_FAILED, LITTLE_OVERLOADED = 0, 1, 2, 3
 
 Mask = npt.NDArray[np.bool_]
 Outputs = Mapping[str, npt.NDArray[np.generic]]
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 class BadRequest(ValueError):
@@ -35,30 +39,12 @@ class Options:
     """How one request wants to be answered.
 
     Attributes:
-        threshold: escalate when confidence < threshold, in [0, 1].
-        policy: `cascade` lets the confidence decide, `little` and `big` ask that stage alone.
+        threshold: escalate when score < threshold, in [0, 1].
+        policy: `cascade` lets the score decide, `little` and `big` ask that stage alone.
     """
 
     threshold: float
     policy: str = "cascade"
-
-    @classmethod
-    def of_model(cls, parameters: Mapping[str, str]) -> Options:
-        """The defaults, from the `parameters` of config.pbtxt.
-
-        Args:
-            parameters: name -> text; `threshold` is required, `policy` is not.
-
-        Raises:
-            BadRequest: naming the parameter that is missing, unknown or wrong.
-        """
-        if "threshold" not in parameters:
-            raise BadRequest("parameter 'threshold' is missing")
-        try:
-            threshold: object = float(parameters["threshold"])
-        except ValueError:
-            threshold = parameters["threshold"]
-        return cls(_threshold(threshold), _policy(parameters.get("policy", "cascade")))
 
     def with_request(self, parameters: str) -> Options:
         """These options, overridden by what one request says.
@@ -70,6 +56,8 @@ class Options:
             BadRequest: naming the parameter that is unknown or wrong.
         """
         given = json.loads(parameters) if parameters else {}
+        if not given:
+            return self
         unknown = sorted(set(given) - {"threshold", "policy"})
         if unknown:
             raise BadRequest(f"unknown parameter '{unknown[0]}'; a request may set threshold and policy")
@@ -92,6 +80,39 @@ class Question:
     options: Options
 
 
+@dataclass(frozen=True)
+class Relief:
+    """How far thresholds are lowered while big has more to do than it can.
+
+    Attributes:
+        factor: what a request's threshold is multiplied by, in [0, 1]; 1 changes nothing.
+        floor: no threshold is lowered below this.
+    """
+
+    factor: float = 1.0
+    floor: float = 0.0
+
+    def threshold(self, threshold: float) -> float:
+        """The effective threshold of a request that asks for `threshold`."""
+        return threshold if self.factor >= 1.0 else min(threshold, max(self.floor, threshold * self.factor))
+
+
+NO_RELIEF = Relief()
+
+
+@dataclass(frozen=True)
+class BigPlan:
+    """Which rows of the batch go to the big stage.
+
+    Attributes:
+        escalated: rows that it must see, boolean [rows of the batch].
+        spared: unsure rows that it would see were it not overloaded, boolean [rows of the batch].
+    """
+
+    escalated: Mask
+    spared: Mask
+
+
 def plan_little(questions: Sequence[Question]) -> Mask:
     """Which rows of the batch the little stage must see: all but those whose request wants big alone.
 
@@ -104,23 +125,44 @@ def plan_little(questions: Sequence[Question]) -> Mask:
     return _per_row([question.options.policy != "big" for question in questions], questions, np.bool_)
 
 
-def plan_big(questions: Sequence[Question], confidence: npt.NDArray[np.float32]) -> Mask:
+def plan_big(questions: Sequence[Question], score: npt.NDArray[np.float32], relief: Relief = NO_RELIEF) -> BigPlan:
     """Which rows of the batch the big stage must see.
 
-    A confidence that is no number counts as unsure: a broken little model must not look like a sure one.
+    A score that is no number counts as unsure, under any relief: a broken little model must not look like a sure one.
 
     Args:
         questions: the batch's requests in order; their rows follow each other.
-        confidence: the little stage's, float32 [rows of the batch]; ignored where its request wants one stage alone.
+        score: the little stage's, float32 [rows of the batch]; ignored where its request wants one stage alone.
+        relief: how far thresholds are lowered; a request for big alone is never spared.
 
     Returns:
-        Boolean mask of shape [rows of the batch].
+        The rows escalated, and those spared.
     """
     policies = [question.options.policy for question in questions]
-    threshold = _per_row([question.options.threshold for question in questions], questions, np.float32)
+    thresholds = [question.options.threshold for question in questions]
+    asked = _per_row(thresholds, questions, np.float32)
+    effective = _per_row([relief.threshold(threshold) for threshold in thresholds], questions, np.float32)
     only_big = _per_row([policy == "big" for policy in policies], questions, np.bool_)
     cascade = _per_row([policy == "cascade" for policy in policies], questions, np.bool_)
-    return np.asarray(only_big | (cascade & ~(confidence >= threshold)), np.bool_)
+    escalated = only_big | (cascade & ~(score >= effective))
+    spared = cascade & ~escalated & (score < asked)
+    return BigPlan(np.asarray(escalated, np.bool_), np.asarray(spared, np.bool_))
+
+
+def little_stands(
+    little: npt.NDArray[np.float32], big: npt.NDArray[np.float32], offset: float
+) -> npt.NDArray[np.bool_]:
+    """Which rows keep little's answer although big has answered: logit(little) - logit(big) > offset.
+
+    Args:
+        little: little's confidences, float32 [rows].
+        big: big's, float32 [rows].
+        offset: from the calibration, in logits; confidences are clipped to [1e-6, 1 - 1e-6] before.
+
+    Returns:
+        Boolean mask of shape [rows]; a confidence that is no number never stands against big.
+    """
+    return np.asarray(_logit(little) - _logit(big) > np.float32(offset), np.bool_)
 
 
 @dataclass
@@ -145,9 +187,9 @@ class Answers:
         """Take a stage's outputs for some rows, over whatever stood there.
 
         Args:
-            mask: the rows that the stage saw, boolean [rows].
-            stage: `LITTLE` or `BIG`.
-            outputs: name -> array [rows seen, ...], in the order of the rows.
+            mask: the rows to write, boolean [rows].
+            stage: one of the stage codes.
+            outputs: name -> array [rows to write, ...], in the order of the rows.
         """
         for name, array in outputs.items():
             if name not in self.tensors:
@@ -155,20 +197,19 @@ class Answers:
             self.tensors[name][mask] = array
         self.stage[mask] = stage
 
-    def confidence(self) -> npt.NDArray[np.float32]:
-        """The confidence known so far, float32 [rows]; zero where no stage has answered."""
-        if "confidence" not in self.tensors:
+    def score(self, name: str) -> npt.NDArray[np.float32]:
+        """Little's `confidence` or `margin`, float32 [rows]; zero where no stage has answered."""
+        if name not in self.tensors:
             return np.zeros(self.rows, np.float32)
-        return self.tensors["confidence"].reshape(self.rows).astype(np.float32, copy=False)
+        return self.tensors[name].reshape(self.rows).astype(np.float32, copy=False)
 
-    def part(self, start: int, rows: int) -> dict[str, npt.NDArray[np.generic]]:
+    def part(self, rows: slice) -> dict[str, npt.NDArray[np.generic]]:
         """One request's share of the answers, with `stage` among them."""
-        share = slice(start, start + rows)
-        return {"stage": self.stage[share], **{name: array[share] for name, array in self.tensors.items()}}
+        return {"stage": self.stage[rows], **{name: array[rows] for name, array in self.tensors.items()}}
 
 
 def gather(images: Sequence[npt.NDArray[np.uint8]], mask: Mask) -> npt.NDArray[np.uint8]:
-    """The masked rows of several requests' images as one batch; without a copy where one request is taken whole.
+    """The masked rows of several requests' images as one batch; without a copy where one request is the batch.
 
     Args:
         images: per request uint8 [rows, H, W, 3].
@@ -177,19 +218,21 @@ def gather(images: Sequence[npt.NDArray[np.uint8]], mask: Mask) -> npt.NDArray[n
     Returns:
         uint8 [rows chosen, H, W, 3].
     """
-    chosen, start = [], 0
-    for batch in images:
-        wanted = mask[start : start + len(batch)]
-        start += len(batch)
-        if wanted.all():
-            chosen.append(batch)
-        elif wanted.any():
-            chosen.append(batch[wanted])
-    return chosen[0] if len(chosen) == 1 else np.concatenate(chosen)
+    if mask.all():
+        return images[0] if len(images) == 1 else np.concatenate(images)
+    ends = np.cumsum([len(batch) for batch in images])
+    chosen = np.flatnonzero(mask)
+    requests = np.searchsorted(ends, chosen, side="right")
+    return np.stack([images[request][row - ends[request]] for row, request in zip(chosen, requests, strict=True)])
 
 
-def _per_row(values: Sequence[object], questions: Sequence[Question], dtype: type) -> npt.NDArray[np.generic]:
+def _per_row(values: Sequence[object], questions: Sequence[Question], dtype: type[Scalar]) -> npt.NDArray[Scalar]:
     return np.repeat(np.array(values, dtype), [question.rows for question in questions])
+
+
+def _logit(confidence: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    clipped = np.clip(confidence.astype(np.float32, copy=False), np.float32(1e-6), np.float32(1.0 - 1e-6))
+    return np.asarray(np.log(clipped) - np.log1p(-clipped), np.float32)
 
 
 def _threshold(value: object) -> float:

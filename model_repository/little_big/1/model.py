@@ -1,61 +1,85 @@
-"""Triton's adapter to littlebig_gate: gathers waiting requests, calls the stages, answers each request.
+"""Triton's adapter to the gate: takes waiting requests, calls the stages, answers each request.
 
-One call of the little stage per batch of waiting requests and one of the big stage for its unsure rows: a BLS call
-costs far more than the NumPy around it, and the stages' own dynamic batchers merge further.
+One call of the little stage per batch of waiting requests. Sure requests are answered by returning from `execute`,
+which costs one message for all of them and frees the instance for the next batch; the others are answered through
+their response senders when big is done (a model that is not decoupled may do so since Triton 24.06). What was
+measured, and what else was tried, is in docs/gate.md.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import threading
+import time
+from collections.abc import Sequence
 from typing import Any
 
 import triton_python_backend_utils as pb_utils
-from littlebig_gate import (
-    BIG,
-    LITTLE,
-    Answers,
-    BadRequest,
-    Mask,
-    Options,
-    Question,
-    gather,
-    plan_big,
-    plan_little,
-)
+from littlebig_audit import Auditor
+from littlebig_batch import CANCELLED, Accepted, Batch
+from littlebig_breaker import CLOSED
+from littlebig_escalation import BigStage, Failure, Outputs, StageFailed
+from littlebig_gate import BadRequest, Options, Question, Relief
+from littlebig_metrics import Publisher, Tally
+from littlebig_overload import Backlog, threshold_factor
+from littlebig_settings import BadSetting, Settings
 
-
-class StageFailed(Exception):
-    """A stage's call came back with an error."""
-
-
-@dataclass(frozen=True)
-class Accepted:
-    """A request that has passed validation, with its images (uint8 [rows, H, W, 3])."""
-
-    request: Any
-    images: Any
-    question: Question
+# Seconds between two looks at time limits, thresholds and probes, and between two publications of metrics.
+_TICK, _PUBLISH = 0.1, 1.0
 
 
 class TritonPythonModel:
     """The gate as a BLS model."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Read the defaults; a wrong one fails the load with its name."""
+        """Read the settings; a wrong one fails the load with its name."""
         config = json.loads(args["model_config"])
         parameters = {name: value["string_value"] for name, value in config.get("parameters", {}).items()}
         try:
-            self.defaults = Options.of_model(parameters)
-        except BadRequest as reason:
-            raise pb_utils.TritonModelException(f"little_big: {reason}") from None
+            self.settings = settings = Settings.of_model(parameters)
+        except BadSetting as reason:
+            raise pb_utils.TritonModelException(f"{args['model_name']}: {reason}") from None
+        self.defaults = Options(settings.threshold, settings.policy)
+        self.max_batch_size = config["max_batch_size"]
+        self.big = BigStage(
+            lambda images, outputs, timeout_us: _call("big", images, outputs, timeout_us),
+            in_flight=settings.max_batches_in_flight,
+            timeout=settings.big_timeout_ms / 1e3,
+            retry=settings.breaker_retry_ms / 1e3,
+            max_batch_size=settings.big_max_batch_size or self.max_batch_size,
+        )
+        self.backlog = Backlog()
+        self.tally = Tally()
+        self.audit = Auditor(
+            settings.audit_rate,
+            ask=lambda image: int(_call("big", image, ["label"], 0)["label"][0, 0]),
+            busy=lambda: self.big.batches > 0 or self.big.breaker.state != CLOSED,
+            count=lambda outcome: self.tally.add("littlebig_audits_total", 1, outcome=outcome),
+        )
+        self.publisher = Publisher(pb_utils, args["model_name"], args["model_instance_name"])
+        self._publish()
+        self.stopping = threading.Event()
+        self.clockwork = threading.Thread(target=self._run_clockwork, daemon=True)
+        self.clockwork.start()
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """Answer every waiting request; a wrong one gets its own error and does not touch its neighbours."""
+        """Answer every waiting request, or leave None for those that are answered when big is done.
+
+        A wrong request gets its own error and does not touch its neighbours.
+        """
+        self.backlog.batch_started(time.monotonic())
         examined = [self._examine(request) for request in requests]
-        batch = [entry for entry in examined if isinstance(entry, Accepted)]
-        answered = iter(self._answer(batch))
-        return [next(answered) if isinstance(entry, Accepted) else entry for entry in examined]
+        accepted = [entry for entry in examined if isinstance(entry, Accepted)]
+        batch = self._decide(accepted) if accepted else None
+        self.backlog.batch_ended(time.monotonic(), full=batch is not None and batch.rows >= self.max_batch_size)
+        return [self._now(batch, entry) for entry in examined]
+
+    def finalize(self) -> None:
+        """Stop what runs beside the requests, all of which are answered when Triton calls this."""
+        self.stopping.set()
+        self.clockwork.join()
+        self.audit.stop()
+        self.publisher.close()
 
     def _examine(self, request: Any) -> Any:
         """The request as Accepted, or the response that says what is wrong with it."""
@@ -64,44 +88,87 @@ class TritonPythonModel:
         except BadRequest as reason:
             return _error(str(reason), pb_utils.TritonError.INVALID_ARG)
         images = pb_utils.get_input_tensor_by_name(request, "image").as_numpy()
-        return Accepted(request, images, Question(len(images), options))
+        wanted = request.requested_output_names()
+        return Accepted(request, images, wanted, request.timeout(), Question(len(images), options))
 
-    def _answer(self, batch: list[Accepted]) -> list[Any]:
-        """One response per request of the batch, in order."""
-        questions = [accepted.question for accepted in batch]
-        answers = Answers(sum(question.rows for question in questions))
-        outputs = ["label", "confidence"]
-        if any("probabilities" in accepted.request.requested_output_names() for accepted in batch):
-            outputs.append("probabilities")
-        failures: list[tuple[Mask, str]] = []
-        for stage, name in ((LITTLE, "little"), (BIG, "big")):
-            rows = plan_little(questions) if stage == LITTLE else plan_big(questions, answers.confidence())
-            for mask, _ in failures:
-                rows = rows & ~mask  # what has failed already is not asked again
-            if not rows.any():
-                continue
+    def _decide(self, accepted: Sequence[Accepted]) -> Batch:
+        """Ask little, and send what it is unsure of on to big."""
+        batch = Batch(accepted, self.settings, self.tally)
+        self.big.reserve()
+        try:
+            batch.ask_little(lambda images, outputs, timeout_us: _call("little", images, outputs, timeout_us))
+            batch.plan(self._relief())
+        finally:
+            if not batch.waiting:
+                self.big.release()
+        if batch.waiting:
+            self._escalate(batch)
+        if self.audit.rate:
+            for images, labels in batch.sure():
+                self.audit.choose(images, labels)
+        return batch
+
+    def _escalate(self, batch: Batch) -> None:
+        """Send the batch's unsure rows to big, and answer those who wait for them when it is done."""
+        senders = [(one, one.request.get_response_sender()) for one in batch.waiting]
+        images, rows = batch.escalated()
+
+        def wanted() -> Any:
+            return images[batch.drop(lambda one: one.request.is_cancelled())]
+
+        def settle(result: Outputs | Failure) -> None:
+            batch.take(result)
+            for one, sender in senders:
+                sender.send(_response(batch.answer(one)), flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+
+        self.big.ask(wanted, rows, images[:1].copy(), batch.outputs, batch.timeout_us(batch.to_big), settle)
+
+    def _now(self, batch: Batch | None, entry: Any) -> Any:
+        """What `execute` returns for one request: its response, or None if it waits for big."""
+        if batch is None or not isinstance(entry, Accepted):
+            return entry
+        return None if entry in batch.waiting else _response(batch.answer(entry))
+
+    def _relief(self) -> Relief:
+        """How far to lower thresholds for an image that is escalated now."""
+        wait = self.backlog.seconds(time.monotonic()) + self.big.seconds()
+        return Relief(threshold_factor(wait, self.settings.latency_target_ms / 1e3), self.settings.threshold_floor)
+
+    def _run_clockwork(self) -> None:
+        """Everything that happens by the clock and not by a request."""
+        published = time.monotonic()
+        while not self.stopping.wait(_TICK):
             try:
-                answers.write(rows, stage, _call(name, gather([one.images for one in batch], rows), outputs))
-            except StageFailed as reason:
-                failures.append((rows, f"stage '{name}' failed: {reason}"))
-        responses, start = [], 0
-        for accepted in batch:
-            share = slice(start, start + accepted.question.rows)
-            failed = [message for mask, message in failures if mask[share].any()]
-            if failed:
-                responses.append(_error(failed[0], pb_utils.TritonError.INTERNAL))
-            else:
-                responses.append(_response(accepted.request, answers.part(start, accepted.question.rows)))
-            start += accepted.question.rows
-        return responses
+                self.big.tick()
+                self.audit.tick()
+                if time.monotonic() - published >= _PUBLISH:
+                    self._publish()
+                    published = time.monotonic()
+            except Exception as reason:  # a metric that cannot be sent must not stop time limits
+                pb_utils.Logger.log_error(f"little_big: {type(reason).__name__}: {reason}")
+
+    def _publish(self) -> None:
+        settings, level = self.settings, self.tally.level
+        level("littlebig_threshold", settings.threshold, kind="configured")
+        level("littlebig_threshold", self._relief().threshold(settings.threshold), kind="effective")
+        level("littlebig_batches_in_flight", self.big.batches)
+        level("littlebig_max_batches_in_flight", self.big.limit)
+        level("littlebig_breaker_state", self.big.breaker.state)
+        for bound, rate in (("low", settings.calibrated_escalation_low), ("high", settings.calibrated_escalation_high)):
+            if rate is not None:
+                level("littlebig_calibrated_escalation_rate", rate, bound=bound)
+        if settings.calibrated_disagreement is not None:
+            level("littlebig_calibrated_disagreement", settings.calibrated_disagreement)
+        self.publisher.publish(self.tally)
 
 
-def _call(stage: str, images: Any, outputs: list[str]) -> dict[str, Any]:
+def _call(stage: str, images: Any, outputs: Sequence[str], timeout_us: int) -> dict[str, Any]:
     """One BLS call: the stage's outputs as NumPy arrays by name."""
     call = pb_utils.InferenceRequest(
         model_name=stage,
-        requested_output_names=outputs,
+        requested_output_names=list(outputs),
         inputs=[pb_utils.Tensor("image", images)],
+        timeout=timeout_us,
         # Stages run where they like; the gate reads a few bytes per image, and NumPy reads CPU memory only.
         preferred_memory=pb_utils.PreferredMemory(pb_utils.TRITONSERVER_MEMORY_CPU, 0),
     )
@@ -111,9 +178,11 @@ def _call(stage: str, images: Any, outputs: list[str]) -> dict[str, Any]:
     return {name: pb_utils.get_output_tensor_by_name(response, name).as_numpy() for name in outputs}
 
 
-def _response(request: Any, answer: dict[str, Any]) -> Any:
-    wanted = request.requested_output_names()
-    return pb_utils.InferenceResponse([pb_utils.Tensor(name, answer[name]) for name in answer if name in wanted])
+def _response(answer: dict[str, Any] | str) -> Any:
+    if isinstance(answer, str):
+        code = pb_utils.TritonError.CANCELLED if answer == CANCELLED else pb_utils.TritonError.INTERNAL
+        return _error(answer, code)
+    return pb_utils.InferenceResponse([pb_utils.Tensor(name, array) for name, array in answer.items()])
 
 
 def _error(message: str, code: int) -> Any:

@@ -120,7 +120,7 @@ def test_the_stage_says_who_answered(client, confidence, big_fails, stage):
 
 
 def test_a_stage_is_its_text():
-    assert [str(stage) for stage in Stage] == ["little", "big", "little (big failed)"]
+    assert [str(stage) for stage in Stage] == ["little", "big", "little (big failed)", "little (big overloaded)"]
     assert Stage.BIG == "big"
 
 
@@ -250,7 +250,7 @@ def test_an_option_out_of_range_is_refused_before_anything_is_sent(server, clien
     assert server.seen == []
 
 
-@pytest.mark.parametrize("code", [3, -1])
+@pytest.mark.parametrize("code", [4, -1])
 def test_a_stage_this_client_does_not_know_is_a_failure_not_a_guess(server, client, code):
     server.stage_code = code
     with pytest.raises(ServerFailure, match=rf"not that of a Little-Big model \(unknown stage {code}\)"):

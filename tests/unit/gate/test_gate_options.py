@@ -32,23 +32,3 @@ def test_a_wrong_parameter_is_named_with_what_it_may_be(parameters, message):
     with pytest.raises(BadRequest) as error:
         DEFAULTS.with_request(parameters)
     assert str(error.value) == message
-
-
-def test_the_models_defaults_come_from_its_config():
-    assert Options.of_model({"threshold": "0.3", "policy": "little"}) == Options(0.3, "little")
-    assert Options.of_model({"threshold": "0.3"}) == Options(0.3, "cascade")
-
-
-@pytest.mark.parametrize(
-    ("parameters", "message"),
-    [
-        ({}, "parameter 'threshold' is missing"),
-        ({"threshold": "high"}, "parameter 'threshold' = 'high' is not a number in [0, 1]"),
-        ({"threshold": "nan"}, "parameter 'threshold' = nan is not a number in [0, 1]"),
-        ({"threshold": "0.5", "policy": "x"}, "parameter 'policy' = 'x' is none of cascade, little, big"),
-    ],
-)
-def test_wrong_defaults_are_named(parameters, message):
-    with pytest.raises(BadRequest) as error:
-        Options.of_model(parameters)
-    assert str(error.value) == message

@@ -1,0 +1,208 @@
+"""Calls of the big stage: beside the requests, bounded, with a time limit, behind the circuit breaker."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from littlebig_breaker import CLOSED, Breaker
+from littlebig_overload import ServiceRate
+from littlebig_workers import Workers
+
+Images = npt.NDArray[np.uint8]
+Outputs = Mapping[str, npt.NDArray[np.generic]]
+# Probes of a hung stage that may wait for it at a time; each holds a thread until the stage is back.
+_MOST_PROBES = 8
+
+
+class StageFailed(Exception):
+    """A stage's call came back with an error."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why big gave no answer.
+
+    Attributes:
+        reason: `error`, `timeout` or `breaker_open`.
+        message: for the caller.
+    """
+
+    reason: str
+    message: str
+
+
+@dataclass(eq=False)
+class _Call:
+    rows: int
+    sample: Images
+    deadline: float
+    counts: bool
+    settle: Callable[[Outputs | Failure], None]
+
+
+class BigStage:
+    """The big stage as the gate sees it.
+
+    Args:
+        call: (images, output names, timeout in microseconds or 0) -> outputs; blocks; raises StageFailed.
+        in_flight: how many batches may wait for big at a time.
+        timeout: seconds that one call may take.
+        retry: seconds between two probes of a stage that has failed.
+        max_batch_size: most images in one call.
+        clock: seconds.
+    """
+
+    def __init__(
+        self,
+        call: Callable[[Images, Sequence[str], int], Outputs],
+        *,
+        in_flight: int,
+        timeout: float,
+        retry: float,
+        max_batch_size: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Nothing is in flight and the breaker is closed."""
+        self.limit = in_flight
+        self.breaker = Breaker(retry)
+        self.rate = ServiceRate()
+        self.batches = 0
+        self.rows = 0
+        self._call, self._timeout, self._clock = call, timeout, clock
+        self._max_batch_size = max_batch_size
+        self._slots = threading.BoundedSemaphore(in_flight)
+        self._lock = threading.Lock()
+        self._workers = Workers()
+        self._calls: list[_Call] = []
+        self._sample: Images | None = None
+        self._probes = 0
+        self._answered, self._busy, self._since = 0, 0.0, clock()
+
+    def seconds(self) -> float:
+        """How long the images in flight will take, seconds."""
+        return self.rate.seconds_for(self.rows)
+
+    def reserve(self) -> None:
+        """Wait until one more batch may be in flight; each reservation ends in `release` or `ask`."""
+        self._slots.acquire()
+
+    def release(self) -> None:
+        """Give a reservation back that was not needed."""
+        self._slots.release()
+
+    def ask(
+        self,
+        images: Callable[[], Images],
+        rows: int,
+        sample: Images,
+        outputs: Sequence[str],
+        timeout_us: int,
+        settle: Callable[[Outputs | Failure], None],
+    ) -> None:
+        """Ask big for a batch's unsure rows. Uses up a reservation.
+
+        Args:
+            images: makes uint8 [rows, H, W, 3] in the call's own thread; may leave rows out, even all of them.
+            rows: how many at most.
+            sample: one image, uint8 [1, H, W, 3], that may be asked again to see whether big is back.
+            outputs: names of the outputs wanted.
+            timeout_us: the callers' own limit in microseconds for waiting in big's queue, 0 for none.
+            settle: called once, on some thread, with big's outputs or the reason why there are none.
+        """
+        limit_us = int(self._timeout * 1e6)
+        ours = timeout_us == 0 or timeout_us >= limit_us
+        call = _Call(rows, sample, self._clock() + self._timeout, ours, settle)
+        with self._lock:
+            reason = self.breaker.reason if self.breaker.state != CLOSED else None
+            self._account()
+            self._calls.append(call)
+            self.batches += 1
+            self.rows += rows
+        if reason is not None:
+            self._settle(call, Failure("breaker_open", f"left alone since it failed: {reason}"))
+            return
+        patience_us = min(timeout_us or limit_us, limit_us)
+        self._workers.run(partial(self._run, call, images, outputs, patience_us))
+
+    def tick(self) -> None:
+        """Give up what has run out of time, probe a failed stage, measure the rate. To be called often."""
+        now = self._clock()
+        with self._lock:
+            overdue = [call for call in self._calls if now >= call.deadline]
+        for call in overdue:
+            self._settle(call, Failure("timeout", f"no answer within {self._timeout * 1e3:g} ms"))
+        with self._lock:
+            self._account()
+            self.rate.observe(self._answered, self._busy)
+            self._answered, self._busy = 0, 0.0
+            sample = self._sample if self._probes < _MOST_PROBES and self.breaker.probe_due(now) else None
+            self._probes += sample is not None
+        if sample is not None:
+            self._workers.run(partial(self._probe, sample, now + self._timeout))
+
+    def _run(self, call: _Call, images: Callable[[], Images], outputs: Sequence[str], timeout_us: int) -> None:
+        result: Outputs | Failure
+        try:
+            result = self._in_parts(images(), outputs, timeout_us)
+        except StageFailed as reason:
+            result = Failure("error", str(reason))
+        except Exception as reason:  # whatever it is, the callers must hear of it
+            result = Failure("error", f"{type(reason).__name__}: {reason}")
+        self._settle(call, result)
+
+    def _in_parts(self, images: Images, outputs: Sequence[str], timeout_us: int) -> Outputs:
+        """One call, or several where the batch is larger than big takes."""
+        size = self._max_batch_size
+        starts = range(0, len(images), size)
+        parts = [self._call(images[start : start + size], outputs, timeout_us) for start in starts]
+        if len(parts) == 1:
+            return parts[0]
+        return {name: np.concatenate([part[name] for part in parts]) for name in outputs} if parts else {}
+
+    def _settle(self, call: _Call, result: Outputs | Failure) -> None:
+        """Hand the result over, unless it comes too late; then note what it says about the stage."""
+        with self._lock:
+            if call not in self._calls:
+                return
+            self._account()
+            self._calls.remove(call)
+            self.batches -= 1
+            self.rows -= call.rows
+            if not isinstance(result, Failure):
+                self._answered += call.rows
+                self.breaker.succeeded()
+            elif result.reason != "breaker_open" and call.counts:
+                self._sample = call.sample
+                self.breaker.failed(self._clock(), result.message, result.reason == "timeout")
+        try:
+            call.settle(result)
+        finally:
+            self.release()
+
+    def _probe(self, sample: Images, deadline: float) -> None:
+        """See whether big is back; an answer that comes too late says that it is not."""
+        failure: Any = None
+        try:
+            self._call(sample, ("label",), int(self._timeout * 1e6))
+        except StageFailed as reason:
+            failure = str(reason)
+        with self._lock:
+            self._probes -= 1
+            now = self._clock()
+            if failure is None and now <= deadline:
+                self.breaker.succeeded()
+            elif self.breaker.state != CLOSED:
+                self.breaker.failed(now, failure or self.breaker.reason, timed_out=failure is None)
+
+    def _account(self) -> None:
+        now = self._clock()
+        if self.rows:
+            self._busy += now - self._since
+        self._since = now

@@ -1,0 +1,149 @@
+"""What the gate counts, on Triton's own metrics endpoint.
+
+Each change of a metric is a message between processes, so the gate counts in memory and publishes the sums about once
+a second. That is also why the score's histogram is made of counters with its series' names: `observe` would send one
+message for every image.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
+Labels = tuple[tuple[str, str], ...]
+
+COUNTERS = {
+    "littlebig_images_total": "Images answered, by the stage whose answer it was and why",
+    "littlebig_image_errors_total": "Images answered with an error because this stage failed",
+    "littlebig_score_bucket": "Images by little's score, at most le",
+    "littlebig_score_sum": "Sum of little's scores",
+    "littlebig_score_count": "Images that little has scored",
+    "littlebig_big_failures_total": "Images that big did not answer, by reason",
+    "littlebig_audits_total": "Sure images that big was to see too, by outcome",
+}
+GAUGES = {
+    "littlebig_threshold": "Escalate when the score is below this: as configured, and as in effect",
+    "littlebig_batches_in_flight": "Batches that wait for big",
+    "littlebig_max_batches_in_flight": "Limit of batches that wait for big",
+    "littlebig_breaker_state": "Circuit breaker of big: 0 closed, 1 half open, 2 open",
+    "littlebig_calibrated_escalation_rate": "Interval of the escalation rate in the calibration",
+    "littlebig_calibrated_disagreement": "Fraction of the calibration's sure images on which the stages disagree",
+}
+# Series that are there, at zero, before anything happens: a rate needs a first value.
+_FROM_THE_START: tuple[tuple[str, dict[str, str]], ...] = (
+    *(
+        ("littlebig_images_total", {"stage": stage, "reason": reason})
+        for stage, reason in (
+            ("little", "sure"),
+            ("big", "unsure"),
+            ("little", "policy"),
+            ("big", "policy"),
+            ("little", "overload"),
+            ("little", "big_failed"),
+            ("little", "arbitrated"),
+        )
+    ),
+    *(("littlebig_image_errors_total", {"stage": stage}) for stage in ("little", "big")),
+    *(("littlebig_big_failures_total", {"reason": reason}) for reason in ("error", "timeout", "breaker_open")),
+    *(("littlebig_audits_total", {"outcome": outcome}) for outcome in ("agree", "disagree", "dropped", "failed")),
+)
+
+
+class Tally:
+    """Counts and levels, kept in memory until they are published; safe to use from any thread."""
+
+    def __init__(self) -> None:
+        """All counters that are known beforehand stand at zero."""
+        self._lock = threading.Lock()
+        self._added: dict[tuple[str, Labels], float] = {(name, _labels(of)): 0.0 for name, of in _FROM_THE_START}
+        self._levels: dict[tuple[str, Labels], float] = {}
+        self._scored = np.zeros(len(BUCKETS) + 1, np.int64)
+        self._score_sum = 0.0
+
+    def add(self, name: str, amount: float, **labels: str) -> None:
+        """Count `amount` more of one of COUNTERS."""
+        if amount:
+            key = (name, _labels(labels))
+            with self._lock:
+                self._added[key] = self._added.get(key, 0.0) + amount
+
+    def level(self, name: str, value: float, **labels: str) -> None:
+        """Set one of GAUGES."""
+        with self._lock:
+            self._levels[name, _labels(labels)] = value
+
+    def scores(self, scores: npt.NDArray[np.float32]) -> None:
+        """Count a batch's scores; one that is no number falls into no bucket but +Inf.
+
+        Args:
+            scores: float32 [rows].
+        """
+        up_to = np.searchsorted(np.sort(scores), np.array(BUCKETS, np.float32), side="right")
+        with self._lock:
+            self._scored[:-1] += up_to
+            self._scored[-1] += len(scores)
+            self._score_sum += float(np.nansum(scores))
+
+    def take(self) -> tuple[dict[tuple[str, Labels], float], dict[tuple[str, Labels], float]]:
+        """What was counted since the last call, and the levels as they are."""
+        with self._lock:
+            added, self._added = self._added, {}
+            for bound, count in zip((*(f"{bound:g}" for bound in BUCKETS), "+Inf"), self._scored, strict=True):
+                added["littlebig_score_bucket", (("le", bound),)] = float(count)
+            added["littlebig_score_count", ()] = float(self._scored[-1])
+            added["littlebig_score_sum", ()] = self._score_sum
+            self._scored[:], self._score_sum = 0, 0.0
+            return added, dict(self._levels)
+
+
+class Publisher:
+    """Writes a tally to Triton's metrics.
+
+    Args:
+        pb_utils: Triton's module.
+        model: value of the label `model`.
+        instance: value of the label `gate` of gauges: each instance of the gate is a process with its own state.
+    """
+
+    def __init__(self, pb_utils: Any, model: str, instance: str) -> None:
+        """Register the families. Triton drops a metric whose object is gone, so all are kept."""
+        self._model, self._instance = model, instance
+        family = pb_utils.MetricFamily
+        self._families: Mapping[str, Any] = {
+            **{name: family(name, text, family.COUNTER) for name, text in COUNTERS.items()},
+            **{name: family(name, text, family.GAUGE) for name, text in GAUGES.items()},
+        }
+        self._metrics: dict[tuple[str, Labels], Any] = {}
+        self._published: dict[tuple[str, Labels], float] = {}
+
+    def publish(self, tally: Tally) -> None:
+        """Send what has changed."""
+        added, levels = tally.take()
+        for key, amount in added.items():
+            metric = self._metric(key, {"model": self._model})
+            if amount:
+                metric.increment(amount)
+        for key, value in levels.items():
+            if self._published.get(key) != value:
+                self._metric(key, {"model": self._model, "gate": self._instance}).set(value)
+                self._published[key] = value
+
+    def close(self) -> None:
+        """Give the metrics back while Triton is there to take them: the stub of 24.10 crashes where they outlive it."""
+        self._metrics.clear()
+        self._families = {}
+
+    def _metric(self, key: tuple[str, Labels], common: dict[str, str]) -> Any:
+        if key not in self._metrics:
+            name, labels = key
+            self._metrics[key] = self._families[name].Metric(labels={**common, **dict(labels)})
+        return self._metrics[key]
+
+
+def _labels(labels: Mapping[str, str]) -> Labels:
+    return tuple(sorted(labels.items()))

@@ -1,0 +1,142 @@
+"""The gate's settings: the `parameters` of config.pbtxt, checked when the model loads."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+POLICIES = ("cascade", "little", "big")
+
+
+class BadSetting(ValueError):
+    """A parameter of config.pbtxt that cannot be: which one, and what it may be."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the gate decides and what it does when the big stage does not answer.
+
+    Attributes:
+        threshold: escalate when little's score < threshold, in [0, 1].
+        policy: `cascade` lets the score decide, `little` and `big` ask that stage alone.
+        gate: the score, little's `confidence` or `margin` (first minus second probability).
+        answer: once big has run, `big` takes its answer, `arbitrate` lets the more confident of the two stand.
+        offset: how much surer than big little must be for its answer to stand, in logits of the confidences.
+        max_batches_in_flight: batches that may wait for big; until one is back the gate takes no new one.
+        big_max_batch_size: most images in one call of big; 0 for the gate's own largest batch.
+        on_big_failure: `error`, or `little` to answer with what little said.
+        big_timeout_ms: time limit of one call of big, milliseconds.
+        breaker_retry_ms: how often a big stage that has failed is tried again, milliseconds.
+        latency_target_ms: lowers the effective threshold when the wait for big threatens this; 0 for never.
+        threshold_floor: the effective threshold is never below this.
+        audit_rate: fraction of sure images that big sees too, after they were answered.
+        calibrated_escalation_low: lower end of the calibration's interval of the escalation rate, if it has one.
+        calibrated_escalation_high: its upper end.
+        calibrated_disagreement: fraction of the calibration's sure images on which the stages disagreed.
+    """
+
+    threshold: float
+    policy: str = "cascade"
+    gate: str = "confidence"
+    answer: str = "big"
+    offset: float = 0.0
+    max_batches_in_flight: int = 4
+    big_max_batch_size: int = 0
+    on_big_failure: str = "error"
+    big_timeout_ms: float = 5000.0
+    breaker_retry_ms: float = 1000.0
+    latency_target_ms: float = 0.0
+    threshold_floor: float = 0.0
+    audit_rate: float = 0.0
+    calibrated_escalation_low: float | None = None
+    calibrated_escalation_high: float | None = None
+    calibrated_disagreement: float | None = None
+
+    @classmethod
+    def of_model(cls, parameters: Mapping[str, str]) -> Settings:
+        """Read the `parameters` of config.pbtxt.
+
+        Args:
+            parameters: name -> text. Names in capitals are Triton's own and left to it.
+
+        Raises:
+            BadSetting: naming the parameter that is missing, unknown, wrong, or at odds with another.
+        """
+        ours = {name: text for name, text in parameters.items() if not name.isupper()}
+        known = [field.name for field in fields(cls)]
+        for name in ours:
+            if name not in known:
+                raise BadSetting(f"unknown parameter '{name}'; there are {', '.join(known)}")
+        if "threshold" not in ours:
+            raise BadSetting("parameter 'threshold' is missing")
+        values: dict[str, Any] = {name: _READERS[name](name, text) for name, text in ours.items()}
+        settings = cls(**values)
+        settings._agree()
+        return settings
+
+    def _agree(self) -> None:
+        low, high = self.calibrated_escalation_low, self.calibrated_escalation_high
+        if self.threshold_floor > self.threshold:
+            raise BadSetting(
+                f"parameter 'threshold_floor' = {self.threshold_floor} is above 'threshold' = {self.threshold}"
+            )
+        if (low is None) != (high is None) or (low is not None and high is not None and low > high):
+            raise BadSetting(
+                f"parameters 'calibrated_escalation_low' = {low} and 'calibrated_escalation_high' = {high} "
+                "are no interval"
+            )
+
+
+def _number(low: float, high: float, kind: str) -> Callable[[str, str], float]:
+    def read(name: str, text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high:
+            raise BadSetting(f"parameter '{name}' = '{text}' is not {kind}")
+        return value
+
+    return read
+
+
+def _whole(low: int, high: int) -> Callable[[str, str], int]:
+    def read(name: str, text: str) -> int:
+        if not text.isdecimal() or not low <= int(text) <= high:
+            raise BadSetting(f"parameter '{name}' = '{text}' is not a whole number from {low} to {high}")
+        return int(text)
+
+    return read
+
+
+def _one_of(*values: str) -> Callable[[str, str], str]:
+    def read(name: str, text: str) -> str:
+        if text not in values:
+            raise BadSetting(f"parameter '{name}' = '{text}' is none of {', '.join(values)}")
+        return text
+
+    return read
+
+
+_DAY_MS = 86_400_000
+_fraction = _number(0.0, 1.0, "a number in [0, 1]")
+_READERS: Mapping[str, Callable[[str, str], object]] = {
+    "threshold": _fraction,
+    "policy": _one_of(*POLICIES),
+    "gate": _one_of("confidence", "margin"),
+    "answer": _one_of("big", "arbitrate"),
+    "offset": _number(-100.0, 100.0, "a number from -100 to 100"),
+    "max_batches_in_flight": _whole(1, 1024),
+    "big_max_batch_size": _whole(0, 65536),
+    "on_big_failure": _one_of("error", "little"),
+    "big_timeout_ms": _number(1.0, _DAY_MS, "milliseconds from 1 to a day"),
+    "breaker_retry_ms": _number(100.0, _DAY_MS, "milliseconds from 100 to a day"),
+    "latency_target_ms": _number(0.0, _DAY_MS, "milliseconds from 0 (off) to a day"),
+    "threshold_floor": _fraction,
+    "audit_rate": _fraction,
+    "calibrated_escalation_low": _fraction,
+    "calibrated_escalation_high": _fraction,
+    "calibrated_disagreement": _fraction,
+}

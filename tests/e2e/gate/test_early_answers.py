@@ -1,0 +1,76 @@
+"""Nobody waits for somebody else's escalation."""
+
+import queue
+
+import pytest
+from tests.e2e.gate.puppets import DEADLINE, SURE, UNSURE, until
+
+
+@pytest.fixture
+def answers():
+    return queue.Queue()
+
+
+def noted(answers, name):
+    return lambda result, error: answers.put((name, error))
+
+
+def next_of(answers):
+    return answers.get(timeout=DEADLINE)
+
+
+def test_sure_images_are_answered_while_big_still_works_on_the_unsure(puppets, answers, tmp_path):
+    with puppets(threshold=0.5) as running:
+        running.tell("little", seconds=0.2)  # so that what follows arrives as one batch
+        running.tell("big", wait_for=str(tmp_path / "go"))
+        running.send(SURE, told=noted(answers, "first"))
+        for name, pixel in (("unsure", UNSURE), ("sure", SURE), ("another", SURE)):
+            running.send(pixel, told=noted(answers, name))
+        assert {next_of(answers)[0] for _ in range(3)} == {"first", "sure", "another"}
+        assert running.ask(SURE) == [(0, 1)]  # and the next batch goes through as well
+        assert answers.empty()
+        (tmp_path / "go").touch()
+        assert next_of(answers) == ("unsure", None)
+
+
+def test_one_request_with_sure_and_unsure_images_has_both_answers(puppets):
+    with puppets(threshold=0.5) as running:
+        assert running.ask(SURE, UNSURE, SURE, UNSURE) == [(0, 1), (1, 2), (0, 1), (1, 2)]
+
+
+def test_a_slow_big_stage_pushes_back_into_tritons_queue(puppets, answers, tmp_path):
+    with puppets(threshold=0.5, max_batches_in_flight=2, big_timeout_ms=60_000) as running:
+        running.tell("big", wait_for=str(tmp_path / "go"))
+        for number in (1, 2):
+            running.send(UNSURE, told=noted(answers, number))
+            until(lambda n=number: running.metric("littlebig_batches_in_flight") == n, "a batch waits for big")
+        running.send(UNSURE, told=noted(answers, 3))
+        until(lambda: pending(running) == 0, "the gate holds a third batch back")
+        for number in (4, 5, 6):
+            running.send(SURE, told=noted(answers, number))
+        until(lambda: pending(running) == 3, "the others wait in Triton's queue")
+        assert answers.empty()
+        (tmp_path / "go").touch()
+        assert sorted(next_of(answers) for _ in range(6)) == [(number, None) for number in range(1, 7)]
+
+
+def test_requests_whose_callers_have_gone_cost_big_nothing(puppets, answers, tmp_path):
+    with puppets(threshold=0.5) as running:
+        before = executions(running, "big")
+        running.tell("little", announce=str(tmp_path / "asked"), wait_for=str(tmp_path / "go"))
+        call = running.send(UNSURE, told=noted(answers, "gone"))
+        until((tmp_path / "asked").exists, "little has it")
+        call.cancel()
+        assert "CANCELLED" in str(next_of(answers)[1]).upper()
+        (tmp_path / "go").touch()
+        assert running.ask(SURE) == [(0, 1)]
+        assert running.ask(UNSURE) == [(1, 2)]
+        assert executions(running, "big") - before == 1
+
+
+def pending(running):
+    return running.metric("nv_inference_pending_request_count", model="little_big")
+
+
+def executions(running, model):
+    return int(running.triton.get_inference_statistics(model).model_stats[0].execution_count)

@@ -1,0 +1,79 @@
+import pytest
+from littlebig_settings import BadSetting, Settings
+
+
+def test_only_the_threshold_must_be_set():
+    assert Settings.of_model({"threshold": "0.3"}) == Settings(threshold=0.3)
+
+
+def test_every_setting_is_read_from_its_text():
+    settings = Settings.of_model(
+        {
+            "threshold": "0.3",
+            "policy": "little",
+            "gate": "margin",
+            "answer": "arbitrate",
+            "offset": "-0.25",
+            "max_batches_in_flight": "8",
+            "big_max_batch_size": "16",
+            "on_big_failure": "little",
+            "big_timeout_ms": "250",
+            "breaker_retry_ms": "500",
+            "latency_target_ms": "100",
+            "threshold_floor": "0.1",
+            "audit_rate": "0.001",
+            "calibrated_escalation_low": "0.1",
+            "calibrated_escalation_high": "0.2",
+            "calibrated_disagreement": "0.05",
+        }
+    )
+    assert settings == Settings(
+        0.3, "little", "margin", "arbitrate", -0.25, 8, 16, "little", 250, 500, 100, 0.1, 0.001, 0.1, 0.2, 0.05
+    )
+
+
+def test_parameters_in_capitals_are_tritons():
+    assert Settings.of_model({"threshold": "0.3", "FORCE_CPU_ONLY_INPUT_TENSORS": "yes"}) == Settings(0.3)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"threshold": "high"}, "parameter 'threshold' = 'high' is not a number in [0, 1]"),
+        ({"threshold": "nan"}, "parameter 'threshold' = 'nan' is not a number in [0, 1]"),
+        ({"threshold": "1.5"}, "parameter 'threshold' = '1.5' is not a number in [0, 1]"),
+        ({"policy": "x"}, "parameter 'policy' = 'x' is none of cascade, little, big"),
+        ({"gate": "entropy"}, "parameter 'gate' = 'entropy' is none of confidence, margin"),
+        ({"answer": "best"}, "parameter 'answer' = 'best' is none of big, arbitrate"),
+        ({"offset": "inf"}, "parameter 'offset' = 'inf' is not a number from -100 to 100"),
+        (
+            {"max_batches_in_flight": "0"},
+            "parameter 'max_batches_in_flight' = '0' is not a whole number from 1 to 1024",
+        ),
+        ({"max_batches_in_flight": "2.5"}, "'max_batches_in_flight' = '2.5' is not a whole number from 1 to 1024"),
+        ({"on_big_failure": "retry"}, "parameter 'on_big_failure' = 'retry' is none of error, little"),
+        ({"big_timeout_ms": "0"}, "parameter 'big_timeout_ms' = '0' is not milliseconds from 1 to a day"),
+        ({"breaker_retry_ms": "5"}, "parameter 'breaker_retry_ms' = '5' is not milliseconds from 100 to a day"),
+        ({"latency_target_ms": "-1"}, "parameter 'latency_target_ms' = '-1' is not milliseconds from 0 (off) to a day"),
+        ({"audit_rate": "2"}, "parameter 'audit_rate' = '2' is not a number in [0, 1]"),
+        ({"threshold_floor": "0.6"}, "parameter 'threshold_floor' = 0.6 is above 'threshold' = 0.5"),
+        (
+            {"calibrated_escalation_low": "0.2"},
+            "parameters 'calibrated_escalation_low' = 0.2 and 'calibrated_escalation_high' = None are no interval",
+        ),
+        (
+            {"calibrated_escalation_low": "0.2", "calibrated_escalation_high": "0.1"},
+            "parameters 'calibrated_escalation_low' = 0.2 and 'calibrated_escalation_high' = 0.1 are no interval",
+        ),
+        ({"latency_target": "50"}, "unknown parameter 'latency_target'; there are threshold, policy, gate, "),
+    ],
+)
+def test_a_wrong_setting_is_named_with_what_it_may_be(wrong, message):
+    with pytest.raises(BadSetting) as error:
+        Settings.of_model({"threshold": "0.5", **wrong})
+    assert message in str(error.value)
+
+
+def test_a_missing_threshold_is_named():
+    with pytest.raises(BadSetting, match=r"^parameter 'threshold' is missing$"):
+        Settings.of_model({})
