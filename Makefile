@@ -5,9 +5,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SERVING := export,server,efficientnet-lite
+# perf_analyzer is no Python package everywhere:  make bench PERF_ANALYZER=path/to/perf_analyzer
+PERF_ANALYZER ?= perf_analyzer
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-large lint clean
+.PHONY: help demo serve bench test test-large lint clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -17,6 +19,9 @@ demo: $(VENV)/.serving  ## export the default pair, serve it, classify photograp
 
 serve: $(VENV)/.serving  ## export the default pair if needed and serve it until Ctrl-C
 	$(BIN)/littlebig serve --pair efficientnet-lite
+
+bench: $(VENV)/.bench  ## measure the cascade against its parts, its bound and two baselines: about 12 minutes
+	$(BIN)/littlebig bench --perf-analyzer $(PERF_ANALYZER)
 
 test: $(VENV)/.test  ## run every test, end to end against a real tritonserver
 	$(BIN)/python -m pytest -m "not large"
@@ -44,10 +49,15 @@ $(VENV)/.serving: pyproject.toml | $(VENV)/bin/python
 	$(PIP) install --quiet --editable '.[$(SERVING)]'
 	touch $@
 
+$(VENV)/.bench: pyproject.toml | $(VENV)/bin/python
+	@echo "installing into $(VENV): PyTorch alone is several GB, this takes minutes the first time"
+	$(PIP) install --quiet --editable '.[$(SERVING),benchmarks]'
+	touch $@ $(VENV)/.serving
+
 $(VENV)/.test: pyproject.toml | $(VENV)/bin/python
 	@echo "installing into $(VENV): PyTorch alone is several GB, this takes minutes the first time"
-	$(PIP) install --quiet --editable '.[$(SERVING),calibration,check,test]'
-	touch $@ $(VENV)/.serving
+	$(PIP) install --quiet --editable '.[$(SERVING),benchmarks,calibration,check,test]'
+	touch $@ $(VENV)/.serving $(VENV)/.bench
 
 $(VENV)/.lint: pyproject.toml | $(VENV)/bin/python
 	$(PIP) install --quiet --editable '.[lint]'

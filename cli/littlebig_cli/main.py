@@ -27,6 +27,9 @@ class Entry:
 
 
 COMMANDS = {
+    "bench": Entry(
+        "Measure the cascade against its parts, its bound and two baselines.", "benchmarks,server,efficientnet-lite"
+    ),
     "build": Entry("Build a repository's TensorRT engines on the machine that serves them.", "gpu"),
     "calibrate": Entry("Choose a pair's threshold from labelled predictions, with evidence.", "calibration"),
     "check": Entry("Parse and build a pair's graphs with TensorRT-RTX, without a GPU.", "export,check"),

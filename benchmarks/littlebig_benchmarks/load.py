@@ -1,0 +1,174 @@
+"""Our own load, which knows which image it asked about: latency of sure and of unsure images apart.
+
+perf_analyzer, which measures throughput, reports all requests of a run together. Bounded in time and in requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import tritonclient.grpc.aio as triton
+from tritonclient.utils import InferenceServerException
+
+from littlebig_benchmarks.errors import RunFailed
+from littlebig_benchmarks.images import Mix, Pictures
+
+# An answer that takes longer is a failure of the server, not a latency.
+_PATIENCE = 60.0
+# So many requests in flight at most, however fast they are offered: what a stopped server may cost in memory.
+_MOST_IN_FLIGHT = 512
+
+
+@dataclass(frozen=True)
+class Load:
+    """How a model is asked.
+
+    Attributes:
+        model: that is asked.
+        seconds: no request is sent later.
+        clients: each asking one image after another; 0 where a rate is offered.
+        rate: requests per second, arriving as a Poisson process; 0 where clients ask.
+        requests: no more are sent.
+        seed: of the arrivals.
+    """
+
+    model: str
+    seconds: float
+    clients: int = 0
+    rate: float = 0.0
+    requests: int = 100_000
+    seed: int = 0
+
+
+@dataclass
+class Answers:
+    """What came back.
+
+    Attributes:
+        sure_ms: latency of each image that little is sure of.
+        unsure_ms: latency of each image that little is unsure of.
+        stages: the model's own word on who answered -> how many; empty where the model does not say.
+        seconds: from the first request to the last answer.
+    """
+
+    sure_ms: list[float] = field(default_factory=list)
+    unsure_ms: list[float] = field(default_factory=list)
+    stages: dict[int, int] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def images(self) -> int:
+        """How many images were answered."""
+        return len(self.sure_ms) + len(self.unsure_ms)
+
+    @property
+    def images_per_second(self) -> float:
+        """Images over the whole time."""
+        return self.images / self.seconds
+
+    def measures(self) -> dict[str, float]:
+        """The figures of a run; those of a kind of image that was not asked about are left out."""
+        found = {"images": float(self.images), "images_per_second": self.images_per_second}
+        for name, values in (("sure", self.sure_ms), ("unsure", self.unsure_ms)):
+            if values:
+                for share in (50, 90, 99):
+                    found[f"{name}_p{share}_ms"] = float(np.percentile(values, share))
+        if self.stages:
+            found["escalation"] = self.stages.get(1, 0) / sum(self.stages.values())
+        return found
+
+
+def run(url: str, load: Load, pictures: Pictures, mix: Mix) -> Answers:
+    """Ask a model, one image per request, in the mix's order.
+
+    Raises:
+        RunFailed: if a request failed or had no answer within a minute.
+    """
+    return asyncio.run(_Run(load, pictures, mix).go(url))
+
+
+class _Run:
+    def __init__(self, load: Load, pictures: Pictures, mix: Mix) -> None:
+        self._load = load
+        self._mix = mix
+        self._inputs = {int(place): _input(pictures, int(place)) for place in set(mix.order.tolist())}
+        self._outputs: list[triton.InferRequestedOutput] = []
+        self._answers = Answers()
+        self._sent = 0
+        self._end = 0.0
+
+    async def go(self, url: str) -> Answers:
+        async with triton.InferenceServerClient(url) as client:
+            names = {output.name for output in (await client.get_model_metadata(self._load.model)).outputs}
+            self._outputs = [triton.InferRequestedOutput(name) for name in sorted(names & {"label", "stage"})]
+            started = time.perf_counter()
+            self._end = started + self._load.seconds
+            try:
+                await (self._clients(client) if self._load.clients else self._arrivals(client))
+            except InferenceServerException as reason:
+                raise RunFailed(
+                    f"'{self._load.model}' at {url} failed after {self._answers.images} answers: {reason.message()}"
+                ) from None
+            self._answers.seconds = time.perf_counter() - started
+        return self._answers
+
+    async def _clients(self, client: triton.InferenceServerClient) -> None:
+        async def ask_on() -> None:
+            while self._may_send():
+                await self._ask(client, self._next_place())
+
+        await asyncio.gather(*(ask_on() for _ in range(self._load.clients)))
+
+    async def _arrivals(self, client: triton.InferenceServerClient) -> None:
+        flying: set[asyncio.Task[None]] = set()
+        async for _ in self._poisson():
+            flying = {task for task in flying if not _is_over(task)}
+            if len(flying) >= _MOST_IN_FLIGHT:
+                await asyncio.wait(flying, return_when=asyncio.FIRST_COMPLETED)
+            flying.add(asyncio.create_task(self._ask(client, self._next_place())))
+        await asyncio.gather(*flying)
+
+    async def _poisson(self) -> AsyncIterator[None]:
+        gaps = np.random.default_rng(self._load.seed)
+        due = time.perf_counter()
+        while self._may_send():
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            yield
+            due += gaps.exponential(1 / self._load.rate)
+
+    def _may_send(self) -> bool:
+        return self._sent < self._load.requests and time.perf_counter() < self._end
+
+    def _next_place(self) -> int:
+        self._sent += 1
+        return (self._sent - 1) % len(self._mix.order)
+
+    async def _ask(self, client: triton.InferenceServerClient, place: int) -> None:
+        image = self._inputs[int(self._mix.order[place])]
+        started = time.perf_counter()
+        answer = await client.infer(self._load.model, [image], outputs=self._outputs, client_timeout=_PATIENCE)
+        milliseconds = (time.perf_counter() - started) * 1e3
+        (self._answers.unsure_ms if self._mix.unsure[place] else self._answers.sure_ms).append(milliseconds)
+        stage = answer.as_numpy("stage")
+        if stage is not None:
+            number = int(stage.item())
+            self._answers.stages[number] = self._answers.stages.get(number, 0) + 1
+
+
+def _is_over(task: asyncio.Task[None]) -> bool:
+    """Whether a request has been answered; raises what it failed with."""
+    if task.done():
+        task.result()
+        return True
+    return False
+
+
+def _input(pictures: Pictures, place: int) -> triton.InferInput:
+    shape: Sequence[int] = (1, *pictures.canonical.shape[1:])
+    tensor = triton.InferInput("image", list(shape), "UINT8")
+    tensor.set_data_from_numpy(pictures.canonical[place : place + 1])
+    return tensor

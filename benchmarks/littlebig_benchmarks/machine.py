@@ -1,0 +1,70 @@
+"""What a report says of the machine and the versions it was made with."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+import psutil
+
+_PACKAGES = ("onnxruntime", "numpy", "tritonclient", "nvidia-pytriton")
+
+
+def describe(triton: str, analyzer: str) -> dict[str, str]:
+    """Machine and versions, as printed.
+
+    Args:
+        triton: the server's own version.
+        analyzer: perf_analyzer's.
+    """
+    found = {
+        "processor": _processor(),
+        "cores": str(len(os.sched_getaffinity(0))),
+        "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
+        "kernel": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "littlebig": _commit(),
+        "tritonserver": triton,
+        "perf_analyzer": analyzer,
+    }
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def processor(cpuinfo: str) -> str:
+    """The processor's name in the text of /proc/cpuinfo."""
+    for line in cpuinfo.splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() in ("model name", "Model"):
+            return value.strip()
+    return platform.machine()
+
+
+def _processor() -> str:
+    try:
+        return processor(Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+    except OSError:
+        return platform.machine()
+
+
+def _commit() -> str:
+    """The version, and in a checkout the commit it is at."""
+    number = importlib.metadata.version("littlebig")
+    try:
+        said = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],  # noqa: S607  (wherever git is)
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except OSError:
+        return number
+    return f"{number}, commit {said.stdout.strip()}" if said.returncode == 0 else number

@@ -1,0 +1,208 @@
+"""A report of a benchmark as JSON and as Markdown."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from littlebig_benchmarks.figures import Figure, figure, of_measure, ratio, share_of_bound
+from littlebig_benchmarks.measuring import IN_PROCESS
+from littlebig_benchmarks.rounds import Case, Measures
+from littlebig_benchmarks.scenario import Scenario
+from littlebig_benchmarks.suite import Results
+
+Rounds = Mapping[Case, Sequence[Measures]]
+
+
+def as_json(results: Results, scenario: Scenario, command: str) -> str:
+    """Every round of every measurement, as it was taken."""
+    described = asdict(scenario)
+    described["variants"] = sorted(scenario.variants)
+    return json.dumps(
+        {
+            "format": 1,
+            "command": command,
+            "machine": results.machine,
+            "scenario": described,
+            "notes": results.notes,
+            "throughput": _rounds(results.throughput),
+            "latency": _rounds(results.latency),
+            "offered_rates": _rounds(results.rates),
+            "gate_alone": _rounds(results.gate),
+        },
+        indent=1,
+    )
+
+
+def as_markdown(results: Results, scenario: Scenario, command: str) -> str:
+    """The tables that a reader wants: medians over the rounds, with lowest and highest."""
+    parts = [
+        "# Benchmark\n",
+        f"`{command}`\n",
+        f"{scenario.rounds} rounds, contenders in turns. A figure is the median over the rounds (lowest to highest); a "
+        "ratio is taken within each round.\n",
+        _table(("", ""), [(name, value) for name, value in results.machine.items()]),
+    ]
+    if results.throughput:
+        parts += ["## Throughput\n", *_throughput(results.throughput, scenario)]
+        parts += [
+            "Triton's own statistics, medians: images per batch / mean ms in the queue / mean ms of the batch.\n",
+            _statistics(results.throughput),
+        ]
+    if results.latency:
+        parts += [
+            "## Latency of sure and of unsure images\n",
+            "By our own load. `x little` and `ms over little`: against little in the line with the same load.\n",
+            _latency(results.latency, scenario),
+        ]
+    if results.rates:
+        parts += ["## Latency against offered rate\n", "Arrivals at random.\n", _rates(results.rates, scenario)]
+    if results.gate:
+        parts += ["## The gate alone, over stages that do nothing\n", _gate(results.gate, scenario)]
+    if results.notes:
+        parts += ["## Notes\n", "".join(f"* {note}\n" for note in results.notes)]
+    return "\n".join(parts)
+
+
+def _throughput(rounds: Rounds, scenario: Scenario) -> list[str]:
+    stability = scenario.stability
+    tables = []
+    for clients in sorted({case.clients for case in rounds}):
+        little, big = rounds[Case("little", None, clients)], rounds[Case("big", None, clients)]
+        rows: list[tuple[str, ...]] = [
+            (name, "", of_measure(runs, "images_per_second", stability).text(), "", "", "", _cpu(runs, scenario))
+            for name, runs in (("little", little), ("big", big))
+        ]
+        for case, runs in rounds.items():
+            if case.clients != clients or case.escalation is None:
+                continue
+            share, _ = share_of_bound(runs, little, big, stability)
+            against = [
+                ratio(runs, rounds[other], "images_per_second", stability).text(2) if other in rounds else ""
+                for other in (Case(name, case.escalation, clients) for name in ("textbook", IN_PROCESS))
+            ]
+            rows.append(
+                (
+                    case.contender,
+                    of_measure(runs, "escalation", stability).text(1, percent=True),
+                    of_measure(runs, "images_per_second", stability).text(),
+                    share.text(1, percent=True),
+                    *against,
+                    _cpu(runs, scenario),
+                )
+            )
+        heads = ("contender", "escalated", "images/s", "of the bound", "x textbook", "x in process", "CPU ms/image")
+        tables.append(f"{clients} clients\n\n{_table(heads, rows)}")
+    return tables
+
+
+def _statistics(rounds: Rounds) -> str:
+    """Triton's own counts: how large the batches were, how long images waited, what the server held."""
+    rows = []
+    for case, runs in rounds.items():
+        if case.contender == IN_PROCESS:
+            continue
+        own = [] if case.contender in ("little", "big") else [case.contender]
+        cells = []
+        for model in ("little", "big", *own):
+            names = [f"{model}_batch", f"{model}_queue_ms", f"{model}_compute_ms"]
+            cells.append(" / ".join(_middle(runs, name) for name in names) if names[0] in runs[0] else "")
+        memory = [sum(size for name, size in run.items() if name.startswith("memory_mib_")) for run in runs]
+        cells += [""] * (3 - len(cells))
+        cells.append(f"{max(memory):,.0f}" if any(memory) else "")
+        rows.append((str(case), *cells))
+    return _table(("", "little", "big", "the gate", "memory of all the server at most, MiB"), rows)
+
+
+def _latency(rounds: Rounds, scenario: Scenario) -> str:
+    stability = scenario.stability
+    rows = []
+    for case, runs in rounds.items():
+        alone = rounds.get(replace(case, contender="little"), runs)
+        sure, beside = (of_measure(one, "sure_p50_ms", stability) for one in (runs, alone))
+        added = [own - other for own, other in zip(sure.values, beside.values, strict=True)]
+        worst = sure.unstable or beside.unstable
+        rows.append(
+            (
+                str(case),
+                of_measure(runs, "images_per_second", stability).text(),
+                sure.text(),
+                ratio(runs, alone, "sure_p50_ms", stability).text(2),
+                Figure(tuple(added), worst).text(2),
+                *(_text(runs, name, scenario) for name in ("sure_p99_ms", "unsure_p50_ms", "unsure_p99_ms")),
+            )
+        )
+    heads = ("", "images/s", "sure p50 ms", "x little", "ms over little", "sure p99", "unsure p50", "unsure p99")
+    return _table(heads, rows)
+
+
+def _rates(rounds: Rounds, scenario: Scenario) -> str:
+    rows = [
+        (case.contender, f"{case.rate:.0f}", *(_text(runs, name, scenario) for name in ("p50_ms", "p90_ms", "p99_ms")))
+        for case, runs in rounds.items()
+    ]
+    return _table(("contender", "images/s offered", "p50 ms", "p90 ms", "p99 ms"), rows)
+
+
+def _gate(rounds: Rounds, scenario: Scenario) -> str:
+    stability = scenario.stability
+    textbook = next(runs for case, runs in rounds.items() if case.contender == "textbook")
+    rows = []
+    for case, runs in rounds.items():
+        cpu: list[str] = []
+        for measure in (gate_cpu, _gate_and_server_cpu, _total_cpu):
+            own, base = measure(runs, case.contender, scenario), measure(textbook, "textbook", scenario)
+            relative = [one / other for one, other in zip(own.values, base.values, strict=True)]
+            cpu += [own.text(3), figure(relative, [runs, textbook], stability).text(2)]
+        rows.append(
+            (
+                case.contender,
+                of_measure(runs, "images_per_second", stability).text(0),
+                ratio(runs, textbook, "images_per_second", stability).text(2),
+                *cpu,
+                of_measure(runs, "p50_ms", stability).text(1),
+            )
+        )
+    against = "x textbook"
+    heads = ("gate", "requests/s", against, "CPU ms/request: the gate's", against, "with tritonserver's", against)
+    return _table((*heads, "with the stages'", against, "p50 ms"), rows)
+
+
+def gate_cpu(runs: Sequence[Measures], gate: str, scenario: Scenario) -> Figure:
+    """CPU milliseconds per request of a gate's own processes."""
+    return figure([run[f"cpu_ms_per_image_{gate}"] for run in runs], [runs], scenario.stability)
+
+
+def _gate_and_server_cpu(runs: Sequence[Measures], gate: str, scenario: Scenario) -> Figure:
+    names = (f"cpu_ms_per_image_{gate}", "cpu_ms_per_image_tritonserver")
+    return figure([sum(run[name] for name in names) for run in runs], [runs], scenario.stability)
+
+
+def _total_cpu(runs: Sequence[Measures], _: str, scenario: Scenario) -> Figure:
+    values = [sum(value for name, value in run.items() if name.startswith("cpu_ms_per_image_")) for run in runs]
+    return figure(values, [runs], scenario.stability)
+
+
+def _cpu(runs: Sequence[Measures], scenario: Scenario) -> str:
+    total = _total_cpu(runs, "", scenario)
+    return total.text(1) if any(total.values) else ""
+
+
+def _text(runs: Sequence[Measures], name: str, scenario: Scenario) -> str:
+    return of_measure(runs, name, scenario.stability).text() if all(name in run for run in runs) else ""
+
+
+def _middle(runs: Sequence[Measures], name: str) -> str:
+    return f"{statistics.median(run[name] for run in runs if name in run):.1f}"
+
+
+def _rounds(rounds: Rounds) -> list[dict[str, Any]]:
+    return [{**asdict(case), "rounds": [dict(run) for run in runs]} for case, runs in rounds.items()]
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

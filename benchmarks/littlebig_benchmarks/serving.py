@@ -1,0 +1,161 @@
+"""The model repositories that are served for a benchmark, and what must be known of a server before it is measured."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tritonclient.grpc
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
+from tritonclient.utils import InferenceServerException
+
+from littlebig_benchmarks.errors import ScenarioError, ServerNotReached
+from littlebig_server import ServerSettings, TritonServer
+
+_HERE = Path(__file__).parent
+_TEXTBOOK = _HERE / "baselines" / "textbook"
+_NOTHING = _HERE / "stages_that_do_nothing"
+# A do-nothing stage's confidence is a byte over 255; half way is far from both.
+NOTHING_THRESHOLD = 0.5
+
+
+@dataclass(frozen=True)
+class Served:
+    """A server that answers, and what it serves.
+
+    Attributes:
+        url: HOST:PORT of its gRPC endpoint.
+        pid: of tritonserver; None where it is not ours.
+        repository: the pair's own repository; None where it is not known.
+        threshold: in force for `little_big`.
+        shape: of the canonical image, H, W, 3.
+        models: those that are ready.
+        version: of the server, as it says.
+    """
+
+    url: str
+    pid: int | None
+    repository: Path | None
+    threshold: float
+    shape: tuple[int, ...]
+    models: tuple[str, ...]
+    version: str
+
+
+@contextmanager
+def serving(repository: Path, variants: Mapping[str, Path], folder: Path, server: Path | None) -> Iterator[Served]:
+    """Serve a pair's models, with the textbook gate and the variants beside them.
+
+    Args:
+        repository: as `littlebig export` writes it; it is linked, not changed.
+        variants: name -> folder of another gate.
+        folder: an empty one, for the repository that is really served.
+        server: the tritonserver binary; None to find one.
+
+    Raises:
+        ScenarioError: if the repository lacks a stage or the gate.
+        ServerError: if it cannot be served.
+    """
+    gate = _gate(repository)
+    for model in sorted(path for path in repository.iterdir() if (path / "config.pbtxt").is_file()):
+        (folder / model.name).symlink_to(model.absolute())
+    _write_gates(folder, gate, variants)
+    with TritonServer(folder, ServerSettings(tritonserver=server, model="little_big")) as running:
+        yield look_at(running.grpc_url, running.pid, repository)
+
+
+@contextmanager
+def serving_stages_that_do_nothing(
+    repository: Path, variants: Mapping[str, Path], folder: Path, server: Path | None
+) -> Iterator[Served]:
+    """Serve the same gates over stages that answer at once, with images of 260 x 260; see `serving`."""
+    gate = _gate(repository)
+    stage = _read(_NOTHING / "config.pbtxt")
+    image, probabilities = stage.input[0].dims, stage.output[3].dims
+    for name in ("little", "big"):
+        stage.name = name
+        _write(folder / name, stage, _NOTHING / "model.py")
+    for tensor in (*gate.input, *gate.output):
+        if tensor.name == "image":
+            tensor.dims[:] = image
+        elif tensor.name == "probabilities":
+            tensor.dims[:] = probabilities
+            tensor.ClearField("label_filename")
+    gate.parameters["threshold"].string_value = str(NOTHING_THRESHOLD)
+    _write(folder / "little_big", gate, *sorted((repository / "little_big" / "1").glob("*.py")))
+    _write_gates(folder, gate, variants)
+    with TritonServer(folder, ServerSettings(tritonserver=server, model="little_big")) as running:
+        yield look_at(running.grpc_url, running.pid, None)
+
+
+def look_at(url: str, pid: int | None = None, repository: Path | None = None) -> Served:
+    """Ask a running server what it serves.
+
+    Raises:
+        ServerNotReached: if nothing that speaks Triton's gRPC answers there, or it has no `little_big`.
+    """
+    try:
+        with tritonclient.grpc.InferenceServerClient(url) as client:
+            about = client.get_server_metadata(client_timeout=10)
+            index = client.get_model_repository_index(client_timeout=10).models
+            models = tuple(sorted({model.name for model in index if model.state == "READY"}))
+            if "little_big" not in models:
+                raise ServerNotReached(
+                    f"the server at {url} has no model 'little_big' that is ready, only {', '.join(models) or 'none'}: "
+                    "serve a repository of littlebig there"
+                )
+            config = client.get_model_config("little_big", client_timeout=10).config
+    except InferenceServerException as reason:
+        raise ServerNotReached(
+            f"no Triton server answers gRPC at {url} ({reason.message() or reason.status()}): start one with "
+            "'littlebig serve', or leave out --url"
+        ) from None
+    threshold = float(config.parameters["threshold"].string_value)
+    return Served(url, pid, repository, threshold, tuple(config.input[0].dims), models, str(about.version))
+
+
+def _gate(repository: Path) -> Any:
+    for model in ("little", "big", "little_big"):
+        if not (repository / model / "config.pbtxt").is_file():
+            raise ScenarioError(
+                f"'{repository}' has no model '{model}': make a repository with 'littlebig export --output DIR'"
+            )
+    return _read(repository / "little_big" / "config.pbtxt")
+
+
+def _write_gates(folder: Path, gate: Any, variants: Mapping[str, Path]) -> None:
+    """The textbook gate and the variants, for the same images, classes and threshold as `little_big`."""
+    _write(folder / "textbook", _like(_read(_TEXTBOOK / "config.pbtxt"), gate), _TEXTBOOK / "model.py")
+    for name, source in variants.items():
+        config = _like(_read(source / "config.pbtxt"), gate)
+        config.name = name
+        _write(folder / name, config, *sorted((source / "1").glob("*.py")))
+
+
+def _like(config: Any, gate: Any) -> Any:
+    dims = {tensor.name: tensor.dims for tensor in (*gate.input, *gate.output)}
+    for tensor in (*config.input, *config.output):
+        tensor.dims[:] = dims.get(tensor.name, tensor.dims)
+        if tensor.name == "probabilities":
+            tensor.ClearField("label_filename")
+    config.parameters["threshold"].string_value = gate.parameters["threshold"].string_value
+    return config
+
+
+def _read(path: Path) -> Any:
+    try:
+        return text_format.Parse(path.read_text(encoding="utf-8"), model_config_pb2.ModelConfig())
+    except text_format.ParseError as reason:
+        raise ScenarioError(f"'{path}' is no model configuration: {' '.join(str(reason).split())}") from None
+
+
+def _write(folder: Path, config: Any, *code: Path) -> None:
+    (folder / "1").mkdir(parents=True)
+    (folder / "config.pbtxt").write_text(text_format.MessageToString(config), encoding="utf-8")
+    for source in code:
+        shutil.copyfile(source, folder / "1" / source.name)

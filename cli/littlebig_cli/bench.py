@@ -1,0 +1,167 @@
+"""`littlebig bench`: the cascade against its parts, its bound and two baselines, measured side by side."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+
+from littlebig_benchmarks.errors import BenchmarkError
+from littlebig_benchmarks.perf_analyzer import find_perf_analyzer
+from littlebig_benchmarks.plots import draw
+from littlebig_benchmarks.report import as_json, as_markdown
+from littlebig_benchmarks.scenario import PARTS, Scenario, Stability
+from littlebig_benchmarks.suite import Subject, run
+from littlebig_cli.failures import Failure, told_in_one_line
+from littlebig_server import ServerError
+
+PAIR = "efficientnet-lite"
+DEFAULT = Scenario()
+SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
+
+
+@click.command(epilog="Example:  littlebig bench --only gate --variant threads=build/gate_with_threads")
+@click.option(
+    "--repository",
+    type=click.Path(path_type=Path),
+    default=Path("build/model_repository"),
+    show_default=True,
+    help="The model repository to serve; the default pair is exported to it if it does not exist.",
+)
+@click.option("--url", metavar="HOST:PORT", help="Measure this running server (KServe gRPC) instead of serving one.")
+@click.option(
+    "--perf-analyzer", "analyzer", metavar="PATH", help="The perf_analyzer to use.  [default: the one on PATH]"
+)
+@click.option("--tritonserver", type=click.Path(path_type=Path), metavar="PATH", help="The binary, as for serve.")
+@click.option(
+    "--images",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Photographs to take crops of.  [default: those that come with scikit-image]",
+)
+@click.option("--only", type=click.Choice(PARTS), multiple=True, help="Only this measurement; may be repeated.")
+@click.option("--rounds", type=click.IntRange(min=1), default=DEFAULT.rounds, show_default=True, help="Rounds.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    default=DEFAULT.seconds,
+    show_default=True,
+    help="Aimed length of one run.",
+)
+@click.option(
+    "--escalation",
+    type=SHARE,
+    multiple=True,
+    default=DEFAULT.escalations,
+    show_default=True,
+    help="Share of images that little is unsure of; may be repeated.",
+)
+@click.option(
+    "--concurrency",
+    type=click.IntRange(min=1),
+    multiple=True,
+    default=DEFAULT.concurrency,
+    show_default=True,
+    help="Clients that ask one image after another; may be repeated.",
+)
+@click.option(
+    "--gate-clients",
+    type=click.IntRange(min=1),
+    default=DEFAULT.gate_clients,
+    show_default=True,
+    help="For the gate alone.",
+)
+@click.option(
+    "--variant", "variants", metavar="NAME=DIR", multiple=True, help="Another gate to measure too; may be repeated."
+)
+@click.option("--seed", type=int, default=DEFAULT.seed, show_default=True, help="Of the crops and their order.")
+@click.option(
+    "--max-spread",
+    type=click.FloatRange(min=0, min_open=True),
+    default=DEFAULT.stability.spread,
+    show_default=True,
+    help="Rounds that differ by more of their median give no figure.",
+)
+@click.option(
+    "--max-other-load",
+    type=SHARE,
+    default=DEFAULT.stability.other_load,
+    show_default=True,
+    help="Runs in which other processes used more of the machine give no figure.",
+)
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("build/benchmark"),
+    show_default=True,
+    help="Folder for report.json, report.md and the plots.",
+)
+@told_in_one_line(BenchmarkError, ServerError)
+def command(
+    repository: Path,
+    url: str | None,
+    analyzer: str | None,
+    tritonserver: Path | None,
+    images: Path | None,
+    only: tuple[str, ...],
+    rounds: int,
+    seconds: float,
+    escalation: tuple[float, ...],
+    concurrency: tuple[int, ...],
+    gate_clients: int,
+    variants: tuple[str, ...],
+    seed: int,
+    max_spread: float,
+    max_other_load: float,
+    output: Path,
+) -> None:
+    """Measure the cascade against little, big, a textbook gate and a cascade without a server, side by side."""
+    scenario = Scenario(
+        parts=only or PARTS,
+        rounds=rounds,
+        seconds=seconds,
+        escalations=tuple(dict.fromkeys(escalation)),
+        concurrency=tuple(dict.fromkeys(concurrency)),
+        gate_clients=gate_clients,
+        variants=_variants(variants),
+        seed=seed,
+        stability=Stability(max_spread, max_other_load),
+    )
+    binary = find_perf_analyzer(analyzer)
+    if url is None and not repository.exists():
+        _export(repository)
+    subject = Subject(None if url else repository, url, images, binary, tritonserver)
+    results = run(subject, scenario, lambda line: click.echo(line, err=True))
+    words = _as_typed(sys.argv[1:])
+    table = as_markdown(results, scenario, words)
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "report.json").write_text(as_json(results, scenario, words), encoding="utf-8")
+    (output / "report.md").write_text(table, encoding="utf-8")
+    draw(results, scenario, output)
+    click.echo(table)
+    click.echo(f"wrote {output}", err=True)
+
+
+def _variants(words: tuple[str, ...]) -> dict[str, Path]:
+    found = {}
+    for word in words:
+        name, equals, folder = word.partition("=")
+        if not (name and equals and folder):
+            raise click.BadParameter(f"'{word}' is not NAME=DIR", param_hint="--variant")
+        found[name] = Path(folder)
+    return found
+
+
+def _export(repository: Path) -> None:
+    """Export the default pair in a process of its own: its libraries are gone before anything is measured."""
+    words = ["export", "--pair", PAIR, "--target", "cpu", "--output", str(repository)]
+    if subprocess.run([sys.executable, "-m", "littlebig_cli", *words], stdout=2, check=False).returncode:
+        raise Failure(f"'littlebig {' '.join(words)}' failed, see above: mend it, or give another --repository")
+
+
+def _as_typed(words: list[str]) -> str:
+    """The command, with the machine's own paths left out."""
+    named = ["=".join(Path(part).name if part.startswith("/") else part for part in word.split("=")) for word in words]
+    return shlex.join(["littlebig", *named])

@@ -1,0 +1,53 @@
+"""From rounds to figures, and which figures are refused."""
+
+import pytest
+
+from littlebig_benchmarks.figures import bound, figure, of_measure, ratio, share_of_bound, spread
+from littlebig_benchmarks.scenario import Stability
+
+STABILITY = Stability(spread=0.25, other_load=0.10)
+
+
+def rounds(*rates, **others):
+    return [{"images_per_second": rate, **others} for rate in rates]
+
+
+def test_the_bound_is_the_time_of_both_stages_added_up():
+    assert bound(138, 68, 0.15) == pytest.approx(1 / (1 / 138 + 0.15 / 68))
+    assert bound(100, 50, 0.0) == 100
+
+
+def test_a_figure_is_a_median_with_its_range():
+    found = of_measure(rounds(100, 110, 104), "images_per_second", STABILITY)
+    assert found.text() == "104.0 (100.0 to 110.0)"
+    assert figure([0.152, 0.15, 0.151], [], STABILITY).text(1, percent=True) == "15.1% (15.0% to 15.2%)"
+
+
+def test_a_ratio_is_taken_within_each_round():
+    # The machine became twice as fast: each is unstable, their ratio is not.
+    ours, theirs = rounds(100, 200, 150), rounds(80, 160, 120)
+    assert ratio(ours, theirs, "images_per_second", STABILITY).text(2) == "1.25 (1.25 to 1.25)"
+    assert of_measure(ours, "images_per_second", STABILITY).unstable
+
+
+def test_rounds_too_far_apart_give_no_figure_but_the_reason():
+    found = of_measure(rounds(100, 131, 104), "images_per_second", STABILITY)
+    assert found.text() == "unstable: the rounds differ by 30% of their median (at most 25%)"
+
+
+def test_others_on_the_machine_give_no_figure_but_the_reason():
+    found = of_measure(rounds(100, 101, 102, other_load=0.34), "images_per_second", STABILITY)
+    assert found.text() == "unstable: other processes used 34% of the machine (at most 10%)"
+
+
+def test_each_round_has_the_bound_of_its_own_stages_and_escalation():
+    little, big = rounds(100, 50), rounds(50, 25)
+    cascade = [{"images_per_second": 50.0, "escalation": 0.5}, {"images_per_second": 25.0, "escalation": 0.5}]
+    share, limit = share_of_bound(cascade, little, big, Stability(spread=1.0))
+    assert limit.values == pytest.approx((50.0, 25.0))
+    assert share.values == pytest.approx((1.0, 1.0))
+
+
+def test_a_spread_of_nothing_is_none():
+    assert spread([0.0, 0.0]) == 0.0
+    assert spread([-1.0, 0.0, 1.0]) == float("inf")

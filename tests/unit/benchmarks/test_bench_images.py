@@ -1,0 +1,85 @@
+"""Pictures mixed to a wanted escalation rate."""
+
+import base64
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from littlebig_benchmarks import images
+from littlebig_benchmarks.errors import ImagesError
+
+PICTURES = images.for_stages_that_do_nothing(40, 0.5, (4, 4, 3), seed=0)
+
+
+@pytest.mark.parametrize("escalation", [0.05, 0.15, 0.35, 0.9])
+@pytest.mark.parametrize("clients", [1, 8, 16, 32])
+def test_the_share_is_exact_over_all_and_for_every_client(escalation, clients):
+    mix = images.mix(PICTURES, escalation, clients, seed=3)
+    assert mix.escalation == pytest.approx(escalation)
+    for client in range(clients):
+        assert mix.unsure[client::clients].mean() == pytest.approx(escalation)
+    assert (PICTURES.unsure[mix.order] == mix.unsure).all()
+
+
+def test_a_run_that_ends_early_has_nearly_the_same_share():
+    mix = images.mix(PICTURES, 0.15, 16, seed=0)
+    for length in range(80, len(mix.order)):
+        assert mix.unsure[:length].mean() == pytest.approx(0.15, abs=0.03)
+
+
+def test_a_seed_gives_one_order():
+    first, again, other = (images.mix(PICTURES, 0.35, 16, seed) for seed in (1, 1, 2))
+    assert (first.order == again.order).all()
+    assert (first.order != other.order).any()
+
+
+def test_a_share_that_twentieths_do_not_hit_is_met_as_well_as_can_be():
+    assert images.mix(PICTURES, 1 / 3, 4, seed=0).escalation == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize(("share", "word"), [(0.0, "sure"), (1.0, "unsure")])
+def test_pictures_of_one_kind_cannot_be_mixed(share, word):
+    pictures = images.for_stages_that_do_nothing(10, share, (2, 2, 3), seed=0)
+    with pytest.raises(ImagesError) as error:
+        images.mix(pictures, 0.15, 4, seed=0)
+    assert str(error.value) == (
+        f"little is {word} of all 10 pictures at the threshold in force: a mix needs both kinds; give more --images"
+    )
+
+
+def test_crops_are_square_jpegs_and_the_same_for_the_same_seed():
+    paths = images.photographs(None)[:2]
+    made = images.crops(paths, 4, seed=5)
+    assert made == images.crops(paths, 4, seed=5)
+    assert made != images.crops(paths, 4, seed=6)
+    assert all(file.startswith(b"\xff\xd8\xff") for file in made)
+
+
+def test_a_folder_without_pictures_and_a_picture_that_is_none(tmp_path):
+    with pytest.raises(ImagesError) as error:
+        images.photographs(tmp_path)
+    assert str(error.value) == (
+        f"no pictures in '{tmp_path}' (.jpg, .jpeg, .png, .webp, .bmp): give another --images folder"
+    )
+    (tmp_path / "a.png").write_text("no picture")
+    with pytest.raises(ImagesError, match=r"a.png' is no picture that can be read: remove it, or give other --images$"):
+        images.crops(images.photographs(tmp_path), 1, seed=0)
+
+
+def test_a_folder_s_pictures_are_used(tmp_path):
+    Image.new("RGB", (60, 50), (1, 2, 3)).save(tmp_path / "b.png")
+    assert images.photographs(tmp_path) == [tmp_path / "b.png"]
+    assert len(images.crops(images.photographs(tmp_path), 3, seed=0)) == 3
+
+
+def test_perf_analyzer_gets_the_images_in_order_and_files_with_their_length():
+    mix = images.mix(PICTURES, 0.5, 2, seed=0)
+    data = json.loads(images.perf_analyzer_input(PICTURES, mix, encoded=False))["data"]
+    sent = [base64.b64decode(entry["image"]["b64"]) for entry in data]
+    assert sent == [PICTURES.canonical[place].tobytes() for place in mix.order]
+    encoded = images.Pictures((b"first", b"other"), np.zeros((2, 1, 1, 3), np.uint8), np.array([True, False]))
+    mix = images.mix(encoded, 0.5, 1, seed=0)
+    data = json.loads(images.perf_analyzer_input(encoded, mix, encoded=True))["data"]
+    assert base64.b64decode(data[0]["encoded_image"]["b64"])[:4] == b"\x05\0\0\0"

@@ -1,0 +1,89 @@
+"""Processes, Triton's statistics, the order of rounds: what a run is counted with."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from tritonclient.grpc import service_pb2
+
+from littlebig_benchmarks import processes, triton_statistics
+from littlebig_benchmarks.machine import processor
+from littlebig_benchmarks.processes import Used
+from littlebig_benchmarks.rounds import Case, interleaved, order_of
+from littlebig_benchmarks.triton_statistics import Counted
+
+
+def test_a_process_is_known_by_its_command_line():
+    stub = ["/opt/python/triton_python_backend_stub", "/srv/models/little_big/1/model.py", "prefix", "1048576"]
+    assert processes.role(stub) == "little_big"
+    assert processes.role(["/opt/tritonserver/bin/tritonserver", "--model-repository=/srv"]) == "tritonserver"
+
+
+def test_what_others_used_is_what_is_left_of_the_machine():
+    before = Used({"little": 1.0}, ours=2.0, machine=100.0, wall=200.0)
+    after = Used({"little": 4.0, "big": 1.0}, ours=7.0, machine=107.0, wall=210.0)
+    usage = processes.difference(before, after)
+    assert usage.cpu_seconds == {"little": 3.0, "big": 1.0}
+    assert usage.other_load == pytest.approx(0.2)
+
+
+def test_a_process_s_own_work_is_not_other_load():
+    before = processes.read([])
+    subprocess.run([sys.executable, "-c", "sum(range(20_000_000))"], check=True)
+    usage = processes.difference(before, processes.read([]))
+    assert 0.0 <= usage.other_load <= 1.0
+    ours = processes.read([]).ours - before.ours
+    assert ours > 0.1
+
+
+def test_this_process_counts_as_a_server_s():
+    (found,) = (entry for entry in processes.server_processes(os.getpid()) if entry[1].pid == os.getpid())
+    assert found[0] == "tritonserver"
+    assert processes.memory([found])["tritonserver"] > 1
+    assert processes.server_processes(None) == []
+
+
+def test_counters_are_differences_and_means_per_image():
+    answer = service_pb2.ModelStatisticsResponse()
+    for version in ("1", "2"):
+        model = answer.model_stats.add(name="big", version=version, inference_count=30, execution_count=10)
+        model.inference_stats.queue.ns = 60_000_000
+        model.inference_stats.compute_infer.ns = 300_000_000
+    now = triton_statistics.counters(answer)
+    assert now == {"big": Counted(60, 20, 120_000_000, 600_000_000)}
+    since = triton_statistics.differences({"big": Counted(20, 10, 40_000_000, 200_000_000)}, now)["big"]
+    assert (since.images, since.batch, since.queue_ms, since.compute_ms) == (40, 4.0, 2.0, 10.0)
+    assert Counted().batch == Counted().queue_ms == Counted().compute_ms == 0.0
+
+
+def test_every_case_is_measured_once_per_round_and_none_always_first():
+    cases = [Case(name) for name in "abcde"]
+    asked = []
+
+    def measure(case):
+        asked.append(case.contender)
+        return {"images_per_second": float(len(asked))}
+
+    told = []
+    found = interleaved(cases, 5, measure, told.append)
+    by_round = [asked[start : start + 5] for start in range(0, 25, 5)]
+    assert all(sorted(names) == list("abcde") for names in by_round)
+    assert len({names[0] for names in by_round}) >= 4
+    assert [len(runs) for runs in found.values()] == [5] * 5
+    assert told[0] == "round 1/5: a: 1.0 images/s"
+
+
+def test_two_cases_take_turns_at_being_first():
+    cases = [Case("a"), Case("b")]
+    assert {order_of(cases, number)[0].contender for number in range(4)} == {"a", "b"}
+
+
+def test_a_case_says_what_it_is():
+    assert str(Case("little_big", 0.15, 16)) == "little_big, 16 clients, 15% escalated"
+    assert str(Case("little", 0.15, rate=70.4)) == "little, 70/s, 15% escalated"
+
+
+def test_the_processor_has_a_name():
+    assert processor("processor : 0\nmodel name\t: AMD EPYC 9B14\n") == "AMD EPYC 9B14"
+    assert processor("") != ""
