@@ -14,6 +14,13 @@ from littlebig_export.provenance import PROVENANCE, read_provenance
 from littlebig_export.repository import STAGES
 
 CALIBRATION = "calibration.json"
+_COMMENTS = {
+    "gate": "The score: little's confidence, or its margin (first minus second probability). From the calibration.",
+    "answer": "Once big has run: its answer counts (big), or the surer of the two (arbitrate). From the calibration.",
+    "offset": "How much surer than big little must be for its answer to stand, in logits. From the calibration.",
+    "calibrated_escalation_low": "Escalation rates that the calibration leads one to expect; published for alerts.",
+    "calibrated_escalation_high": "The upper end of them.",
+}
 
 
 def apply_calibration(repository: Path, text: str) -> str:
@@ -35,19 +42,15 @@ def apply_calibration(repository: Path, text: str) -> str:
     provenance = read_provenance(repository)
     for stage in STAGES:
         _check_weights(stage, calibration[stage], provenance["stages"][stage])
-    if (calibration["gate"], calibration["answer"]) != ("confidence", "big"):
-        raise RepositoryError(
-            f"the calibration chose gate '{calibration['gate']}' and answer '{calibration['answer']}'; the gate serves "
-            "confidence and big's answer: calibrate with --gate confidence --answer big"
-        )
     threshold = calibration["chosen"]["threshold"]
     path = repository / "little_big" / "config.pbtxt"
     config = read_config(path)
-    if threshold is None:
-        set_parameter(config.message, "policy", "big")
-    else:
-        set_parameter(config.message, "policy", "cascade")
-        set_parameter(config.message, "threshold", threshold)
+    for name, value in _parameters(calibration).items():
+        if value is None:
+            config.message.parameters.pop(name, None)
+        else:
+            set_parameter(config.message, name, value)
+            config.comments.setdefault(f"parameters[{name}]", [f"# {_COMMENTS[name]}"] if name in _COMMENTS else [])
     provenance["threshold"] = {"value": threshold, "source": CALIBRATION}
     # The evidence first: a threshold in force always has its reason beside it.
     write_atomically(repository / CALIBRATION, text.encode())
@@ -55,6 +58,21 @@ def apply_calibration(repository: Path, text: str) -> str:
     write_atomically(repository / PROVENANCE, (json.dumps(provenance, indent=2, ensure_ascii=False) + "\n").encode())
     chosen = "policy big: every image goes to big" if threshold is None else f"threshold {threshold}"
     return f"{repository} serves {chosen}, from the next start of its server on"
+
+
+def _parameters(calibration: Mapping[str, Any]) -> dict[str, object]:
+    """What the gate must be told; None for a parameter that is to be left out, as its default is meant."""
+    chosen = calibration["chosen"]
+    parameters: dict[str, object] = {"policy": "big" if chosen["threshold"] is None else "cascade"}
+    if chosen["threshold"] is not None:
+        parameters["threshold"] = chosen["threshold"]
+    parameters["gate"] = None if calibration["gate"] == "confidence" else calibration["gate"]
+    parameters["answer"] = None if calibration["answer"] == "big" else calibration["answer"]
+    parameters["offset"] = calibration.get("offset")
+    low, high = chosen.get("escalation_if_repeated") or (None, None)
+    parameters["calibrated_escalation_low"] = low
+    parameters["calibrated_escalation_high"] = high
+    return parameters
 
 
 def _check_weights(stage: str, calibrated: Mapping[str, Any], served: Mapping[str, Any]) -> None:

@@ -31,3 +31,16 @@ def test_an_applied_calibration_is_served_once_the_gate_is_loaded_again(tiny_rep
             triton.load_model("little_big")
             assert client.classify(IMAGE).stage == stage
         triton.close()
+
+
+def test_margin_and_arbitration_are_served_as_they_were_chosen(tiny_repository, tmp_path):
+    repository = shutil.copytree(tiny_repository, tmp_path / "models")
+    text = json.loads(calibration(repository, 1.0)) | {"gate": "margin", "answer": "arbitrate"}
+    settings = ServerSettings(model_control_mode="explicit", arguments=("--load-model=*",))
+    with TritonServer(repository, settings) as server, Client(server.grpc_url) as client:
+        triton = tritonclient.grpc.InferenceServerClient(server.grpc_url)
+        for offset, stage in ((-100.0, "little"), (100.0, "big")):  # both ran, and one of them always wins
+            apply_calibration(repository, json.dumps(text | {"offset": offset}))
+            triton.load_model("little_big")
+            assert client.classify(IMAGE).stage == stage
+        triton.close()

@@ -92,11 +92,12 @@ class Batch:
         if any("probabilities" in one.wanted for one in accepted):
             self.outputs.append("probabilities")
 
-    def ask_little(self, call: Callable[[Images, Sequence[str], int], Outputs]) -> None:
+    def ask_little(self, call: Callable[[Images, Sequence[str], int], Outputs], room: Images | None = None) -> None:
         """Fill in little's answers, by one call for all rows that need them.
 
         Args:
             call: (images, output names, timeout in microseconds or 0) -> outputs; raises StageFailed.
+            room: uint8 [rows or more, H, W, 3] that the images may be put into for the call.
         """
         rows = self._to_little
         if not rows.any():
@@ -104,7 +105,7 @@ class Batch:
         gate = self._settings.gate
         outputs = self.outputs if gate in self.outputs else [*self.outputs, gate]
         try:
-            self._answers.write(rows, LITTLE, call(self._gather(rows), outputs, self.timeout_us(rows)))
+            self._answers.write(rows, LITTLE, call(self._gather(rows, room), outputs, self.timeout_us(rows)))
         except StageFailed as reason:
             self._fail(rows, "little", str(reason))
         else:
@@ -218,8 +219,8 @@ class Batch:
         having = np.bincount(self._owner[rows], minlength=len(self.accepted))
         return [one for one, count in zip(self.accepted, having, strict=True) if count]
 
-    def _gather(self, rows: Mask) -> Images:
-        return gather([one.images for one in self.accepted], rows)
+    def _gather(self, rows: Mask, room: Images | None = None) -> Images:
+        return gather([one.images for one in self.accepted], rows, room)
 
 
 def _column(array: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:

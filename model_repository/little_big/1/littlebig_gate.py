@@ -162,7 +162,7 @@ def little_stands(
     Returns:
         Boolean mask of shape [rows]; a confidence that is no number never stands against big.
     """
-    return np.asarray(_logit(little) - _logit(big) > np.float32(offset), np.bool_)
+    return np.asarray(_logit(little) - _logit(big) > offset, np.bool_)
 
 
 @dataclass
@@ -208,18 +208,22 @@ class Answers:
         return {"stage": self.stage[rows], **{name: array[rows] for name, array in self.tensors.items()}}
 
 
-def gather(images: Sequence[npt.NDArray[np.uint8]], mask: Mask) -> npt.NDArray[np.uint8]:
+def gather(
+    images: Sequence[npt.NDArray[np.uint8]], mask: Mask, room: npt.NDArray[np.uint8] | None = None
+) -> npt.NDArray[np.uint8]:
     """The masked rows of several requests' images as one batch; without a copy where one request is the batch.
 
     Args:
         images: per request uint8 [rows, H, W, 3].
         mask: boolean [rows of the batch].
+        room: uint8 [rows or more, H, W, 3] to put a whole batch into; without it the batch gets memory of its own.
 
     Returns:
         uint8 [rows chosen, H, W, 3].
     """
     if mask.all():
-        return images[0] if len(images) == 1 else np.concatenate(images)
+        place = None if room is None or len(room) < len(mask) else room[: len(mask)]
+        return images[0] if len(images) == 1 else np.concatenate(images, out=place)
     ends = np.cumsum([len(batch) for batch in images])
     chosen = np.flatnonzero(mask)
     requests = np.searchsorted(ends, chosen, side="right")
@@ -230,9 +234,9 @@ def _per_row(values: Sequence[object], questions: Sequence[Question], dtype: typ
     return np.repeat(np.array(values, dtype), [question.rows for question in questions])
 
 
-def _logit(confidence: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    clipped = np.clip(confidence.astype(np.float32, copy=False), np.float32(1e-6), np.float32(1.0 - 1e-6))
-    return np.asarray(np.log(clipped) - np.log1p(-clipped), np.float32)
+def _logit(confidence: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    clipped = np.clip(confidence.astype(np.float64), 1e-6, 1.0 - 1e-6)
+    return np.asarray(np.log(clipped) - np.log1p(-clipped))
 
 
 def _threshold(value: object) -> float:

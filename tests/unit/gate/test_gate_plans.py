@@ -130,3 +130,13 @@ def test_little_stands_where_it_is_surer_than_big_by_more_than_the_offset():
 
 def test_a_certain_or_missing_confidence_is_no_exception_to_arbitration():
     assert little_stands(confidences(1.0, np.nan, 0.5), confidences(1.0, 0.5, np.nan), 0.0).tolist() == [False] * 3
+
+
+def test_gather_uses_the_room_it_is_given_for_a_whole_batch():
+    images = [np.full((1, 4, 4, 3), value, np.uint8) for value in (1, 2)]
+    room = np.zeros((3, 4, 4, 3), np.uint8)
+    batch = gather(images, np.array([True, True]), room)
+    assert np.shares_memory(batch, room)
+    assert batch[:, 0, 0, 0].tolist() == [1, 2]
+    assert not np.shares_memory(gather(images, np.array([True, False]), room), room)
+    assert len(gather(images * 2, np.ones(4, bool), room)) == 4
