@@ -1,0 +1,310 @@
+"""What Prometheus would have scraped from one pod in each of the situations that the rules tell apart.
+
+A scenario is the well server with some series put in place of its own. A counter is told by its rates per second, a
+gauge by its values, both in phases that follow each other; the last one goes on to the end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+SCRAPE = 30  # seconds
+DAY = 86400
+_POD = 'namespace="shop",job="shop/littlebig",instance="10.0.0.7:8002",pod="littlebig-0"'
+
+Phases = tuple[tuple[int, float], ...]  # (seconds, rate per second or value)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A situation, and the alerts that must be firing at its end.
+
+    Attributes:
+        minutes: how long it lasts.
+        fires: alert name -> its description, as it is sent.
+        series: what is unlike the well server; None takes a series away.
+    """
+
+    minutes: int
+    fires: dict[str, str] = field(default_factory=dict)
+    series: dict[str, float | Phases | None] = field(default_factory=dict)
+
+    def input_series(self) -> list[dict[str, str]]:
+        """The series as promtool's unit tests take them."""
+        told = {**WELL, **self.series}
+        steps = self.minutes * 60 // SCRAPE
+        return [
+            {"series": _with_labels(name), "values": _values(told[name], steps, name)}
+            for name in told
+            if told[name] is not None
+        ]
+
+
+def images(stage: str, reason: str) -> str:
+    return f'littlebig_images_total{{model="little_big",stage="{stage}",reason="{reason}"}}'
+
+
+def triton(name: str, model: str) -> str:
+    return f'nv_inference_{name}{{model="{model}",version="1"}}'
+
+
+def failed(model: str, reason: str) -> str:
+    return f'nv_inference_request_failure{{model="{model}",version="1",reason="{reason}"}}'
+
+
+def audits(outcome: str) -> str:
+    return f'littlebig_audits_total{{model="little_big",outcome="{outcome}"}}'
+
+
+def big_failures(reason: str) -> str:
+    return f'littlebig_big_failures_total{{model="little_big",reason="{reason}"}}'
+
+
+ERRORS = 'littlebig_image_errors_total{model="little_big",stage="big"}'
+BREAKER = 'littlebig_breaker_state{model="little_big",gate="little_big_0_0"}'
+CALIBRATED_LOW = 'littlebig_calibrated_escalation_rate{model="little_big",gate="little_big_0_0",bound="low"}'
+CALIBRATED_HIGH = 'littlebig_calibrated_escalation_rate{model="little_big",gate="little_big_0_0",bound="high"}'
+CALIBRATED_DISAGREEMENT = 'littlebig_calibrated_disagreement{model="little_big",gate="little_big_0_0"}'
+CERTIFICATE = 'probe_ssl_earliest_cert_expiry{job="shop/littlebig-tls",instance="littlebig:8001"}'
+
+# 100 images a second, 20 of them escalated, one audit a second. little: 25 executions a second of two requests with two
+# images each, 10 ms long; big: 10 executions a second of one request with 2.1 images, 40 ms long.
+WELL: dict[str, float | Phases | None] = {
+    images("little", "sure"): 80,
+    images("big", "unsure"): 20,
+    images("little", "policy"): 0.5,  # probes
+    images("little", "overload"): 0,
+    images("little", "big_failed"): 0,
+    images("little", "arbitrated"): 0,
+    ERRORS: 0,
+    audits("agree"): 0.96,
+    audits("disagree"): 0.04,
+    big_failures("error"): 0,
+    big_failures("timeout"): 0,
+    big_failures("breaker_open"): 0,
+    BREAKER: 0,
+    CALIBRATED_LOW: 0.17,
+    CALIBRATED_HIGH: 0.22,
+    CALIBRATED_DISAGREEMENT: 0.04,
+    triton("request_success", "little"): 50,
+    triton("exec_count", "little"): 25,
+    triton("count", "little"): 100,
+    triton("compute_infer_duration_us", "little"): 50 * 10_000,
+    triton("queue_duration_us", "little"): 50 * 2_000,
+    triton("pending_request_count", "little"): 0,
+    triton("request_success", "big"): 10,
+    triton("exec_count", "big"): 10,
+    triton("count", "big"): 21,
+    triton("compute_infer_duration_us", "big"): 10 * 40_000,
+    triton("queue_duration_us", "big"): 10 * 5_000,
+    triton("pending_request_count", "big"): 1,
+    triton("request_success", "little_big"): 100,
+    triton("queue_duration_us", "little_big"): 100 * 3_000,
+    triton("pending_request_count", "little_big"): 4,
+    failed("little_big", "BACKEND"): 0,
+    failed("little_big", "REJECTED"): 0,
+    CERTIFICATE: 90 * DAY,
+}
+
+_NO_ANSWER: dict[str, float | Phases | None] = {
+    images("little", "sure"): ((1200, 80), (0, 0)),
+    images("big", "unsure"): ((1200, 20), (0, 0)),
+    images("little", "policy"): ((1200, 0.5), (0, 0)),
+    audits("agree"): ((1200, 0.96), (0, 0)),
+    audits("disagree"): ((1200, 0.04), (0, 0)),
+    **{
+        triton(name, model): ((1200, WELL[triton(name, model)]), (0, 0))
+        for model in ("little", "big")
+        for name in ("request_success", "exec_count", "count", "compute_infer_duration_us", "queue_duration_us")
+    },
+    triton("request_success", "little_big"): ((1200, 100), (0, 0)),
+    triton("queue_duration_us", "little_big"): ((1200, 300_000), (0, 0)),
+}
+
+_DRIFT = (
+    "of the last hour's images of shop/littlebig were unsure, which the calibration's images do not explain. "
+    "More costs more; fewer may mean that little is sure of what it has never seen."
+)
+_DEAD = (
+    "10.0.0.7:8002 takes requests that its gate does not answer, while its health endpoints say that all is well. "
+    "Triton does not start a dead Python process again: the server must be restarted."
+)
+_FAILURES = (
+    "of the images of shop/littlebig that needed it (error or timeout). "
+    "They got an error, or little's answer with stage 2, as on_big_failure says."
+)
+_OPEN = (
+    "The gate of 10.0.0.7:8002 asks big no more: its breaker has been open for more than a minute. Unsure images get an "
+    "error, or little's answer with stage 2, as on_big_failure says."
+)
+_GROWTH = (
+    "The queue of model {} of shop/littlebig holds more than a second of work, or turns requests away: "
+    "more arrives than it answers."
+)
+
+SCENARIOS = {
+    "all is well": Scenario(400),
+    "nobody asks": Scenario(400, series={name: 0 for name in WELL if name.startswith(("littlebig_images", "nv_"))}),
+    "nothing was calibrated": Scenario(
+        400,
+        series={
+            images("big", "unsure"): 90,
+            audits("disagree"): 0.9,
+            **dict.fromkeys((CALIBRATED_LOW, CALIBRATED_HIGH, CALIBRATED_DISAGREEMENT)),
+        },
+    ),
+    "harder images than the calibration's": Scenario(
+        100,
+        fires={"LittleBigEscalationDrift": f"30% {_DRIFT}"},
+        series={images("little", "sure"): 70, images("big", "unsure"): 30},
+    ),
+    "easier images than the calibration's": Scenario(
+        100,
+        fires={"LittleBigEscalationDrift": f"10% {_DRIFT}"},
+        series={images("little", "sure"): 90, images("big", "unsure"): 10},
+    ),
+    "harder images, answered by little for overload": Scenario(
+        100,
+        fires={"LittleBigEscalationDrift": f"30% {_DRIFT}"},
+        series={images("little", "sure"): 70, images("big", "unsure"): 5, images("little", "overload"): 25},
+    ),
+    # A tenth of an image a second is 360 in the hour: three standard errors are 6.5 points.
+    "harder images, but too few to tell": Scenario(
+        100,
+        series={images("little", "sure"): 0.074, images("big", "unsure"): 0.026},
+    ),
+    "callers ask for big themselves": Scenario(100, series={images("big", "policy"): 100}),
+    "big contradicts little": Scenario(
+        400,
+        fires={
+            "LittleBigAuditDisagreement": "On 6% of the audited images of shop/littlebig big disagrees with an answer that "
+            "little was sure of: more than the calibration's images showed, beyond chance. Accuracy may have fallen."
+        },
+        series={audits("agree"): 0.94, audits("disagree"): 0.06},
+    ),
+    # 180 audits in six hours, half of them disagreements.
+    "big contradicts little, in too few audits": Scenario(
+        400, series={audits("agree"): 0.5 / 120, audits("disagree"): 0.5 / 120}
+    ),
+    # 43 of 864 where 35 were expected: a standard error is 5.8.
+    "big contradicts little, within chance": Scenario(400, series={audits("agree"): 0.038, audits("disagree"): 0.002}),
+    "big fails for some": Scenario(
+        60,
+        fires={"LittleBigBigFailures": f"Big did not answer 5% {_FAILURES}"},
+        series={images("big", "unsure"): 19, ERRORS: 1, big_failures("error"): 1, BREAKER: ((1200, 0), (30, 2), (0, 0))},
+    ),
+    "big is too slow for some, and little stands in": Scenario(
+        60,
+        fires={"LittleBigBigFailures": f"Big did not answer 10% {_FAILURES}"},
+        series={images("big", "unsure"): 18, images("little", "big_failed"): 2, big_failures("timeout"): 2},
+    ),
+    "big is gone": Scenario(
+        60,
+        fires={"LittleBigBreakerOpen": _OPEN},
+        series={
+            images("big", "unsure"): ((1800, 20), (0, 0)),
+            ERRORS: ((1800, 0), (0, 20)),
+            big_failures("error"): ((1800, 0), (SCRAPE, 1), (0, 0)),
+            big_failures("breaker_open"): ((1800, 0), (0, 20)),
+            BREAKER: ((1800, 0), (0, 2)),
+            **{
+                triton(name, "big"): ((1800, WELL[triton(name, "big")]), (0, 0))
+                for name in ("request_success", "exec_count", "count", "compute_infer_duration_us", "queue_duration_us")
+            },
+            triton("pending_request_count", "big"): ((1800, 1), (0, 0)),
+            audits("agree"): ((1800, 0.96), (0, 0)),
+            audits("disagree"): ((1800, 0.04), (0, 0)),
+        },
+    ),
+    "big was gone for a moment": Scenario(
+        60,
+        series={
+            images("big", "unsure"): ((3000, 20), (60, 0), (0, 20)),
+            ERRORS: ((3000, 0), (60, 20), (0, 0)),
+            big_failures("error"): ((3000, 0), (SCRAPE, 1), (0, 0)),
+            big_failures("breaker_open"): ((3000, 0), (60, 20), (0, 0)),
+            BREAKER: ((3000, 0), (60, 2), (SCRAPE, 1), (0, 0)),
+        },
+    ),
+    "more arrives than is answered": Scenario(
+        60,
+        fires={"LittleBigQueueGrowth": _GROWTH.format("little_big")},
+        series={triton("pending_request_count", "little_big"): ((1800, 4), (0, 400))},
+    ),
+    "big has too much to do": Scenario(
+        60,
+        fires={"LittleBigQueueGrowth": _GROWTH.format("big")},
+        series={triton("pending_request_count", "big"): ((1800, 1), (0, 12))},
+    ),
+    "the queue turns requests away": Scenario(
+        60,
+        fires={"LittleBigQueueGrowth": _GROWTH.format("little_big")},
+        series={failed("little_big", "REJECTED"): ((1800, 0), (0, 5))},
+    ),
+    "a burst": Scenario(60, series={triton("pending_request_count", "little_big"): ((3000, 4), (60, 400), (0, 4))}),
+    "every process of the gate is dead": Scenario(
+        40,
+        fires={"LittleBigGateDead": _DEAD},
+        # Each fails a request a second; the callers' others wait.
+        series={
+            **_NO_ANSWER,
+            failed("little_big", "BACKEND"): ((1200, 0), (0, 2)),
+            triton("pending_request_count", "little_big"): ((1200, 4), (0, 16)),
+        },
+    ),
+    "one process of the gate is dead": Scenario(
+        40, fires={"LittleBigGateDead": _DEAD}, series={failed("little_big", "BACKEND"): ((1200, 0), (0, 1))}
+    ),
+    "the gate hangs": Scenario(
+        40,
+        fires={"LittleBigGateDead": _DEAD},
+        series={**_NO_ANSWER, triton("pending_request_count", "little_big"): ((1200, 4), (0, 16))},
+    ),
+    "the gate died and Kubernetes restarted it": Scenario(
+        40, series={failed("little_big", "BACKEND"): ((2160, 0), (30, 2), (0, 0))}
+    ),
+    "the certificate ends": Scenario(
+        100,
+        fires={
+            "LittleBigCertificateNearExpiry": "The certificate of littlebig:8001 expires in 9d 22h 20m 0s. "
+            "Triton reads it at its start only."
+        },
+        series={CERTIFICATE: 10 * DAY},
+    ),
+    "the certificate ends, cert-manager says": Scenario(
+        100,
+        fires={
+            "LittleBigCertificateNearExpiry": "The certificate of littlebig-grpc expires in 9d 22h 20m 0s. "
+            "Triton reads it at its start only."
+        },
+        series={
+            CERTIFICATE: None,
+            'certmanager_certificate_expiration_timestamp_seconds{namespace="shop",name="littlebig-grpc"}': 10 * DAY,
+        },
+    ),
+}
+
+
+def _with_labels(name: str) -> str:
+    """A series with the labels that its scrape adds; those of another exporter are complete."""
+    if name.startswith(("probe_", "certmanager_")):
+        return name
+    return f"{name.removesuffix('}')},{_POD}}}"
+
+
+def _values(told: float | Phases | None, steps: int, name: str) -> str:
+    """One value per scrape in promtool's notation."""
+    phases = told if isinstance(told, tuple) else ((0, told),)
+    metric = name.partition("{")[0]
+    is_counter = metric.endswith(("_total", "_us", "_success", "_failure")) or metric in (
+        "nv_inference_count",
+        "nv_inference_exec_count",
+    )
+    parts, done, at = [], 0, 0.0
+    for seconds, level in phases:
+        count = seconds // SCRAPE if seconds else steps + 1 - done
+        step = level * SCRAPE if is_counter else 0
+        begin = at if is_counter else level
+        parts.append(f"{begin:.10g}{step:+.10g}x{count - 1}")
+        done, at = done + count, at + step * count
+    return " ".join(parts)
