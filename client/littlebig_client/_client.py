@@ -34,14 +34,24 @@ class Client:
         ('espresso', <Stage.LITTLE: 'little'>)
     """
 
-    def __init__(self, url: str = "localhost:8001", timeout: float = 30.0, *, connect_timeout: float = 5.0) -> None:
+    def __init__(
+        self,
+        url: str = "localhost:8001",
+        timeout: float = 30.0,
+        *,
+        connect_timeout: float = 5.0,
+        retry_for: float = 5.0,
+    ) -> None:
         """Prepare a connection; it is made with the first request, and made again after the server was away.
 
         Args:
-            url: host:port of Triton's gRPC endpoint.
+            url: host:port of Triton's gRPC endpoint, or any gRPC target, such as dns:///host:port or
+                ipv4:host:port,host:port. Requests are spread over all servers that it stands for.
             timeout: seconds until a request fails with ServerTimeout.
             connect_timeout: seconds until a server that was never heard from counts as ServerUnreachable;
                 never more than `timeout`.
+            retry_for: seconds for which a request is sent again when its server stops or is lost, never more than
+                `timeout`; 0 for never. A classification changes nothing, so that asking twice is safe.
 
         Raises:
             InvalidRequest: if the url is not host:port, or a timeout is not a finite number above 0.
@@ -50,6 +60,7 @@ class Client:
             check_url(url),
             check_seconds("timeout", timeout),
             check_seconds("connect_timeout", connect_timeout),
+            check_seconds("retry_for", retry_for, or_none_at_all=True),
         )
         self._canonical_shape: tuple[int, ...] | None = None
 

@@ -48,14 +48,15 @@ class Options:
         return chosen
 
 
-def check_seconds(name: str, seconds: float) -> float:
-    """A duration in seconds that is a finite number above 0.
+def check_seconds(name: str, seconds: float, *, or_none_at_all: bool = False) -> float:
+    """A duration in seconds that is a finite number above 0, or where it may be, 0.
 
     Raises:
         InvalidRequest: naming the argument.
     """
-    if not _is_number(seconds) or not math.isfinite(seconds) or seconds <= 0:
-        raise InvalidRequest(f"{name} must be a finite number of seconds above 0, not {seconds!r}")
+    if not _is_number(seconds) or not math.isfinite(seconds) or seconds < 0 or (seconds == 0 and not or_none_at_all):
+        least = "0 or above" if or_none_at_all else "above 0"
+        raise InvalidRequest(f"{name} must be a finite number of seconds {least}, not {seconds!r}")
     return float(seconds)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 from typing import Any
 
 import numpy as np
@@ -27,7 +29,18 @@ _CHANNEL = [
     # gRPC waits up to two minutes before it tries a lost server again; a restarted Triton is back sooner.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
+    # A name may stand for several servers (a headless Service): each gets its share, and one that goes away is left out
+    # and looked up again. By default gRPC would stay with the first, and look a name up every 30 s at most.
+    ("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}'),
+    ("grpc.dns_min_time_between_resolutions_ms", 5000),
 ]
+
+# What Triton answers between SIGTERM and its end, whatever the status: the server itself, a model's queue, a stage that the
+# gate calls, a model that is unloaded already (as of 24.10, see docs/server.md). None of these requests was computed.
+_STOPPING = ("Server exiting", "Server is stopping", "Server not ready", "has no available versions")
+# What Triton answers with UNAVAILABLE as well, while it has too much to do: asking again would make it more.
+_BUSY = ("Exceeds maximum queue size", "Request timeout expired")
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
 
 _OUTPUTS = ("label", "confidence", "stage")
 
@@ -35,17 +48,19 @@ _OUTPUTS = ("label", "confidence", "stage")
 class Transport:
     """A gRPC channel to one server. Safe to use from several threads."""
 
-    def __init__(self, url: str, timeout: float, connect_timeout: float) -> None:
+    def __init__(self, url: str, timeout: float, connect_timeout: float, retry_for: float) -> None:
         """Prepare the channel; nothing is sent yet.
 
         Args:
-            url: host:port of Triton's gRPC endpoint.
-            timeout: seconds for one request.
+            url: host:port of Triton's gRPC endpoint, or any gRPC target.
+            timeout: seconds for one request, all its attempts together.
             connect_timeout: seconds for the first sign of life of a server not heard from yet.
+            retry_for: seconds for which a request is sent again when its server stops or is lost.
         """
         self.url = url
         self._timeout = timeout
         self._connect_timeout = min(connect_timeout, timeout)
+        self._retry_for = retry_for
         self._triton = triton.InferenceServerClient(url, channel_args=_CHANNEL)
         self._connected = False
         self._closed = False
@@ -92,11 +107,20 @@ class Transport:
         return bool(self._ask(timeout, "is_model_ready", model))
 
     def _ask(self, timeout: float, call: str, *arguments: Any, **settings: Any) -> Any:
-        self._connect(min(timeout, self._connect_timeout))
-        try:
-            return self._call(timeout, call, *arguments, **settings)
-        except InferenceServerException as failure:
-            raise self._error(failure, timeout) from failure
+        """One call, sent again while its server goes away: to another one, or to the same one's successor."""
+        asked = time.monotonic()
+        give_up, pause = asked + min(self._retry_for, timeout), _FIRST_PAUSE
+        while True:
+            try:
+                self._connect(min(timeout, self._connect_timeout))
+                left = max(asked + timeout - time.monotonic(), _FIRST_PAUSE)
+                return self._call(left, call, *arguments, **settings)
+            except InferenceServerException as failure:
+                if not _goes_away(failure) or time.monotonic() + pause > give_up:
+                    raise self._error(failure, timeout) from failure
+            # Clients that lost the same server must not come back in step.
+            time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  (nothing secret about it)
+            pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _connect(self, timeout: float) -> None:
         # An address that swallows packets would otherwise cost a whole request timeout, and then look like a
@@ -106,6 +130,8 @@ class Transport:
         try:
             self._call(timeout, "is_server_live")
         except InferenceServerException as failure:
+            if _is_stopping(failure):
+                raise
             raise self._unreachable() from failure
         self._connected = True
 
@@ -122,6 +148,8 @@ class Transport:
         said = failure.message() or "no message"
         if status == "CANCELLED" and self._closed:
             return self._closed_error()
+        if _is_stopping(failure):
+            return ServerFailure(f"the server is stopping ({status}): {said}", status)
         if status == "INVALID_ARGUMENT":
             return RequestRejected(said)
         if status == "DEADLINE_EXCEEDED":
@@ -153,6 +181,17 @@ class Transport:
     @staticmethod
     def _closed_error() -> InvalidRequest:
         return InvalidRequest("this client is closed: make a new one")
+
+
+def _is_stopping(failure: InferenceServerException) -> bool:
+    return any(words in (failure.message() or "") for words in _STOPPING)
+
+
+def _goes_away(failure: InferenceServerException) -> bool:
+    """Whether a server stops, or its connection was lost; not whether it has too much to do."""
+    said = failure.message() or ""
+    lost = failure.status() == "StatusCode.UNAVAILABLE" and not any(words in said for words in _BUSY)
+    return lost or _is_stopping(failure)
 
 
 def picture_tensor(data: bytes) -> triton.InferInput:

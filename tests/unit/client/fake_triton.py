@@ -74,6 +74,7 @@ class FakeTriton(GRPCInferenceServiceServicer):
 
     Attributes:
         fail_with: answer every inference with this status and message.
+        fail_times: no more than this many of them.
         hold: every inference waits for this event.
         hold_label_until_seen: (label, n): the answer to that label waits until n requests have arrived.
         ready: what ModelReady says.
@@ -83,6 +84,7 @@ class FakeTriton(GRPCInferenceServiceServicer):
     """
 
     fail_with: tuple[grpc.StatusCode, str] | None = None
+    fail_times: float = float("inf")
     hold: threading.Event | None = None
     hold_label_until_seen: tuple[int, int] | None = None
     ready: bool = True
@@ -160,7 +162,8 @@ class FakeTriton(GRPCInferenceServiceServicer):
     def _answer(self, request, content, context):
         if self.hold is not None:
             self.hold.wait(60)
-        if self.fail_with is not None:
+        if self.fail_with is not None and self.fail_times > 0:
+            self.fail_times -= 1
             context.abort(*self.fail_with)
         if request.model_name == "classify":
             try:

@@ -138,7 +138,12 @@ def test_a_server_that_hangs_is_a_timeout(server):
     )
 
 
-def test_a_restarted_server_is_found_again(server, client):
+def test_a_restarted_server_is_found_again(server):
+    with Client(server.url, retry_for=0) as client:
+        _restart(server, client)
+
+
+def _restart(server, client):
     assert client.classify(encoded_picture(1)).label == 1
     server.stop()
     with pytest.raises(ServerUnreachable):
@@ -212,6 +217,7 @@ def test_closing_ends_a_request_in_flight(server):
         ({"timeout": 0}, "timeout must be a finite number of seconds above 0, not 0"),
         ({"timeout": float("inf")}, "timeout must be a finite number of seconds above 0, not inf"),
         ({"timeout": None}, "timeout must be a finite number of seconds above 0, not None"),
+        ({"retry_for": -1}, "retry_for must be a finite number of seconds 0 or above, not -1"),
         (
             {"connect_timeout": float("nan")},
             "connect_timeout must be a finite number of seconds above 0, not nan",
