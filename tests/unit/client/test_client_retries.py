@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import pytest
@@ -95,16 +96,15 @@ def test_a_lost_server_of_two_is_not_noticed(servers):
         while not (first.seen and second.seen):
             client.classify(canonical(1))
         first.hold = threading.Event()
-        answers = client.classify_many([canonical(2)] * 16, concurrency=16)
         seen = len(first.seen)
-        asking = threading.Thread(target=lambda: labels.extend(answer.label for answer in answers))
-        labels: list[int] = []
-        asking.start()
-        first.wait_for_requests(seen + 1)
-        first._server.stop(0).wait()  # with requests that it has taken and will not answer
-        first.hold.set()
-        asking.join(60)
-        assert labels == [2] * 16
+        with ThreadPoolExecutor(1) as pool:
+            asking = pool.submit(lambda: list(client.classify_many([canonical(2)] * 16, concurrency=16)))
+            first.wait_for_requests(seen + 1)
+            stopped = first._server.stop(0)  # with requests that it has taken and will not answer
+            answers = asking.result(60)
+            first.hold.set()
+            stopped.wait()
+    assert [getattr(answer, "label", answer) for answer in answers] == [2] * 16
 
 
 def test_a_server_that_comes_back_in_time_was_never_away(server):
