@@ -38,6 +38,7 @@ COMMANDS = {
     "demo": Entry("Export the default pair, serve it, classify photographs, stop.", "export,server,efficientnet-lite"),
     "export": Entry("Export a pair into a model repository that tritonserver serves.", "export"),
     "predict": Entry("Predict labelled images with both stages, for a calibration.", "calibration"),
+    "probe": Entry("Tell Kubernetes whether a server has started, is ready, or must be restarted."),
     "search": Entry("Find the best companion for every big model, from prediction tables.", "calibration"),
     "serve": Entry("Serve a model repository with a tritonserver on this machine.", "server"),
 }

@@ -7,6 +7,7 @@ from littlebig_client._errors import (
     InvalidImage,
     InvalidRequest,
     ModelNotServed,
+    ProbeFailed,
     RequestRejected,
     ServerFailure,
     ServerTimeout,
@@ -14,6 +15,7 @@ from littlebig_client._errors import (
 )
 from littlebig_client._images import ImageInput
 from littlebig_client._options import POLICIES
+from littlebig_client._probe import Probe
 
 __all__ = [
     "POLICIES",
@@ -25,6 +27,8 @@ __all__ = [
     "InvalidImage",
     "InvalidRequest",
     "ModelNotServed",
+    "Probe",
+    "ProbeFailed",
     "RequestRejected",
     "ServerFailure",
     "ServerTimeout",

@@ -5,6 +5,7 @@ ClientError
 │   └── InvalidImage        this image: file missing or unreadable, not an image, an array of the wrong shape
 ├── ServerUnreachable       nothing that speaks Triton's gRPC answers at the url
 ├── ServerTimeout           the server was there, but did not answer in time
+├── ProbeFailed             a server is not in the state that a probe asked for
 ├── RequestRejected         the server found the request invalid and says why (gRPC INVALID_ARGUMENT)
 └── ServerFailure           the server failed at a valid request (any other gRPC status, kept as `.status`)
     └── ModelNotServed      a Triton server, but without the cascade's models
@@ -53,6 +54,10 @@ class ServerUnreachable(ClientError):
 
 class ServerTimeout(ClientError):
     """The server did not answer in time."""
+
+
+class ProbeFailed(ClientError):
+    """The server is not in the state that a probe asked for; the message says what is wrong."""
 
 
 class RequestRejected(ClientError):

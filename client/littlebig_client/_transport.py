@@ -21,6 +21,7 @@ from littlebig_client._errors import (
     ServerUnreachable,
 )
 from littlebig_client._options import Options
+from littlebig_client._triton_says import busy, stopping
 
 _CHANNEL = [
     # As tritonclient's own default: gRPC's 4 MiB would refuse a large photograph.
@@ -35,11 +36,7 @@ _CHANNEL = [
     ("grpc.dns_min_time_between_resolutions_ms", 5000),
 ]
 
-# What Triton answers between SIGTERM and its end, whatever the status: the server itself, a model's queue, a stage that the
-# gate calls, a model that is unloaded already (as of 24.10, see docs/server.md). None of these requests was computed.
-_STOPPING = ("Server exiting", "Server is stopping", "Server not ready", "has no available versions")
-# What Triton answers with UNAVAILABLE as well, while it has too much to do: asking again would make it more.
-_BUSY = ("Exceeds maximum queue size", "Request timeout expired")
+# Seconds between two attempts, doubled each time.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
 
 _OUTPUTS = ("label", "confidence", "stage")
@@ -130,7 +127,7 @@ class Transport:
         try:
             self._call(timeout, "is_server_live")
         except InferenceServerException as failure:
-            if _is_stopping(failure):
+            if stopping(failure.message()):
                 raise
             raise self._unreachable() from failure
         self._connected = True
@@ -143,12 +140,12 @@ class Transport:
                 raise self._closed_error() from None
             raise
 
-    def _error(self, failure: InferenceServerException, timeout: float) -> ClientError:
+    def _error(self, failure: InferenceServerException, timeout: float) -> ClientError:  # noqa: PLR0911  (one per status)
         status = (failure.status() or "StatusCode.UNKNOWN").removeprefix("StatusCode.")
         said = failure.message() or "no message"
         if status == "CANCELLED" and self._closed:
             return self._closed_error()
-        if _is_stopping(failure):
+        if stopping(said):
             return ServerFailure(f"the server is stopping ({status}): {said}", status)
         if status == "INVALID_ARGUMENT":
             return RequestRejected(said)
@@ -183,15 +180,10 @@ class Transport:
         return InvalidRequest("this client is closed: make a new one")
 
 
-def _is_stopping(failure: InferenceServerException) -> bool:
-    return any(words in (failure.message() or "") for words in _STOPPING)
-
-
 def _goes_away(failure: InferenceServerException) -> bool:
     """Whether a server stops, or its connection was lost; not whether it has too much to do."""
-    said = failure.message() or ""
-    lost = failure.status() == "StatusCode.UNAVAILABLE" and not any(words in said for words in _BUSY)
-    return lost or _is_stopping(failure)
+    lost = failure.status() == "StatusCode.UNAVAILABLE" and not busy(failure.message())
+    return lost or stopping(failure.message())
 
 
 def picture_tensor(data: bytes) -> triton.InferInput:

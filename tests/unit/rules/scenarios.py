@@ -191,7 +191,12 @@ SCENARIOS = {
     "big fails for some": Scenario(
         60,
         fires={"LittleBigBigFailures": f"Big did not answer 5% {_FAILURES}"},
-        series={images("big", "unsure"): 19, ERRORS: 1, big_failures("error"): 1, BREAKER: ((1200, 0), (30, 2), (0, 0))},
+        series={
+            images("big", "unsure"): 19,
+            ERRORS: 1,
+            big_failures("error"): 1,
+            BREAKER: ((1200, 0), (30, 2), (0, 0)),
+        },
     ),
     "big is too slow for some, and little stands in": Scenario(
         60,

@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from tests.unit.rules.scenarios import SCENARIOS, Scenario
 
 ROOT = Path(__file__).parents[3]
