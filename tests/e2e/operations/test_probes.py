@@ -64,7 +64,7 @@ def test_a_killed_gate_is_neither_ready_nor_live_though_its_health_says_so(casca
             )
             assert said.endswith("is not healthy.")
     for path in ("live", "ready"):
-        with urllib.request.urlopen(f"http://{server.http_url}/v2/health/{path}", timeout=30) as answer:  # noqa: S310
+        with urllib.request.urlopen(f"http://{server.http_url}/v2/health/{path}", timeout=30) as answer:
             assert answer.status == 200
     assert failure(server, "startup") is None
 
@@ -111,11 +111,11 @@ def test_a_dead_process_of_big_is_a_reason_to_restart_where_big_is_required(casc
     assert failure(cascade.server, "live", big_required=False) is None
 
 
-def test_little_in_the_place_of_big_is_not_ready(puppets):
+def test_big_that_fails_is_not_ready_though_little_stands_in_for_it(puppets):
     with puppets(on_big_failure="little") as running:
         running.tell("big", error="out of order")
         assert failure(running.server, "ready") == (
-            f"big at {running.server.grpc_url} fails: little answered in its place"
+            f"the server at {running.server.grpc_url} fails: stage 'big' failed: out of order"
         )
         assert failure(running.server, "ready", big_required=False) is None
         assert failure(running.server, "live") is None

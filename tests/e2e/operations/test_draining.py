@@ -1,0 +1,154 @@
+"""Servers that are stopped and replaced under load: with our client no request is lost, and with another none either
+where new connections go elsewhere first."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import tritonclient.grpc
+from tests.e2e.gate.puppets import until
+from tests.e2e.operations.service import Service
+from tritonclient.utils import InferenceServerException
+
+from littlebig_client import Classification, Client, ClientError, ServerFailure, ServerUnreachable
+from littlebig_server import ServerSettings, TritonServer
+
+CLIENTS, REQUESTS, ROUNDS = 16, 2000, 5
+IMAGES = list(np.random.default_rng(0).integers(0, 256, (16, 32, 32, 3), np.uint8))
+EXIT_TIMEOUT = 10
+# A connection ends after a second in peace, and the next one is made to a server that is still ready.
+SHORT_CONNECTIONS = ("--grpc-max-connection-age=1000",)
+
+
+class Load:
+    """CLIENTS at a time ask for as long as it is entered; every image is escalated."""
+
+    def __init__(self, client: Client) -> None:
+        self._client, self._over = client, threading.Event()
+        self.answers: list[Classification | ClientError] = []
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Load:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join(60)
+
+    def failures(self) -> list[str]:
+        return [str(answer) for answer in self.answers if isinstance(answer, ClientError)]
+
+    def more(self, count: int) -> None:
+        """Until so many more are answered."""
+        enough = len(self.answers) + count
+        until(lambda: len(self.answers) >= enough, f"{count} more answers", 120)
+
+    def _run(self) -> None:
+        self.answers.extend(self._client.classify_many(self._images(), concurrency=CLIENTS, threshold=1.0))
+
+    def _images(self) -> Iterator[np.ndarray]:
+        return itertools.takewhile(lambda _: not self._over.is_set(), itertools.cycle(IMAGES))
+
+
+def start(repository, *, port: int = 0, arguments: tuple[str, ...] = ()) -> TritonServer:
+    server = TritonServer(repository, ServerSettings(grpc_port=port, exit_timeout=EXIT_TIMEOUT, arguments=arguments))
+    server.start()
+    return server
+
+
+@pytest.fixture
+def servers(tiny_repository):
+    """Two servers; a test may replace them in the list."""
+    running = [start(tiny_repository), start(tiny_repository)]
+    yield running
+    for server in running:
+        server.stop()
+
+
+def port_of(server: TritonServer) -> int:
+    return int(server.grpc_url.rpartition(":")[2])
+
+
+def answered(server: TritonServer) -> int:
+    with tritonclient.grpc.InferenceServerClient(server.grpc_url) as triton:
+        return triton.get_inference_statistics("little_big").model_stats[0].inference_stats.success.count
+
+
+def test_five_servers_in_a_row_are_stopped_and_replaced_without_a_failed_request(servers, tiny_repository):
+    target = "ipv4:" + ",".join(server.grpc_url for server in servers)
+    with Client(target) as client, Load(client) as load:
+        for turn in range(ROUNDS):
+            before = len(load.answers)
+            load.more(REQUESTS // 2)
+            leaving = servers[turn % 2]
+            leaving.stop()  # SIGTERM, with the load on it
+            servers[turn % 2] = start(tiny_repository, port=port_of(leaving))
+            load.more(REQUESTS // 2)
+            # Its successor takes part: clients find it by themselves.
+            until(lambda: answered(servers[turn % 2]) > 0, "the new server answers")  # noqa: B023
+            assert load.failures() == []
+            assert len(load.answers) - before >= REQUESTS
+    assert load.failures() == []
+    assert {answer.stage for answer in load.answers} == {"big"}
+
+
+def test_what_a_stopping_server_refuses_is_known_to_the_client(servers):
+    # Without retries: all that Triton says between SIGTERM and its end must be what retries look for.
+    with Client(servers[0].grpc_url, retry_for=0) as client, Load(client) as load:
+        load.more(100)
+        servers[0].stop()
+    failures = [answer for answer in load.answers if isinstance(answer, ClientError)]
+    assert failures
+    for failure in failures:
+        stopping = isinstance(failure, ServerFailure) and str(failure).startswith("the server is stopping (")
+        assert stopping or isinstance(failure, ServerUnreachable), repr(failure)
+
+
+def test_a_client_of_another_make_loses_nothing_where_new_connections_go_elsewhere_first(tiny_repository):
+    # What the chart does: a pod that is to end gets no new connections, waits until the old ones have reached their
+    # age, and only then gets SIGTERM. The clients are tritonclient's, which repeat nothing.
+    servers = [start(tiny_repository, arguments=SHORT_CONNECTIONS) for _ in range(2)]
+    service = Service(*(server.grpc_url for server in servers))
+    over, outcomes = threading.Event(), []
+    clients = [threading.Thread(target=_ask_until, args=(over, service.url, outcomes)) for _ in range(CLIENTS)]
+    try:
+        for one in clients:
+            one.start()
+        until(lambda: len(outcomes) >= REQUESTS // 2, "half of the requests", 120)
+        leaving = servers[0].grpc_url
+        assert service.connections(leaving) > 0
+        service.ready.remove(leaving)
+        until(lambda: service.connections(leaving) == 0, "all connections have moved")
+        servers[0].stop()
+        end = len(outcomes) + REQUESTS // 2
+        until(lambda: len(outcomes) >= end, "the other half", 120)
+    finally:
+        over.set()
+        for one in clients:
+            one.join(60)
+        service.close()
+        for server in servers:
+            server.stop()
+    assert len(outcomes) >= REQUESTS
+    assert set(outcomes) == {"answered"}
+
+
+def _ask_until(over: threading.Event, url: str, outcomes: list[str]) -> None:
+    tensor = tritonclient.grpc.InferInput("image", [1, 32, 32, 3], "UINT8")
+    tensor.set_data_from_numpy(IMAGES[0][np.newaxis])
+    # A connection of its own, as a process of its own would have.
+    own = [("grpc.use_local_subchannel_pool", 1)]
+    with tritonclient.grpc.InferenceServerClient(url, channel_args=own) as triton:
+        while not over.is_set():
+            try:
+                triton.infer("little_big", [tensor], parameters={"threshold": 1.0}, client_timeout=30)
+                outcomes.append("answered")
+            except InferenceServerException as failure:
+                outcomes.append(str(failure))
+                time.sleep(0.01)
