@@ -1,0 +1,231 @@
+"""Measures stage curves on a running server, from the server's own statistics; works on any target.
+
+A request of n images to an idle server is one batch of n, and Triton counts how long it computed. What the device does
+when everything on it is busy is measured too: both stages are kept busy for some seconds.
+"""
+
+from __future__ import annotations
+
+import datetime
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tritonclient.grpc
+from tritonclient.utils import InferenceServerException
+
+from littlebig_benchmarks.errors import RunFailed
+from littlebig_benchmarks.planning.curves import BATCHES, Curve, Device, GateCurve, StageCurve, StageCurves
+from littlebig_benchmarks.serving import Served
+
+STAGES = ("little", "big")
+# Of each size at least so many batches, at most so many, and then no more than this time for one size.
+_LEAST, _MOST, _SECONDS = 5, 40, 2.0
+_PATIENCE = 60.0
+# Images per request, and seconds before and while the busy device is measured.
+_TOGETHER, _WARM_UP, _BUSY = 8, 1.0, 6.0
+_DEFAULT_IN_FLIGHT = "4"
+_KIND_GPU = 1
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A model's statistics.
+
+    Attributes:
+        images: inferences.
+        batches: images per batch -> (how many, nanoseconds of input, computation and output).
+        request_ns: from receiving requests to answering them, added up.
+    """
+
+    images: int
+    batches: Mapping[int, tuple[int, int]]
+    request_ns: int
+
+
+def measure(
+    served: Served, pair: str, device_name: str, machine: Mapping[str, str], tell: Callable[[str], None]
+) -> StageCurves:
+    """Measure a pair's stages and gate as they are served.
+
+    Args:
+        served: the server; nobody else may use it meanwhile.
+        pair: its name.
+        device_name: what the stages run on.
+        machine: versions and the like, to be kept with the curves.
+        tell: says what happens.
+
+    Raises:
+        RunFailed: if a model fails, or somebody else uses the server.
+    """
+    with tritonclient.grpc.InferenceServerClient(served.url) as client:
+        configs = {model: client.get_model_config(model).config for model in (*STAGES, "little_big")}
+        asked = _Asked(client, served.shape)
+        times: dict[str, dict[int, tuple[float, ...]]] = {}
+        transport: tuple[float, ...] = ()
+        for model, config in configs.items():
+            tell(f"measure batches of {model}")
+            sizes = [size for size in BATCHES if size <= config.max_batch_size]
+            samples = {size: asked.samples(model, size) for size in sizes}
+            times[model] = {size: tuple(own for own, _ in taken) for size, taken in samples.items()}
+            transport = tuple(on_the_way for _, on_the_way in samples[1])
+        stages = {name: _stage(configs[name], times[name]) for name in STAGES}
+        kind = "gpu" if configs["little"].instance_group[0].kind == _KIND_GPU else "cpu"
+        tell("measure both stages at once")
+        capacity = _capacity(served, stages, kind, float(np.mean(transport)))
+    gate = configs["little_big"]
+    parameter = gate.parameters["max_batches_in_flight"].string_value or _DEFAULT_IN_FLIGHT
+    return StageCurves(
+        pair,
+        Device(kind, device_name, capacity),
+        stages["little"],
+        stages["big"],
+        GateCurve(Curve(times["little_big"]), _instances(gate), gate.max_batch_size, int(parameter)),
+        transport,
+        {**machine, "measured": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="minutes")},
+    )
+
+
+class _Asked:
+    """Asks one request after another, and reads what the server counted for each."""
+
+    def __init__(self, client: tritonclient.grpc.InferenceServerClient, shape: Sequence[int]) -> None:
+        self._client, self._shape = client, shape
+
+    def samples(self, model: str, size: int) -> list[tuple[float, float]]:
+        """Per batch: seconds of the model's own work, and seconds on the way to the server and back."""
+        tensor = images(self._shape, size)
+        self._ask(model, tensor, size)  # lazy initialisation of this size
+        began, taken = time.perf_counter(), []
+        while len(taken) < _LEAST or (len(taken) < _MOST and time.perf_counter() - began < _SECONDS):
+            taken.append(self._ask(model, tensor, size))
+        return taken
+
+    def _ask(self, model: str, tensor: tritonclient.grpc.InferInput, size: int) -> tuple[float, float]:
+        models = (model, "little") if model == "little_big" else (model,)
+        before = [read(self._client, name) for name in models]
+        parameters = {"policy": "little"} if model == "little_big" else None
+        began = time.perf_counter()
+        infer(self._client, model, tensor, parameters)
+        seconds = time.perf_counter() - began
+        counted = [self._counted(name, old, size) for name, old in zip(models, before, strict=True)]
+        own = counted[0].batches[size][1] - (counted[1].request_ns if len(counted) > 1 else 0)
+        return max(own, 0) / 1e9, max(seconds - counted[0].request_ns / 1e9, 0.0)
+
+    def _counted(self, model: str, before: Counted, size: int) -> Counted:
+        """What a request added; Triton counts it a little after it has answered."""
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            found = difference(before, read(self._client, model))
+            if found.images == size and found.batches.get(size, (0, 0))[0] == 1:
+                return found
+            if found.images > size or time.monotonic() > deadline:
+                raise RunFailed(
+                    f"'{model}' counted {found.images} images where {size} were sent: somebody else uses this server, "
+                    "measure one that nobody does"
+                )
+            time.sleep(0.001)
+
+
+def images(shape: Sequence[int], size: int) -> tritonclient.grpc.InferInput:
+    """A request's images; what is in them makes no difference to how long a stage computes."""
+    tensor = tritonclient.grpc.InferInput("image", [size, *shape], "UINT8")
+    tensor.set_data_from_numpy(np.random.default_rng(size).integers(0, 256, (size, *shape), np.uint8))
+    return tensor
+
+
+def infer(client: Any, model: str, tensor: tritonclient.grpc.InferInput, parameters: dict[str, str] | None) -> None:
+    """Ask a model for labels.
+
+    Raises:
+        RunFailed: if it does not answer.
+    """
+    wanted = [tritonclient.grpc.InferRequestedOutput("label")]
+    try:
+        client.infer(model, [tensor], outputs=wanted, parameters=parameters, client_timeout=_PATIENCE)
+    except InferenceServerException as reason:
+        raise RunFailed(f"'{model}' failed while it was measured: {reason.message()}") from None
+
+
+def read(client: Any, model: str) -> Counted:
+    """A model's statistics now."""
+    (found,) = client.get_inference_statistics(model).model_stats
+    batches = {
+        int(one.batch_size): (
+            int(one.compute_infer.count),
+            int(one.compute_input.ns + one.compute_infer.ns + one.compute_output.ns),
+        )
+        for one in found.batch_stats
+    }
+    return Counted(int(found.inference_count), batches, int(found.inference_stats.success.ns))
+
+
+def difference(before: Counted, after: Counted) -> Counted:
+    """What came on top."""
+    batches = {}
+    for size, (count, spent) in after.batches.items():
+        old_count, old_spent = before.batches.get(size, (0, 0))
+        if count > old_count:
+            batches[size] = (count - old_count, spent - old_spent)
+    return Counted(after.images - before.images, batches, after.request_ns - before.request_ns)
+
+
+def _stage(config: Any, times: Mapping[int, tuple[float, ...]]) -> StageCurve:
+    return StageCurve(
+        Curve(dict(times)),
+        _instances(config),
+        config.max_batch_size,
+        config.dynamic_batching.max_queue_delay_microseconds / 1e6,
+        int(config.parameters["threads"].string_value or 1),
+        int(config.parameters["nice"].string_value or 0),
+    )
+
+
+def _instances(config: Any) -> int:
+    return sum(group.count for group in config.instance_group)
+
+
+def _capacity(served: Served, stages: Mapping[str, StageCurve], kind: str, transport: float) -> float:
+    """Work per second while all instances of both stages are busy; see `curves.Device`."""
+    ended = threading.Event()
+    failures: list[Exception] = []
+    size = min(_TOGETHER, *(stage.curve.largest for stage in stages.values()))
+
+    def send(model: str) -> None:
+        try:
+            with tritonclient.grpc.InferenceServerClient(served.url) as client:
+                tensor = images(served.shape, size)
+                while not ended.is_set():
+                    infer(client, model, tensor, None)
+        except Exception as reason:  # told by the thread that waits
+            failures.append(reason)
+
+    # One request more than instances: the next batch is there when one is done.
+    senders = [
+        threading.Thread(target=send, args=(name,)) for name, stage in stages.items() for _ in range(stage.instances + 1)
+    ]
+    for sender in senders:
+        sender.start()
+    try:
+        with tritonclient.grpc.InferenceServerClient(served.url) as client:
+            ended.wait(_WARM_UP)
+            before, began = {name: read(client, name) for name in stages}, time.perf_counter()
+            ended.wait(_BUSY)
+            after, seconds = {name: read(client, name) for name in stages}, time.perf_counter() - began
+    finally:
+        ended.set()
+        for sender in senders:
+            sender.join()
+    if failures:
+        raise failures[0]
+    work = 0.0
+    for name, stage in stages.items():
+        done = difference(before[name], after[name])
+        alone = stage.curve.seconds(stage.curve.largest)
+        work += sum(count * alone[images_] for images_, (count, _) in done.batches.items()) * stage.threads
+        if kind == "cpu":  # the client's part is on the same cores, and grows with the images
+            work += done.images / size * transport
+    return work / seconds
