@@ -179,7 +179,9 @@ def read_curves(path: Path, pair: str) -> StageCurves:
     except (TypeError, ValueError, AttributeError) as reason:
         raise CurvesError(f"stage curves '{path}': {reason}: measure again with --measure") from None
     if curves.pair != pair:
-        raise CurvesError(f"stage curves '{path}' are of the pair '{curves.pair}', not '{pair}': give --pair or --curves")
+        raise CurvesError(
+            f"stage curves '{path}' are of the pair '{curves.pair}', not '{pair}': give --pair or --curves"
+        )
     return curves
 
 

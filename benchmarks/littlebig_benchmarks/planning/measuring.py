@@ -205,7 +205,9 @@ def _capacity(served: Served, stages: Mapping[str, StageCurve], kind: str, trans
 
     # One request more than instances: the next batch is there when one is done.
     senders = [
-        threading.Thread(target=send, args=(name,)) for name, stage in stages.items() for _ in range(stage.instances + 1)
+        threading.Thread(target=send, args=(name,))
+        for name, stage in stages.items()
+        for _ in range(stage.instances + 1)
     ]
     for sender in senders:
         sender.start()

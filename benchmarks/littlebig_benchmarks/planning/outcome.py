@@ -55,6 +55,12 @@ class Outcome:
         answers = int(((self.answered > first) & (self.answered <= last)).sum())
         return answers / float(last - first)
 
+    @property
+    def offered_per_second(self) -> float:
+        """Images sent over time, between the same two moments."""
+        sent = self._settled(self.sent)
+        return (len(sent) - 1) / float(sent[-1] - sent[0])
+
     def percentile(self, share: float, unsure: bool | None = None) -> float:
         """Milliseconds within which a share of the images is answered.
 
