@@ -99,7 +99,8 @@ class _Asked:
         """Per batch: seconds of the model's own work, and seconds on the way to the server and back."""
         tensor = images(self._shape, size)
         self._ask(model, tensor, size)  # lazy initialisation of this size
-        began, taken = time.perf_counter(), []
+        began = time.perf_counter()
+        taken: list[tuple[float, float]] = []
         while len(taken) < _LEAST or (len(taken) < _MOST and time.perf_counter() - began < _SECONDS):
             taken.append(self._ask(model, tensor, size))
         return taken

@@ -46,7 +46,7 @@ class Outcome:
     @property
     def latencies(self) -> Seconds:
         """Seconds from sent to answered, in the order of sending, without the warm-up."""
-        return self._settled(self.answered - self.sent)
+        return (self.answered - self.sent)[self._warm :]
 
     @property
     def images_per_second(self) -> float:
@@ -58,7 +58,7 @@ class Outcome:
     @property
     def offered_per_second(self) -> float:
         """Images sent over time, between the same two moments."""
-        sent = self._settled(self.sent)
+        sent = self.sent[self._warm :]
         return (len(sent) - 1) / float(sent[-1] - sent[0])
 
     def percentile(self, share: float, unsure: bool | None = None) -> float:
@@ -73,7 +73,7 @@ class Outcome:
         """
         latencies = self.latencies
         if unsure is not None:
-            latencies = latencies[self._settled(self.unsure) == unsure]
+            latencies = latencies[self.unsure[self._warm :] == unsure]
         return float(np.percentile(latencies, share)) * 1e3 if len(latencies) else float("nan")
 
     def with_error(self, share: float) -> Percentile:
@@ -84,6 +84,3 @@ class Outcome:
     @property
     def _warm(self) -> int:
         return int(len(self.sent) * _WARM_UP)
-
-    def _settled(self, values: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-        return values[self._warm :]

@@ -10,7 +10,7 @@ from littlebig_benchmarks.planning.arrivals import ClosedLoad, OpenLoad
 from littlebig_benchmarks.planning.curves import StageCurve, StageCurves
 from littlebig_benchmarks.planning.errors import PlanRefused, TargetUnreachable
 from littlebig_benchmarks.planning.outcome import Outcome
-from littlebig_benchmarks.planning.simulation import Layout, simulate
+from littlebig_benchmarks.planning.simulation import Filled, Layout, simulate
 
 # A replica that answers a smaller share of what comes while it comes has a queue that grows for ever.
 _KEEPS_UP = 0.98
@@ -67,12 +67,12 @@ class Choice:
     """The best that was found for one way to serve.
 
     Attributes:
-        layout: of each replica, nothing in it None.
+        layout: of each replica.
         replicas: devices (GPUs, or machines for the cpu target) that keep the target.
         outcome: of the simulation of one of them.
     """
 
-    layout: Layout
+    layout: Filled
     replicas: int
     outcome: Outcome
 
@@ -150,18 +150,18 @@ class _Finder:
         alone = simulate(self._curves, layout, ClosedLoad(1), self._target.escalation, _LONE, self._search.seed)
         if alone.percentile(99) > self._target.p99_ms:
             raise TargetUnreachable(
-                f"{entry}: no number of replicas keeps a p99 of {self._target.p99_ms:g} ms, because an image that meets "
-                f"no other takes {alone.percentile(99):.1f} ms (p99) on {self._curves.device.name}: allow more "
+                f"{entry}: no number of replicas keeps a p99 of {self._target.p99_ms:g} ms, because an image that "
+                f"meets no other takes {alone.percentile(99):.1f} ms (p99) on {self._curves.device.name}: allow more "
                 "milliseconds, or take a faster device or pair"
             )
         return alone.percentile(99)
 
-    def _instances(self, entry: str) -> Iterator[Layout]:
+    def _instances(self, entry: str) -> Iterator[Filled]:
         for big in self._search.instances:
             for little in self._search.instances if entry == "cascade" else (None,):
                 yield Layout(entry, little, big).of(self._curves)
 
-    def _try(self, layout: Layout) -> None:
+    def _try(self, layout: Filled) -> None:
         """Take a layout that needs fewer replicas than the best so far, or as many with a lower p99."""
         fewest = max(1, math.ceil(self._target.load.rate / most_images_per_second(self._curves, layout, self._target)))
         ceiling = self._search.replicas if self._best is None else self._best.replicas
@@ -186,7 +186,7 @@ class _Finder:
         if best is None or (above, kept.percentile(99)) < (best.replicas, best.outcome.percentile(99)):
             self._best = Choice(layout, above, kept)
 
-    def _keeps(self, layout: Layout, replicas: int) -> Outcome | None:
+    def _keeps(self, layout: Filled, replicas: int) -> Outcome | None:
         """One replica's run, if it keeps the target."""
         load = replace(self._target.load, replicas=replicas)
         search, target = self._search, self._target
@@ -195,7 +195,7 @@ class _Finder:
         return outcome if keeps_up and outcome.percentile(99) <= target.p99_ms else None
 
 
-def most_images_per_second(curves: StageCurves, layout: Layout, target: Target) -> float:
+def most_images_per_second(curves: StageCurves, layout: Filled, target: Target) -> float:
     """What one replica cannot exceed: its stages at their best batch, sharing the device without a loss.
 
     Args:
@@ -206,7 +206,6 @@ def most_images_per_second(curves: StageCurves, layout: Layout, target: Target) 
     Returns:
         Images per second.
     """
-    layout = layout.of(curves)
     parts = {
         "cascade": ((curves.little, layout.little, 1.0), (curves.big, layout.big, target.escalation)),
         "little": ((curves.little, layout.little, 1.0),),
@@ -217,7 +216,7 @@ def most_images_per_second(curves: StageCurves, layout: Layout, target: Target) 
         seconds = _fewest_seconds_per_image(stage) * share
         work += seconds * min(stage.threads, curves.device.capacity)
         if seconds:
-            bounds.append((instances or 1) / seconds)
+            bounds.append(instances / seconds)
     return min(curves.device.capacity / work, *bounds)
 
 
@@ -226,5 +225,5 @@ def _fewest_seconds_per_image(stage: StageCurve) -> float:
     return min(seconds / size for size, seconds in enumerate(stage.curve.seconds(most)) if size)
 
 
-def _with_delay(layout: Layout, stage: str, delay: float) -> Layout:
+def _with_delay(layout: Filled, stage: str, delay: float) -> Filled:
     return replace(layout, little_delay=delay) if stage == "little_delay" else replace(layout, big_delay=delay)

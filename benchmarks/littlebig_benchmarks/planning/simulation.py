@@ -43,9 +43,9 @@ class Layout:
     little_delay: float | None = None
     big_delay: float | None = None
 
-    def of(self, curves: StageCurves) -> Layout:
+    def of(self, curves: StageCurves) -> Filled:
         """The same with every None filled in."""
-        return Layout(
+        return Filled(
             self.entry,
             curves.little.instances if self.little is None else self.little,
             curves.big.instances if self.big is None else self.big,
@@ -54,9 +54,20 @@ class Layout:
         )
 
 
+@dataclass(frozen=True)
+class Filled:
+    """A layout in which everything is known; see Layout."""
+
+    entry: str
+    little: int
+    big: int
+    little_delay: float
+    big_delay: float
+
+
 def simulate(
     curves: StageCurves,
-    layout: Layout,
+    layout: Layout | Filled,
     load: OpenLoad | ClosedLoad,
     escalation: float,
     requests: int = 20_000,
@@ -81,17 +92,16 @@ def simulate(
         raise PlanRefused(f"escalation {escalation:g} cannot be: choose a fraction from 0 to 1, such as 0.15")
     if requests < 100:
         raise PlanRefused(f"{requests} requests are too few for a percentile: give at least 100")
-    return _Replica(curves, layout.of(curves), escalation, requests, seed).run(load)
+    filled = layout.of(curves) if isinstance(layout, Layout) else layout
+    return _Replica(curves, filled, escalation, requests, seed).run(load)
 
 
 class _Replica:
-    def __init__(self, curves: StageCurves, layout: Layout, escalation: float, requests: int, seed: int) -> None:
+    def __init__(self, curves: StageCurves, layout: Filled, escalation: float, requests: int, seed: int) -> None:
         self._random = np.random.default_rng(seed)
         self._unsure = self._random.random(requests) < escalation
         self._requests = requests
         self._clock = Clock(SharedDevice(curves.device.capacity))
-        assert layout.little and layout.big and layout.little_delay is not None  # noqa: S101  (filled in by `of`)
-        assert layout.big_delay is not None  # noqa: S101
         little = self._stage(curves.little, layout.little, layout.little_delay)
         big = self._stage(curves.big, layout.big, layout.big_delay)
         self._models: dict[str, Station] = {"little": little, "big": big}
