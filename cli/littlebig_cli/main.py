@@ -37,6 +37,7 @@ COMMANDS = {
     "costs": Entry("Count a pair's parameters and multiply-adds; measure its time.", "export"),
     "demo": Entry("Export the default pair, serve it, classify photographs, stop.", "export,server,efficientnet-lite"),
     "export": Entry("Export a pair into a model repository that tritonserver serves.", "export"),
+    "plan": Entry("How many GPUs a load needs, with the cascade and with big alone.", "benchmarks,server"),
     "predict": Entry("Predict labelled images with both stages, for a calibration.", "calibration"),
     "probe": Entry("Tell Kubernetes whether a server has started, is ready, or must be restarted."),
     "search": Entry("Find the best companion for every big model, from prediction tables.", "calibration"),

@@ -7,6 +7,7 @@ when everything on it is busy is measured too: both stages are kept busy for som
 from __future__ import annotations
 
 import datetime
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +18,8 @@ import numpy as np
 import tritonclient.grpc
 from tritonclient.utils import InferenceServerException
 
-from littlebig_benchmarks.errors import RunFailed
+from littlebig_benchmarks.errors import RunFailed, ScenarioError
+from littlebig_benchmarks.machine import describe
 from littlebig_benchmarks.planning.curves import BATCHES, Curve, Device, GateCurve, StageCurve, StageCurves
 from littlebig_benchmarks.serving import Served
 
@@ -46,23 +48,23 @@ class Counted:
     request_ns: int
 
 
-def measure(
-    served: Served, pair: str, device_name: str, machine: Mapping[str, str], tell: Callable[[str], None]
-) -> StageCurves:
+def measure(served: Served, pair: str, device_name: str | None, tell: Callable[[str], None]) -> StageCurves:
     """Measure a pair's stages and gate as they are served.
 
     Args:
         served: the server; nobody else may use it meanwhile.
         pair: its name.
-        device_name: what the stages run on.
-        machine: versions and the like, to be kept with the curves.
+        device_name: what the stages run on; None if it is this machine.
         tell: says what happens.
 
     Raises:
         RunFailed: if a model fails, or somebody else uses the server.
+        ScenarioError: if this machine's GPU has no single name.
     """
     with tritonclient.grpc.InferenceServerClient(served.url) as client:
         configs = {model: client.get_model_config(model).config for model in (*STAGES, "little_big")}
+        kind = "gpu" if configs["little"].instance_group[0].kind == _KIND_GPU else "cpu"
+        device_name = device_name or _this_device(kind)
         asked = _Asked(client, served.shape)
         times: dict[str, dict[int, tuple[float, ...]]] = {}
         transport: tuple[float, ...] = ()
@@ -73,7 +75,6 @@ def measure(
             times[model] = {size: tuple(own for own, _ in taken) for size, taken in samples.items()}
             transport = tuple(on_the_way for _, on_the_way in samples[1])
         stages = {name: _stage(configs[name], times[name]) for name in STAGES}
-        kind = "gpu" if configs["little"].instance_group[0].kind == _KIND_GPU else "cpu"
         tell("measure both stages at once")
         capacity = _capacity(served, stages, kind, float(np.mean(transport)))
     gate = configs["little_big"]
@@ -85,7 +86,10 @@ def measure(
         stages["big"],
         GateCurve(Curve(times["little_big"]), _instances(gate), gate.max_batch_size, int(parameter)),
         transport,
-        {**machine, "measured": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="minutes")},
+        {
+            **{name: value for name, value in describe(served.version, "").items() if value},
+            "measured": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="minutes"),
+        },
     )
 
 
@@ -183,6 +187,26 @@ def _stage(config: Any, times: Mapping[int, tuple[float, ...]]) -> StageCurve:
         int(config.parameters["threads"].string_value or 1),
         int(config.parameters["nice"].string_value or 0),
     )
+
+
+def _this_device(kind: str) -> str:
+    """What this machine's stages run on, as the machine calls it.
+
+    Raises:
+        ScenarioError: if there are GPUs and no single name for them.
+    """
+    if kind == "cpu":
+        machine = describe("", "")
+        return f"{machine['cores']} cores of {machine['processor']}"
+    query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        said = subprocess.run(query, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        said = ""
+    names = {line.strip() for line in said.splitlines() if line.strip()}
+    if len(names) != 1:
+        raise ScenarioError(f"nvidia-smi names {len(names)} kinds of GPU: say with --device what the stages run on")
+    return names.pop()
 
 
 def _instances(config: Any) -> int:
