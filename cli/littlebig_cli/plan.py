@@ -100,27 +100,25 @@ def command(
     --measure takes those times from a server on the device that will serve; --validate tells how far the simulation is
     off there. Without either, no server is needed.
     """
-    target = _target(rate, escalation, target_p99, OpenLoad(rate or 1.0, 1, balancing, burst, burst_seconds))
-    if target is None and not (measuring or validating):
+    if (rate, target_p99) == (None, None) and not (measuring or validating):
         raise click.UsageError("give --rate, --escalation and --target-p99 for a plan, or --measure, or --validate")
     if validating and escalation is None:
         raise click.UsageError("--validate needs --escalation, such as 0.15")
-    path = path or Path("build", "curves", f"{pair}.json")
-    points: list[Point] = []
+    target = None
+    if rate is not None or target_p99 is not None:
+        if rate is None or escalation is None or target_p99 is None:
+            raise click.UsageError("a plan needs all of --rate, --escalation and --target-p99")
+        target = Target(OpenLoad(rate, 1, balancing, burst, burst_seconds), escalation, target_p99)
     trial = Trial(escalation or 0.0, seconds=seconds, rounds=rounds, seed=seed) if validating else None
-    curves = None if measuring else read_curves(path, pair)
-    if measuring or trial is not None:
+    path = path or Path("build", "curves", f"{pair}.json")
+    known = None if measuring else read_curves(path, pair)
+    points: list[Point] = []
+    if known is not None and trial is None:
+        curves = known
+    else:
         with _server(pair, repository, url, device, tritonserver) as served:
-            if measuring:
-                curves = measure(served, pair, device, _tell)
-                write_curves(path, curves)
-                _tell(f"wrote {path}")
-            if trial is not None:
-                assert curves is not None  # noqa: S101  (measured or read)
-                _tell("look through the images")
-                pictures = look_through(served, crops(photographs(images), CANDIDATES, seed))
-                points = validate(served, curves, pictures, trial, _tell)
-    assert curves is not None  # noqa: S101  (measured or read)
+            curves = known or _measured(served, pair, device, path)
+            points = _validated(served, curves, trial, images) if trial is not None else []
     search = Search(requests=simulated, seed=seed)
     found = plan(curves, target, search, _tell) if target is not None else None
     if form == "json":
@@ -132,13 +130,17 @@ def command(
     click.echo("\n".join(parts), nl=False)
 
 
-def _target(rate: float | None, escalation: float | None, target_p99: float | None, load: OpenLoad) -> Target | None:
-    """What is to be planned for; None if nothing is."""
-    if rate is None and target_p99 is None:
-        return None
-    if rate is None or escalation is None or target_p99 is None:
-        raise click.UsageError("a plan needs all of --rate, --escalation and --target-p99")
-    return Target(load, escalation, target_p99)
+def _measured(served: Served, pair: str, device: str | None, path: Path) -> StageCurves:
+    curves = measure(served, pair, device, _tell)
+    write_curves(path, curves)
+    _tell(f"wrote {path}")
+    return curves
+
+
+def _validated(served: Served, curves: StageCurves, trial: Trial, images: Path | None) -> list[Point]:
+    _tell("look through the images")
+    pictures = look_through(served, crops(photographs(images), CANDIDATES, trial.seed))
+    return validate(served, curves, pictures, trial, _tell)
 
 
 @contextmanager
@@ -154,7 +156,6 @@ def _server(
             raise click.UsageError("--url needs --device NAME: a server does not tell what its stages run on")
         yield look_at(url)
         return
-    assert repository is not None  # noqa: S101  (one of both)
     _check_pair(repository, pair)
     with TritonServer(repository, ServerSettings(tritonserver=binary, model="little_big")) as running:
         yield look_at(running.grpc_url, running.pid, repository)

@@ -231,7 +231,7 @@ def _times(name: str, found: Sequence[Any], *, zero: bool = False) -> tuple[floa
 
 def _whole(found: Mapping[str, Any], name: str) -> int:
     value = found[name]
-    if not isinstance(value, int) or value < 1:
+    if type(value) is not int or value < 1:  # True is an int too
         raise ValueError(f"{name} {value!r} is not a whole number from 1 on")
     return value
 
