@@ -13,7 +13,7 @@ from littlebig_benchmarks.errors import BenchmarkError
 from littlebig_benchmarks.images import CANDIDATES, crops, look_through, photographs
 from littlebig_benchmarks.planning import report
 from littlebig_benchmarks.planning.arrivals import BALANCING, OpenLoad
-from littlebig_benchmarks.planning.curves import read_curves, write_curves
+from littlebig_benchmarks.planning.curves import StageCurves, read_curves, write_curves
 from littlebig_benchmarks.planning.measuring import measure
 from littlebig_benchmarks.planning.planner import Search, Target, plan
 from littlebig_benchmarks.planning.validating import Point, Trial, validate
@@ -131,10 +131,9 @@ def command(
 
 
 def _measured(served: Served, pair: str, device: str | None, path: Path) -> StageCurves:
-    curves = measure(served, pair, device, _tell)
-    write_curves(path, curves)
+    write_curves(path, measure(served, pair, device, _tell))
     _tell(f"wrote {path}")
-    return curves
+    return read_curves(path, pair)  # rounded as it is kept: the same plan now and from the file later
 
 
 def _validated(served: Served, curves: StageCurves, trial: Trial, images: Path | None) -> list[Point]:
@@ -147,18 +146,18 @@ def _validated(served: Served, curves: StageCurves, trial: Trial, images: Path |
 def _server(
     pair: str, repository: Path | None, url: str | None, device: str | None, binary: Path | None
 ) -> Iterator[Served]:
-    if (repository is None) == (url is None):
+    if (url is None) == (repository is None):
         raise click.UsageError(
             "--measure and --validate need a server: give either --repository DIR or --url HOST:PORT"
         )
-    if url is not None:
+    if repository is not None:
+        _check_pair(repository, pair)
+        with TritonServer(repository, ServerSettings(tritonserver=binary, model="little_big")) as running:
+            yield look_at(running.grpc_url, running.pid, repository)
+    elif url is not None:
         if device is None:
             raise click.UsageError("--url needs --device NAME: a server does not tell what its stages run on")
         yield look_at(url)
-        return
-    _check_pair(repository, pair)
-    with TritonServer(repository, ServerSettings(tritonserver=binary, model="little_big")) as running:
-        yield look_at(running.grpc_url, running.pid, repository)
 
 
 def _check_pair(repository: Path, pair: str) -> None:
