@@ -12,5 +12,6 @@ measuring.py               all of these about one run
 figures.py                 medians, spreads, bounds, ratios; refuses what an unstable machine gave
 suite.py                   which measurements make a report
 report.py                  JSON and Markdown   (plots.py: SVG)
+planning/                  how many GPUs a load needs: docs/planning.md
 baselines/, stages_that_do_nothing/    what the gate is compared with
 """

@@ -8,4 +8,5 @@ station.py       a model in Triton: queue, dynamic batcher, instances
 simulation.py    one replica: gate, little, big   (outcome.py: what came of it)
 planner.py       the fewest replicas that keep a target
 validating.py    the simulation beside a real server
+report.py        Markdown and JSON
 """
