@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -82,6 +82,15 @@ class Answers:
         return found
 
 
+def arrival_times(load: Load, requests: int) -> Iterator[float]:
+    """Seconds at which the requests of an offered rate are sent, the first at 0; the same for the same seed."""
+    gaps = np.random.default_rng(load.seed)
+    due = 0.0
+    for _ in range(requests):
+        yield due
+        due += gaps.exponential(1 / load.rate)
+
+
 def run(url: str, load: Load, pictures: Pictures, mix: Mix) -> Answers:
     """Ask a model, one image per request, in the mix's order.
 
@@ -133,12 +142,12 @@ class _Run:
         await asyncio.gather(*flying)
 
     async def _poisson(self) -> AsyncIterator[None]:
-        gaps = np.random.default_rng(self._load.seed)
-        due = time.perf_counter()
-        while self._may_send():
-            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+        started = time.perf_counter()
+        for due in arrival_times(self._load, self._load.requests):
+            if not self._may_send():
+                return
+            await asyncio.sleep(max(0.0, started + due - time.perf_counter()))
             yield
-            due += gaps.exponential(1 / self._load.rate)
 
     def _may_send(self) -> bool:
         return self._sent < self._load.requests and time.perf_counter() < self._end

@@ -73,7 +73,18 @@ class ClosedLoad:
             raise PlanRefused(f"{self.clients} clients send nothing: give at least 1")
 
 
-def arrivals(load: OpenLoad, count: int, random: np.random.Generator) -> Seconds:
+@dataclass(frozen=True)
+class RecordedLoad:
+    """Requests of one replica that came when they did.
+
+    Attributes:
+        times: ascending seconds, one per request.
+    """
+
+    times: tuple[float, ...]
+
+
+def arrivals(load: OpenLoad | RecordedLoad, count: int, random: np.random.Generator) -> Seconds:
     """When the first requests come to one of the replicas.
 
     Args:
@@ -84,6 +95,8 @@ def arrivals(load: OpenLoad, count: int, random: np.random.Generator) -> Seconds
     Returns:
         Ascending seconds [count]; exact for a replica of many, since replicas share nothing but the arrivals.
     """
+    if isinstance(load, RecordedLoad):
+        return np.array(load.times[:count])
     if load.balancing == "random":
         each = load.rate / load.replicas  # a randomly thinned process of this kind is one again
         return _times(load, each, count, random)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -90,8 +91,8 @@ def validation_as_markdown(points: Sequence[Point], trial: Trial) -> str:
             point.name,
             f"{point.escalation:.1%}",
             name,
-            f"{one.predicted:.1f}",
-            f"{one.median:.1f} ({min(one.measured):.1f} to {max(one.measured):.1f})",
+            _rounds(one.predicted),
+            _rounds(one.measured),
             f"{one.error:+.1%}",
         )
         for point in points
@@ -109,7 +110,7 @@ def validation_as_markdown(points: Sequence[Point], trial: Trial) -> str:
     return "\n".join(
         [
             "# The simulation beside the server\n",
-            f"Measured: median (lowest to highest) of {rounds}; the error is the prediction's, of the median.\n",
+            f"Median (lowest to highest) of {rounds}; the error is taken within each round, then its median.\n",
             _table(("load", "escalated", "", "predicted", "measured", "error"), rows),
             verdict,
             "",
@@ -168,6 +169,10 @@ def _choice(choice: Choice) -> dict[str, Any]:
     }
 
 
+def _rounds(values: Sequence[float]) -> str:
+    return f"{statistics.median(values):.1f} ({min(values):.1f} to {max(values):.1f})"
+
+
 def _or_none(value: float) -> float | None:
     """JSON knows no NaN."""
     return None if math.isnan(value) else value
@@ -175,7 +180,7 @@ def _or_none(value: float) -> float | None:
 
 def _validated(point: Point) -> dict[str, Any]:
     measures: Mapping[str, Any] = {
-        name: {"predicted": one.predicted, "measured": list(one.measured), "error": one.error}
+        name: {"predicted": list(one.predicted), "measured": list(one.measured), "error": one.error}
         for name, one in point.measures.items()
     }
     return {"load": point.name, "escalation": point.escalation, "measures": measures}

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 
-from littlebig_benchmarks.planning.arrivals import ClosedLoad, OpenLoad, arrivals
+from littlebig_benchmarks.planning.arrivals import ClosedLoad, OpenLoad, RecordedLoad, arrivals
 from littlebig_benchmarks.planning.clock import Clock
 from littlebig_benchmarks.planning.curves import Curve, StageCurve, StageCurves
 from littlebig_benchmarks.planning.device import SharedDevice, weight_of
@@ -92,15 +93,37 @@ def simulate(
         raise PlanRefused(f"escalation {escalation:g} cannot be: choose a fraction from 0 to 1, such as 0.15")
     if requests < 100:
         raise PlanRefused(f"{requests} requests are too few for a percentile: give at least 100")
+    random = np.random.default_rng(seed)
+    return replay(curves, layout, load, random.random(requests) < escalation, random)
+
+
+def replay(
+    curves: StageCurves,
+    layout: Layout | Filled,
+    load: OpenLoad | ClosedLoad | RecordedLoad,
+    unsure: npt.NDArray[np.bool_],
+    random: np.random.Generator,
+) -> Outcome:
+    """Simulate one replica with images that are known to be unsure or not; see `simulate`.
+
+    Args:
+        curves: what was measured.
+        layout: how the replica serves.
+        load: what is asked of it.
+        unsure: whether little is unsure of each image, boolean [images].
+        random: the source of all other chance.
+    """
     filled = layout.of(curves) if isinstance(layout, Layout) else layout
-    return _Replica(curves, filled, escalation, requests, seed).run(load)
+    return _Replica(curves, filled, unsure, random).run(load)
 
 
 class _Replica:
-    def __init__(self, curves: StageCurves, layout: Filled, escalation: float, requests: int, seed: int) -> None:
-        self._random = np.random.default_rng(seed)
-        self._unsure = self._random.random(requests) < escalation
-        self._requests = requests
+    def __init__(
+        self, curves: StageCurves, layout: Filled, unsure: npt.NDArray[np.bool_], random: np.random.Generator
+    ) -> None:
+        self._random = random
+        self._unsure = unsure
+        self._requests = requests = len(unsure)
         self._clock = Clock(SharedDevice(curves.device.capacity))
         little = self._stage(curves.little, layout.little, layout.little_delay)
         big = self._stage(curves.big, layout.big, layout.big_delay)
@@ -117,7 +140,7 @@ class _Replica:
         self._here, self._area, self._since = 0, 0.0, 0.0
         self._work = self._span = 0.0
 
-    def run(self, load: OpenLoad | ClosedLoad) -> Outcome:
+    def run(self, load: OpenLoad | ClosedLoad | RecordedLoad) -> Outcome:
         if isinstance(load, ClosedLoad):
             self._again = True
             for _ in range(min(load.clients, self._requests)):

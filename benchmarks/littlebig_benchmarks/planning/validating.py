@@ -1,20 +1,19 @@
-"""The simulation beside a real server: the same load on both, what came of each, and by how much they differ."""
+"""The simulation beside a real server: the same run on both, what came of each, and by how much they differ."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from littlebig_benchmarks import load
 from littlebig_benchmarks.errors import ScenarioError
 from littlebig_benchmarks.images import Mix, Pictures, mix
-from littlebig_benchmarks.planning.arrivals import ClosedLoad, OpenLoad
+from littlebig_benchmarks.planning.arrivals import ClosedLoad, RecordedLoad
 from littlebig_benchmarks.planning.curves import StageCurves
-from littlebig_benchmarks.planning.outcome import Outcome
-from littlebig_benchmarks.planning.simulation import Layout, simulate
+from littlebig_benchmarks.planning.simulation import Layout, replay
 from littlebig_benchmarks.serving import Served
 
 MEASURES = ("images/s", "mean ms", "p50 ms", "p99 ms")
@@ -47,22 +46,17 @@ class Beside:
     """One measure of one operating point.
 
     Attributes:
-        predicted: by the simulation.
+        predicted: by the simulation, one per round.
         measured: on the server, one per round.
     """
 
-    predicted: float
+    predicted: tuple[float, ...]
     measured: tuple[float, ...]
 
     @property
-    def median(self) -> float:
-        """Of the rounds."""
-        return statistics.median(self.measured)
-
-    @property
     def error(self) -> float:
-        """By how much the prediction is too high, as a fraction of the measured median."""
-        return self.predicted / self.median - 1
+        """By how much the prediction is too high, as a fraction of what was measured: the median of the rounds'."""
+        return statistics.median(one / other - 1 for one, other in zip(self.predicted, self.measured, strict=True))
 
 
 @dataclass(frozen=True)
@@ -103,53 +97,46 @@ def validate(
     tell("warm up")
     order = mix(pictures, trial.escalation, 1, trial.seed)
     load.run(served.url, load.Load("little_big", _WARM_UP_SECONDS, clients=trial.clients), pictures, order)
-    tell(f"{trial.clients} clients")
-    closed = _measured(served, load.Load("little_big", trial.seconds, clients=trial.clients), pictures, trial)
-    points = [_point(f"{trial.clients} clients", curves, ClosedLoad(trial.clients), closed, trial)]
-    reached = points[0].measures["images/s"].median
+    name = f"{trial.clients} clients"
+    tell(name)
+    asked = load.Load("little_big", trial.seconds, clients=trial.clients)
+    points = [_point(name, served, asked, curves, pictures, trial)]
+    reached = statistics.median(points[0].measures["images/s"].measured)
     for share in trial.shares:
         rate = reached * share
         name = f"{rate:.0f} images/s at random ({share:.0%})"
         tell(name)
-        taken = _measured(served, load.Load("little_big", trial.seconds, rate=rate), pictures, trial)
-        points.append(_point(name, curves, OpenLoad(rate), taken, trial))
+        asked = load.Load("little_big", trial.seconds, rate=rate)
+        points.append(_point(name, served, asked, curves, pictures, trial))
     return points
 
 
-def _measured(served: Served, asked: load.Load, pictures: Pictures, trial: Trial) -> list[load.Answers]:
-    taken = []
-    for number in range(trial.rounds):
-        seed = trial.seed + number
-        order: Mix = mix(pictures, trial.escalation, asked.clients or 1, seed)
-        one = load.Load(asked.model, asked.seconds, asked.clients, asked.rate, asked.requests, seed)
-        answers = load.run(served.url, one, pictures, order)
+def _point(name: str, served: Served, asked: load.Load, curves: StageCurves, pictures: Pictures, trial: Trial) -> Point:
+    measured, predicted, escalation = [], [], []
+    for seed in range(trial.seed, trial.seed + trial.rounds):
+        order = mix(pictures, trial.escalation, asked.clients or 1, seed)
+        answers = load.run(served.url, replace(asked, seed=seed), pictures, order)
         if answers.images < 2 * trial.clients:
             raise ScenarioError(
                 f"only {answers.images} answers in {trial.seconds:g} s are too few to compare: give more --seconds"
             )
-        taken.append(answers)
-    return taken
+        measured.append(_figures(answers.sure_ms + answers.unsure_ms, answers.seconds))
+        escalation.append(answers.measures()["escalation"])
+        predicted.append(_simulated(curves, replace(asked, seed=seed), order, answers.images))
+    columns = zip(MEASURES, zip(*predicted, strict=True), zip(*measured, strict=True), strict=True)
+    return Point(name, float(np.mean(escalation)), {name: Beside(ours, theirs) for name, ours, theirs in columns})
 
 
-def _point(
-    name: str, curves: StageCurves, asked: OpenLoad | ClosedLoad, taken: Sequence[load.Answers], trial: Trial
-) -> Point:
-    escalation = float(np.mean([answers.measures()["escalation"] for answers in taken]))
-    predicted = _of_simulation(simulate(curves, Layout(), asked, escalation, seed=trial.seed))
-    measured = [_of_answers(answers) for answers in taken]
-    return Point(
-        name,
-        escalation,
-        {name: Beside(predicted[name], tuple(one[name] for one in measured)) for name in MEASURES},
-    )
+def _simulated(curves: StageCurves, asked: load.Load, order: Mix, images: int) -> tuple[float, ...]:
+    """The very run that the server had: the same images, and where they came at random, at the same times."""
+    like: ClosedLoad | RecordedLoad = ClosedLoad(asked.clients or 1)
+    if asked.rate:
+        like = RecordedLoad(tuple(load.arrival_times(asked, images)))
+    unsure = np.resize(order.unsure, images)
+    outcome = replay(curves, Layout(), like, unsure, np.random.default_rng(asked.seed))
+    return _figures(((outcome.answered - outcome.sent) * 1e3).tolist(), float(outcome.answered.max()))
 
 
-def _of_simulation(outcome: Outcome) -> dict[str, float]:
-    values = (outcome.images_per_second, float(outcome.latencies.mean()) * 1e3, *map(outcome.percentile, (50, 99)))
-    return dict(zip(MEASURES, values, strict=True))
-
-
-def _of_answers(answers: load.Answers) -> dict[str, float]:
-    latencies = np.array(answers.sure_ms + answers.unsure_ms)
-    values = (answers.images_per_second, float(latencies.mean()), *np.percentile(latencies, (50, 99)).tolist())
-    return dict(zip(MEASURES, values, strict=True))
+def _figures(latencies_ms: Sequence[float], seconds: float) -> tuple[float, ...]:
+    """In the order of MEASURES."""
+    return (len(latencies_ms) / seconds, float(np.mean(latencies_ms)), *np.percentile(latencies_ms, (50, 99)).tolist())

@@ -74,18 +74,18 @@ def test_the_simulation_is_put_beside_the_server(measured):
     for point, share in zip(rates, (0.4, 0.75), strict=True):
         assert point["load"] == f"{reached * share:.0f} images/s at random ({share:.0%})"
         assert point["escalation"] == pytest.approx(0.35, abs=0.1)
-        for measure_ in point["measures"].values():
-            (value,) = measure_["measured"]
+        for one in point["measures"].values():
+            ((value,), (simulated,)) = one["measured"], one["predicted"]
             assert value > 0
-            assert measure_["predicted"] > 0
-            assert measure_["error"] == pytest.approx(measure_["predicted"] / value - 1)
+            assert simulated > 0
+            assert one["error"] == pytest.approx(simulated / value - 1)
         # An open load's throughput is what is offered, on the server as in the simulation.
-        assert point["measures"]["images/s"]["predicted"] == pytest.approx(reached * share, rel=0.25)
+        assert point["measures"]["images/s"]["predicted"][0] == pytest.approx(reached * share, rel=0.25)
     # The same server under the same load, within an order of magnitude: these models take a fraction of a millisecond,
     # and what a shared machine does to them is no property of the code.
     for point in (clients, *rates):
-        for measure_ in point["measures"].values():
-            assert abs(math.log10(measure_["predicted"] / measure_["measured"][0])) < 1
+        for one in point["measures"].values():
+            assert abs(math.log10(one["predicted"][0] / one["measured"][0])) < 1
 
 
 def test_the_plan_uses_what_was_measured(measured):
