@@ -29,11 +29,11 @@ test: $(VENV)/.test  ## run every test, end to end against a real tritonserver
 test-large: $(VENV)/.test  ## export and build the paper's large pairs with TensorRT-RTX: minutes, up to 7 GB
 	$(BIN)/python -m pytest -m large
 
-lint: $(VENV)/.lint  ## format, style, docstrings, types, Dockerfile
+lint: $(VENV)/.lint  ## format, style, docstrings, types, Dockerfiles
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/hadolint deploy/Dockerfile
+	$(BIN)/hadolint deploy/Dockerfile deploy/Dockerfile.cpu
 
 clean:  ## remove the virtual environment and everything generated
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache

@@ -56,6 +56,12 @@ deployment.yaml includes this first.
     {{- fail "autoscaling.pending has no metric: set little, big or gate above 0, or autoscaling.kind=none" -}}
   {{- end -}}
 {{- end -}}
+{{- if .server.connectionAgeSeconds -}}
+  {{- $least := add 5 (div (add (mul .server.connectionAgeSeconds 11) 9) 10) -}}
+  {{- if lt (int .shutdown.preStopSeconds) (int $least) -}}
+    {{- fail (printf "shutdown.preStopSeconds is %d: connections live for server.connectionAgeSeconds %d and 10 %%, and would be cut; set at least %d, or a lower age" (int .shutdown.preStopSeconds) (int .server.connectionAgeSeconds) (int $least)) -}}
+  {{- end -}}
+{{- end -}}
 {{- range list "readiness" "liveness" -}}
   {{- if lt (int (index $.Values.probes . "timeoutSeconds")) 3 -}}
     {{- fail (printf "probes.%s.timeoutSeconds is below 3: starting the probe's Python alone may take 2 s" .) -}}

@@ -143,8 +143,7 @@ limits:
 {{- end -}}
 
 {{- define "littlebig.tritonArguments" -}}
-# No model is loaded or unloaded after the start.
-- --model-control-mode=none
+{{- /* littlebig serve itself says --model-control-mode=none: no model is loaded or unloaded after the start. */}}
 {{- if .Values.server.closeAdministration }}
 # These calls need a header with the pod's own uid, which no client knows. Kubernetes puts it in for $(POD_UID).
 - --grpc-restricted-protocol=shared-memory,model-repository,trace,logging:littlebig-administration=$(POD_UID)
