@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("yaml", reason="needs PyYAML: pip install 'littlebig[test]'")
 
-from tests.unit.chart.helm import find_helm  # noqa: E402  (it reads YAML)
+from tests.unit.chart.helm import find_helm
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import yaml
@@ -203,10 +204,16 @@ def test_the_values_are_all_in_the_schema_and_the_chart_has_the_packages_version
 
 
 def test_every_value_has_a_line_that_says_what_it_is():
-    lines = (CHART / "values.yaml").read_text().splitlines()
-    undocumented = []
-    for before, line in zip(lines, lines[1:]):
-        top_level = line[:1].isalpha() and not line.endswith(":")
-        if top_level and not before.startswith("#") and not before[:1].isalpha():
-            undocumented.append(line)
+    # Directly above itself, or above a value that it is part of.
+    undocumented, documented, before = [], {-1: False}, ""
+    for line in (CHART / "values.yaml").read_text().splitlines():
+        key = re.match(r"( *)([A-Za-z][\w./]*):( |$)", line)
+        if key:
+            depth = len(key[1])
+            outer = documented[max(level for level in documented if level < depth)]
+            documented = {level: has for level, has in documented.items() if level < depth}
+            documented[depth] = outer or before.lstrip().startswith("#")
+            if key[3] and not documented[depth]:
+                undocumented.append(line)
+        before = line
     assert undocumented == []
