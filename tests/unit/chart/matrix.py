@@ -38,11 +38,17 @@ SCALERS: dict[str, Values] = {
     "hpa": {"autoscaling": {"kind": "hpa"}},
     "keda": {"autoscaling": {"kind": "keda"}},
 }
+CONTROLLERS: Values = {
+    "networkPolicy": {
+        "clients": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "gateways"}}}],
+    }
+}
 OUTSIDE: dict[str, Values] = {
     "inside": {},
     "tls-ingress": {
         "tls": {"enabled": True, "secretName": "littlebig-tls"},
         "ingress": {"enabled": True, "host": "classify.example", "tlsSecretName": "classify-example"},
+        **CONTROLLERS,
     },
     "gateway": {
         "gateway": {
@@ -50,7 +56,8 @@ OUTSIDE: dict[str, Values] = {
             "parentRefs": [{"name": "public", "namespace": "gateways"}],
             "hostnames": ["classify.example"],
             "canaries": [{"name": "littlebig-canary-grpc", "port": 8001, "weight": 5}],
-        }
+        },
+        **CONTROLLERS,
     },
 }
 MONITORED: Values = {

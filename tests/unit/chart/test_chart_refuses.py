@@ -66,6 +66,10 @@ TOGETHER = {
         {"gateway": {"enabled": True}},
         "gateway.parentRefs is empty: name the Gateway that the route belongs to, as [{name: public, namespace: gateways}]",
     ),
+    "route-through-a-closed-network": (
+        {"gateway": {"enabled": True, "parentRefs": [{"name": "public"}]}},
+        "networkPolicy.clients is empty: the Ingress controller or Gateway asks from another namespace; set it to that namespace, or networkPolicy.enabled=false",
+    ),
     "more-at-least-than-at-most": (
         {"autoscaling": {"kind": "hpa", "minReplicas": 9}},
         "autoscaling.minReplicas is 9, above autoscaling.maxReplicas 8",

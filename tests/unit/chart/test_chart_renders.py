@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 
+import click
 import pytest
 import yaml
 
+from littlebig_cli.main import littlebig
 from tests.unit.chart.custom_resources import SCHEMAS
 from tests.unit.chart.helm import CHART, ROOT, Manifest, find, helm, pod_of, render, server_of
 from tests.unit.chart.matrix import CALIBRATION, CASES, CPU, MONITORED
@@ -105,6 +107,27 @@ def test_a_killed_gate_is_unready_in_ten_seconds_and_restarted_in_thirty():
     kubelets_own = 2  # after a grace period that preStop has used up
     restarted = live["periodSeconds"] * live["failureThreshold"] + live["timeoutSeconds"]
     assert restarted + live["terminationGracePeriodSeconds"] + kubelets_own < 30
+
+
+@pytest.mark.parametrize("case", ["everything", "cpu-volume-none-inside", "tensorrt-no-cache-volume-hpa-tls-ingress"])
+def test_every_command_and_option_of_ours_exists(case):
+    pod = pod_of(render(CASES[case]))
+    calls = [[*one["command"], *one.get("args", [])] for one in [*pod["initContainers"], *pod["containers"]]]
+    probes = ("startupProbe", "readinessProbe", "livenessProbe")
+    calls += [pod["containers"][0][probe]["exec"]["command"] for probe in probes]
+    ours = [words[1:] for words in calls if words[0] == "littlebig"]
+    assert len(ours) >= 5
+    for name, *words in ours:
+        command = littlebig.get_command(click.Context(littlebig), name)
+        command.make_context(name, words)  # parses, and raises a UsageError for what it does not know
+
+
+def test_the_notes_say_what_to_do_next():
+    result = helm("install", "littlebig", str(CHART), "--dry-run=client", values={"calibration": {"required": False}})
+    assert result.returncode == 0, result.stderr
+    notes = result.stdout.partition("NOTES:\n")[2]
+    assert "kubectl --namespace default rollout status deployment/littlebig --timeout 1h" in notes
+    assert "WARNING: calibration.required is off." in notes
 
 
 def test_probes_classify_an_image_and_end_before_the_kubelet_ends_them():

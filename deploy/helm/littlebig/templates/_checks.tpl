@@ -48,6 +48,9 @@ deployment.yaml includes this first.
 {{- if and .gateway.enabled (not .gateway.parentRefs) -}}
   {{- fail "gateway.parentRefs is empty: name the Gateway that the route belongs to, as [{name: public, namespace: gateways}]" -}}
 {{- end -}}
+{{- if and .networkPolicy.enabled (or .ingress.enabled .gateway.enabled) (not .networkPolicy.clients) -}}
+  {{- fail "networkPolicy.clients is empty: the Ingress controller or Gateway asks from another namespace; set it to that namespace, or networkPolicy.enabled=false" -}}
+{{- end -}}
 {{- if ne .autoscaling.kind "none" -}}
   {{- if gt (int .autoscaling.minReplicas) (int .autoscaling.maxReplicas) -}}
     {{- fail (printf "autoscaling.minReplicas is %d, above autoscaling.maxReplicas %d" (int .autoscaling.minReplicas) (int .autoscaling.maxReplicas)) -}}
