@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from littlebig_export.config_pbtxt import read_config, set_parameter, write_config
+from littlebig_export.engines import STAGES
 from littlebig_export.errors import RepositoryError
 from littlebig_export.files import write_atomically
 from littlebig_export.provenance import PROVENANCE, read_provenance
-from littlebig_export.repository import STAGES
 
 CALIBRATION = "calibration.json"
 _COMMENTS = {

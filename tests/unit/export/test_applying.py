@@ -3,7 +3,9 @@
 import json
 
 import pytest
+from click.testing import CliRunner
 
+from littlebig_cli.main import littlebig
 from littlebig_export.applying import apply_calibration
 from littlebig_export.config_pbtxt import read_config
 from littlebig_export.errors import ExportError
@@ -96,3 +98,26 @@ def test_what_does_not_fit_is_refused_and_nothing_changes(repository, changes, m
         apply_calibration(repository, calibration(repository, **changes))
     assert str(error.value).startswith(message)
     assert files(repository) == before
+
+
+def test_the_command_applies_a_file_or_says_in_one_line_why_not(repository, tmp_path):
+    file = tmp_path / "calibration.json"
+    words = ["apply", str(file), "--repository", str(repository)]
+    missing = CliRunner().invoke(littlebig, words)
+    assert (missing.exit_code, missing.output) == (
+        1,
+        f"littlebig: '{file}' cannot be read: [Errno 2] No such file or directory: '{file}'\n",
+    )
+    before = files(repository)
+    for wrong in ("not json", "[]", "{}"):
+        file.write_text(wrong)
+        refused = CliRunner().invoke(littlebig, words)
+        assert refused.exit_code == 1
+        assert refused.output == f"littlebig: '{file}' is not what 'littlebig calibrate --output' writes\n"
+    assert files(repository) == before
+    file.write_text(calibration(repository))
+    applied = CliRunner().invoke(littlebig, words)
+    assert (applied.exit_code, applied.output) == (
+        0,
+        f"{repository} serves threshold 0.4259, from the next start of its server on\n",
+    )
