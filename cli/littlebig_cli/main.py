@@ -41,6 +41,7 @@ COMMANDS = {
     "predict": Entry("Predict labelled images with both stages, for a calibration.", "calibration"),
     "preflight": Entry("Check what a server needs before it is started: repository, calibration, /dev/shm."),
     "probe": Entry("Tell Kubernetes whether a server has started, is ready, or must be restarted."),
+    "reproduce": Entry("Measure the MAC reductions that the paper publishes.", "calibration,export"),
     "search": Entry("Find the best companion for every big model, from prediction tables.", "calibration"),
     "serve": Entry("Serve a model repository with a tritonserver on this machine.", "server"),
 }
