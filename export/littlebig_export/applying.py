@@ -10,7 +10,6 @@ from typing import Any
 from tritonclient.grpc import model_config_pb2
 
 from littlebig_export.config_pbtxt import read_config, set_parameter, write_config
-from littlebig_export.engines import STAGES
 from littlebig_export.errors import RepositoryError
 from littlebig_export.files import write_atomically
 from littlebig_export.provenance import PROVENANCE, read_provenance
