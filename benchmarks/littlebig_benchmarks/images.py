@@ -117,8 +117,8 @@ def crops(paths: Sequence[Path], count: int, seed: int) -> list[bytes]:
 
 
 def look_through(served: Served, encoded: Sequence[bytes]) -> Pictures:
-    """Ask the served preprocessing for the canonical images, and little for its confidence in each."""
-    canonical, confidence = [], []
+    """Ask the served preprocessing for the canonical images, and little for its score of each."""
+    canonical, scores = [], []
     with tritonclient.grpc.InferenceServerClient(served.url) as client:
         for file in encoded:
             tensor = tritonclient.grpc.InferInput("encoded_image", [1, 1], "BYTES")
@@ -126,10 +126,10 @@ def look_through(served: Served, encoded: Sequence[bytes]) -> Pictures:
             image = client.infer("preprocess", [tensor]).as_numpy("image")
             asked = tritonclient.grpc.InferInput("image", list(image.shape), "UINT8")
             asked.set_data_from_numpy(image)
-            wanted = [tritonclient.grpc.InferRequestedOutput("confidence")]
-            confidence.append(client.infer("little", [asked], outputs=wanted).as_numpy("confidence").item())
+            wanted = [tritonclient.grpc.InferRequestedOutput(served.score)]
+            scores.append(client.infer("little", [asked], outputs=wanted).as_numpy(served.score).item())
             canonical.append(image[0])
-    unsure = ~(np.array(confidence, np.float32) >= np.float32(served.threshold))
+    unsure = ~(np.array(scores, np.float32) >= np.float32(served.threshold))
     return Pictures(tuple(encoded), np.stack(canonical), unsure)
 
 

@@ -35,13 +35,13 @@ def graphs(repository: Path) -> tuple[Path, Path] | None:
     return (found[0], found[1]) if all(path.is_file() for path in found) else None
 
 
-def run(stages: tuple[Path, Path], images: Path, threshold: float, layout: Layout, count: int) -> Answered:
+def run(stages: tuple[Path, Path], images: Path, decision: tuple[str, float], layout: Layout, count: int) -> Answered:
     """Classify `count` images in a process of its own.
 
     Args:
         stages: the graphs of little and big.
         images: a .npy file, uint8 [N, H, W, 3], in the order to take them.
-        threshold: escalate below it.
+        decision: little's score, `confidence` or `margin`, and the threshold below which to escalate.
         layout: how to use the cores.
         count: how many images.
 
@@ -54,7 +54,8 @@ def run(stages: tuple[Path, Path], images: Path, threshold: float, layout: Layou
         "--images": images,
         "--workers": layout.workers,
         "--threads": layout.threads,
-        "--threshold": threshold,
+        "--score": decision[0],
+        "--threshold": decision[1],
         "--count": count,
     }
     command = [sys.executable, "-m", "littlebig_benchmarks.baselines.onnxruntime_cascade"]

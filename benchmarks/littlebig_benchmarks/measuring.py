@@ -120,7 +120,7 @@ class Bench:
         images = self._array(case)
 
         def run(layout: Layout, count: int) -> in_process.Answered:
-            return in_process.run(stages, images, self.served.threshold, layout, count)
+            return in_process.run(stages, images, (self.served.score, self.served.threshold), layout, count)
 
         if self.layout is None:
             self.layout = best_layout(lambda layout: run(layout, 60))

@@ -33,6 +33,7 @@ class Served:
         pid: of tritonserver; None where it is not ours.
         repository: the pair's own repository; None where it is not known.
         threshold: in force for `little_big`.
+        score: of little, that is compared with it: `confidence` or `margin`.
         shape: of the canonical image, H, W, 3.
         models: those that are ready.
         version: of the server, as it says.
@@ -42,6 +43,7 @@ class Served:
     pid: int | None
     repository: Path | None
     threshold: float
+    score: str
     shape: tuple[int, ...]
     models: tuple[str, ...]
     version: str
@@ -87,6 +89,7 @@ def serving_stages_that_do_nothing(
             tensor.dims[:] = probabilities
             tensor.ClearField("label_filename")
     gate.parameters["threshold"].string_value = str(NOTHING_THRESHOLD)
+    gate.parameters["gate"].string_value = "confidence"
     _write(folder / "little_big", gate, *sorted((repository / "little_big" / "1").glob("*.py")))
     _write_gates(folder, gate, variants)
     with TritonServer(folder, ServerSettings(tritonserver=server, model="little_big")) as running:
@@ -116,7 +119,13 @@ def look_at(url: str, pid: int | None = None, repository: Path | None = None) ->
             "'littlebig serve', or leave out --url"
         ) from None
     threshold = float(config.parameters["threshold"].string_value)
-    return Served(url, pid, repository, threshold, tuple(config.input[0].dims), models, str(about.version))
+    return Served(
+        url, pid, repository, threshold, _score(config), tuple(config.input[0].dims), models, str(about.version)
+    )
+
+
+def _score(gate: Any) -> str:
+    return str(gate.parameters["gate"].string_value) if "gate" in gate.parameters else "confidence"
 
 
 def _gate(repository: Path) -> Any:
@@ -129,7 +138,7 @@ def _gate(repository: Path) -> Any:
 
 
 def _write_gates(folder: Path, gate: Any, variants: Mapping[str, Path]) -> None:
-    """The textbook gate and the variants, for the same images, classes and threshold as `little_big`."""
+    """The textbook gate and the variants, for the same images, classes, score and threshold as `little_big`."""
     _write(folder / "textbook", _like(_read(_TEXTBOOK / "config.pbtxt"), gate), _TEXTBOOK / "model.py")
     for name, source in variants.items():
         config = _like(_read(source / "config.pbtxt"), gate)
@@ -144,6 +153,7 @@ def _like(config: Any, gate: Any) -> Any:
         if tensor.name == "probabilities":
             tensor.ClearField("label_filename")
     config.parameters["threshold"].string_value = gate.parameters["threshold"].string_value
+    config.parameters["gate"].string_value = _score(gate)
     return config
 
 

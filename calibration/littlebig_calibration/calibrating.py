@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 import numpy as np
 
 from littlebig_calibration import evidence
+from littlebig_calibration._arrays import Array
 from littlebig_calibration.bootstrap import certified_interval, paper_interval
 from littlebig_calibration.certify import Promise
 from littlebig_calibration.cost_target import SHARE, best_within, measured_loss
@@ -82,6 +83,7 @@ def calibrate(table: PredictionTable, little: str, big: str, settings: Settings)
     else:
         decision, grid, threshold = certify(tuning, certifying, choices, promise)
     curve = cascade_curve(rows, decision)
+    differ = table.model(little).label != table.model(big).label
     paper = paper_threshold(curve, promise.max_accuracy_loss)
     paper_repeated = paper_interval(rows, decision, promise)
     if rule == "paper":
@@ -94,7 +96,7 @@ def calibrate(table: PredictionTable, little: str, big: str, settings: Settings)
             guarantee = evidence.Guarantee(promise.max_accuracy_loss, level)
 
     def point(at: float | None, again: tuple[float, float] | None) -> evidence.OperatingPoint:
-        return _operating_point(curve, at, again, settings)
+        return _operating_point(curve, at, again, _disagreement(differ, scores(rows, decision.gate), at), settings)
 
     chosen = point(threshold, repeated)
     if settings.max_escalation is not None:
@@ -127,7 +129,7 @@ def calibrate(table: PredictionTable, little: str, big: str, settings: Settings)
         accuracy_big=_estimate(float(rows.big_right.mean()), len(rows), level),
         costs=settings.costs,
         labels_needed=needed,
-        notes=_notes(rows, decision, settings, threshold, needed),
+        notes=_notes(rows, decision, settings, threshold, needed, repeated),
         curve=_points(curve, (threshold, paper)),
     )
 
@@ -137,7 +139,11 @@ def _estimate(value: float, images: int, confidence_level: float) -> evidence.Es
 
 
 def _operating_point(
-    curve: Curve, threshold: float | None, repeated: tuple[float, float] | None, settings: Settings
+    curve: Curve,
+    threshold: float | None,
+    repeated: tuple[float, float] | None,
+    disagreement: float | None,
+    settings: Settings,
 ) -> evidence.OperatingPoint:
     rate, accuracy = curve.at(threshold)
     if threshold is None:
@@ -151,9 +157,16 @@ def _operating_point(
         escalation_rate=_estimate(rate, curve.images, level),
         accuracy=_estimate(accuracy, curve.images, level),
         escalation_if_repeated=repeated,
+        disagreement=disagreement,
         cost=cost,
         cost_reduction=None if cost is None or costs is None else 1 - cost / costs.big,
     )
+
+
+def _disagreement(differ: Array, score: Array, threshold: float | None) -> float | None:
+    """On what fraction of the images left to little big says otherwise; None where none is left."""
+    left = score >= np.float32(np.inf if threshold is None else threshold)
+    return float(differ[left].mean()) if left.any() else None
 
 
 def shortest(threshold: float) -> float:
@@ -186,7 +199,12 @@ def _points(curve: Curve, exact: tuple[float | None, ...]) -> evidence.CurvePoin
 
 
 def _notes(
-    rows: Outcomes, decision: Decision, settings: Settings, threshold: float | None, needed: int | None
+    rows: Outcomes,
+    decision: Decision,
+    settings: Settings,
+    threshold: float | None,
+    needed: int | None,
+    repeated: tuple[float, float] | None,
 ) -> tuple[str, ...]:
     notes = []
     promise = settings.promise
@@ -218,5 +236,10 @@ def _notes(
         notes.append(
             f"nothing could be certified for a loss of at most {promise.max_accuracy_loss:.2%} "
             f"at {promise.confidence_level:.0%} confidence, so the answer is big only; {remedy}"
+        )
+    elif repeated is not None and repeated[1] == 1.0:
+        notes.append(
+            f"{len(rows):,} labels are few for this promise: on some other draws of as many images nothing would have "
+            "been certified"
         )
     return tuple(notes)

@@ -72,13 +72,16 @@ class OperatingPoint:
     """What a threshold does. None as threshold: every image goes to big, and little need not run.
 
     `escalation_rate` has the exact interval for this very threshold; `escalation_if_repeated` the bootstrap
-    interval of the rates that this rule would have chosen on other draws of as many images.
+    interval of the rates that this rule would have chosen on other draws of as many images. `disagreement` is the
+    fraction of the images left to little on which big has another label, what an audit of served images would find;
+    None where no image is left to little.
     """
 
     threshold: float | None
     escalation_rate: Estimate
     accuracy: Estimate
     escalation_if_repeated: tuple[float, float] | None
+    disagreement: float | None
     cost: float | None
     cost_reduction: float | None
 

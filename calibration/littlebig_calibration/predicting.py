@@ -10,12 +10,12 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from littlebig_calibration._arrays import Array
 from littlebig_calibration.labelled import LabelledImages
-from littlebig_calibration.served import ServedModels
 from littlebig_calibration.table import ModelColumns, PredictionTable
 from littlebig_calibration.writing import write_table
 
@@ -24,8 +24,38 @@ PART = 256
 BATCH = 16
 
 
+class Stage(Protocol):
+    """One stage: of a repository's files, or of a running server."""
+
+    @property
+    def name(self) -> str:
+        """Its model's name."""
+
+    @property
+    def weights_sha256(self) -> str | None:
+        """The identity of its weights, where it is known."""
+
+    def answer(self, images: Array) -> dict[str, Array]:
+        """`label`, `confidence` and `margin` [n] and `probabilities` [n, classes] of uint8 images [n, H, W, 3]."""
+
+
+class Models(Protocol):
+    """Preprocessing and both stages."""
+
+    @property
+    def stages(self) -> Sequence[Stage]:
+        """Little and big."""
+
+    @property
+    def classes(self) -> int:
+        """How many there are."""
+
+    def canonical_image(self, path: Path) -> Array:
+        """What both stages see of a picture, uint8 [H, W, 3]; called by several threads."""
+
+
 def predict(
-    models: ServedModels,
+    models: Models,
     images: LabelledImages,
     output: Path,
     *,
@@ -85,7 +115,7 @@ _COLUMNS = ("label", "confidence", "margin", "top5_labels", "top5_probabilities"
 
 
 def _predict_part(
-    models: ServedModels, images: LabelledImages, files: Sequence[str], progress: Callable[[int], None]
+    models: Models, images: LabelledImages, files: Sequence[str], progress: Callable[[int], None]
 ) -> dict[str, Array]:
     """Both stages' columns for some files: `INDEX COLUMN` -> array."""
     columns: dict[str, list[Array]] = {}
@@ -102,7 +132,7 @@ def _predict_part(
     return {name: np.concatenate(values) for name, values in columns.items()}
 
 
-def _decoded(models: ServedModels, folder: Path, files: Sequence[str]) -> Iterator[Array]:
+def _decoded(models: Models, folder: Path, files: Sequence[str]) -> Iterator[Array]:
     """Canonical images in batches; the next is decoded while the stages work on this one."""
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         decoding = [pool.submit(models.canonical_image, folder / file) for file in files]
@@ -123,7 +153,7 @@ def _read(path: Path) -> dict[str, Array] | None:
         return None
 
 
-def _key(models: ServedModels, images: LabelledImages) -> str:
+def _key(models: Models, images: LabelledImages) -> str:
     """What a finished part depends on: files, and whose weights."""
     content = [str(images.folder.absolute()), images.files, [stage.weights_sha256 for stage in models.stages]]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]

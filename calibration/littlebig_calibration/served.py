@@ -10,6 +10,7 @@ import importlib.util
 import json
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,13 +37,14 @@ class Stage:
 
     def answer(self, images: Array) -> dict[str, Array]:
         """`label`, `confidence` and `margin` [n] and `probabilities` [n, classes] of uint8 images [n, H, W, 3]."""
-        label, confidence, margin, probabilities = self.session.run(list(OUTPUTS), {"image": images})
-        return {
-            "label": label.reshape(-1),
-            "confidence": confidence.reshape(-1),
-            "margin": margin.reshape(-1),
-            "probabilities": probabilities,
-        }
+        return named_outputs(self.session.run(list(OUTPUTS), {"image": images}))
+
+
+def named_outputs(arrays: Sequence[Array]) -> dict[str, Array]:
+    """A stage's outputs in the order of OUTPUTS by name, those of one number per image as [n]."""
+    *single, probabilities = arrays
+    flat = {name: values.reshape(-1) for name, values in zip(OUTPUTS, single, strict=False)}
+    return {**flat, "probabilities": probabilities}
 
 
 class ServedModels:

@@ -46,6 +46,12 @@ from littlebig_export.errors import ExportError
     "alone) and room (each plan carries that runtime), and Triton must be started with "
     "--backend-config=tensorrt,version-compatible=true.  [default: as the plan that is there, or no]",
 )
+@click.option(
+    "--cache",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Take plans from this folder where it has them for this machine, and put new ones there.  [default: none]",
+)
 @click.option("--force", is_flag=True, help="Build even what fits, and replace plans that were made elsewhere.")
 @told_in_one_line(ExportError)
 def command(
@@ -54,6 +60,7 @@ def command(
     workspace: int | None,
     hardware_compatible: bool | None,
     version_compatible: bool | None,
+    cache: Path | None,
     force: bool,
 ) -> None:
     """Build the TensorRT engines that a repository lacks for this machine, and do nothing where all of them fit.
@@ -67,6 +74,7 @@ def command(
         version_compatible=version_compatible,
         workspace_mib=workspace,
         force=force,
+        cache=cache,
     )
     with BuildProgress() as progress:
         ensure_engines(repository, options, tell=lambda line: click.echo(line, err=True), progress=progress)

@@ -33,7 +33,12 @@ _BAR_FROM = 5
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--url", default="localhost:8001", show_default=True, help="Triton's gRPC endpoint, host:port.")
 @click.option("--top-k", default=5, show_default=True, help="Candidates; a table shows them for one image only.")
-@click.option("--threshold", type=float, show_default="as served", help="Escalate below this confidence, 0 to 1.")
+@click.option(
+    "--threshold",
+    type=float,
+    show_default="as served",
+    help="Escalate below this score (confidence or margin), 0 to 1.",
+)
 @click.option(
     "--policy",
     type=click.Choice(POLICIES),

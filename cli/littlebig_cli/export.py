@@ -40,7 +40,7 @@ STATE_DICT = click.Path(path_type=Path, dir_okay=False)
 @click.option(
     "--threshold",
     type=click.FloatRange(0.0, 1.0),
-    help="Escalate below this confidence.  [default: the pair's]",
+    help="Escalate below this confidence.  [default: the pair's calibration, or its threshold]",
 )
 @click.option("--little-weights", type=STATE_DICT, metavar="FILE", help="A state dict instead of the pair's weights.")
 @click.option("--big-weights", type=STATE_DICT, metavar="FILE", help="A state dict instead of the pair's weights.")

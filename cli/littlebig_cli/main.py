@@ -27,6 +27,7 @@ class Entry:
 
 
 COMMANDS = {
+    "apply": Entry("Serve a calibration's threshold from a repository, with its evidence."),
     "bench": Entry(
         "Measure the cascade against its parts, its bound and two baselines.", "benchmarks,server,efficientnet-lite"
     ),
@@ -39,7 +40,9 @@ COMMANDS = {
     "export": Entry("Export a pair into a model repository that tritonserver serves.", "export"),
     "plan": Entry("How many GPUs a load needs, with the cascade and with big alone.", "benchmarks,server"),
     "predict": Entry("Predict labelled images with both stages, for a calibration.", "calibration"),
+    "preflight": Entry("Check what a server needs before it is started: repository, calibration, /dev/shm."),
     "probe": Entry("Tell Kubernetes whether a server has started, is ready, or must be restarted."),
+    "reproduce": Entry("Measure the MAC reductions that the paper publishes.", "calibration,export"),
     "search": Entry("Find the best companion for every big model, from prediction tables.", "calibration"),
     "serve": Entry("Serve a model repository with a tritonserver on this machine.", "server"),
 }

@@ -93,7 +93,7 @@ class Client:
                 PIL image, turned upright by its EXIF orientation and sent as PNG without loss; or the
                 canonical image, a uint8 array [H, W, 3] of the served size, sent as it is.
             top_k: how many candidates to answer with, at least 1.
-            threshold: escalate below this confidence, in [0, 1]; by default the one served.
+            threshold: escalate below this score, in [0, 1]; by default the one served.
             policy: "cascade", "little" (never escalate) or "big" (always); by default the one served.
 
         Raises:

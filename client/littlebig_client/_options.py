@@ -17,7 +17,7 @@ class Options:
 
     Attributes:
         top_k: how many candidates to answer with, at least 1.
-        threshold: escalate below this confidence, in [0, 1]; None for the served threshold.
+        threshold: escalate below this score, in [0, 1]; None for the served threshold.
         policy: one of POLICIES; None for the served policy.
     """
 

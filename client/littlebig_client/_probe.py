@@ -12,14 +12,16 @@ live      no Python process is dead or hangs; too much to do, a failed stage and
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 import tritonclient.grpc as triton
 from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException
 
-from littlebig_client._errors import ProbeFailed
+from littlebig_client._errors import InvalidRequest, ProbeFailed
 from littlebig_client._options import check_seconds, check_url
 from littlebig_client._triton_says import busy, dead, stopping
 
@@ -37,19 +39,30 @@ class Probe:
         url: host:port of Triton's gRPC endpoint.
         timeout: seconds for the whole look.
         big_required: whether a server without big counts as well.
+        tls_ca: file with the authority that signed the server's certificate; None for a server without TLS.
+        tls_name: the name in that certificate, where it is not the url's, localhost for instance.
     """
 
-    def __init__(self, url: str, timeout: float = 4.0, *, big_required: bool = True) -> None:
+    def __init__(
+        self,
+        url: str,
+        timeout: float = 4.0,
+        *,
+        big_required: bool = True,
+        tls_ca: Path | None = None,
+        tls_name: str | None = None,
+    ) -> None:
         """Prepare the connection.
 
         Raises:
-            InvalidRequest: for a url that is not host:port, or a timeout that is not a finite number above 0.
+            InvalidRequest: for a url that is not host:port, a timeout that is not a finite number above 0, or an
+                authority that cannot be read.
         """
         self._url = check_url(url)
         self._timeout = check_seconds("timeout", timeout)
         self._deadline = time.monotonic() + self._timeout
         self._big_required = big_required
-        self._triton = triton.InferenceServerClient(url)
+        self._triton = _connect(url, tls_ca, tls_name)
 
     def startup(self) -> None:
         """Return if every model of the cascade is ready.
@@ -189,6 +202,18 @@ class Probe:
     def __exit__(self, *_: object) -> None:
         """Close the connection."""
         self.close()
+
+
+def _connect(url: str, ca: Path | None, name: str | None) -> triton.InferenceServerClient:
+    if ca is None:
+        return triton.InferenceServerClient(url)
+    try:
+        authority = ca.read_bytes()
+    except OSError as reason:
+        raise InvalidRequest(f"the authority '{ca}' cannot be read: {reason.strerror}") from None
+    credentials = grpc.ssl_channel_credentials(root_certificates=authority)
+    options = [("grpc.ssl_target_name_override", name)] if name else None
+    return triton.InferenceServerClient(url, creds=credentials, channel_args=options)
 
 
 class _Stopping(ProbeFailed):

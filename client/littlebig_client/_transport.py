@@ -145,7 +145,7 @@ class Transport:
         said = failure.message() or "no message"
         if status == "CANCELLED" and self._closed:
             return self._closed_error()
-        if stopping(said):
+        if stopping(said) or status == "CANCELLED":  # not by us: a server that ends drops what it has taken
             return ServerFailure(f"the server is stopping ({status}): {said}", status)
         if status == "INVALID_ARGUMENT":
             return RequestRejected(said)
@@ -182,6 +182,8 @@ class Transport:
 
 def _goes_away(failure: InferenceServerException) -> bool:
     """Whether a server stops, or its connection was lost; not whether it has too much to do."""
+    if failure.status() == "StatusCode.CANCELLED":  # by us only when the client is closed, which the next attempt finds
+        return True
     lost = failure.status() == "StatusCode.UNAVAILABLE" and not busy(failure.message())
     return lost or stopping(failure.message())
 

@@ -7,19 +7,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tritonclient.grpc import model_config_pb2
+
 from littlebig_export.config_pbtxt import read_config, set_parameter, write_config
 from littlebig_export.errors import RepositoryError
 from littlebig_export.files import write_atomically
 from littlebig_export.provenance import PROVENANCE, read_provenance
-from littlebig_export.repository import STAGES
 
 CALIBRATION = "calibration.json"
+# Parameters that only a calibration sets, and what the config says about them.
 _COMMENTS = {
     "gate": "The score: little's confidence, or its margin (first minus second probability). From the calibration.",
     "answer": "Once big has run: its answer counts (big), or the surer of the two (arbitrate). From the calibration.",
     "offset": "How much surer than big little must be for its answer to stand, in logits. From the calibration.",
-    "calibrated_escalation_low": "Escalation rates that the calibration leads one to expect; published for alerts.",
-    "calibrated_escalation_high": "The upper end of them.",
+    "calibrated_disagreement": "Of the images left to little, the fraction on which big said otherwise; for alerts.",
+    "calibrated_escalation_high": "Upper end of the calibration's interval of the escalation rate; for alerts.",
+    "calibrated_escalation_low": "Its lower end.",
 }
 
 
@@ -40,8 +43,7 @@ def apply_calibration(repository: Path, text: str) -> str:
     """
     calibration = json.loads(text)
     provenance = read_provenance(repository)
-    for stage in STAGES:
-        _check_weights(stage, calibration[stage], provenance["stages"][stage])
+    check_weights(calibration, provenance["stages"])
     threshold = calibration["chosen"]["threshold"]
     path = repository / "little_big" / "config.pbtxt"
     config = read_config(path)
@@ -69,13 +71,39 @@ def _parameters(calibration: Mapping[str, Any]) -> dict[str, object]:
     parameters["gate"] = None if calibration["gate"] == "confidence" else calibration["gate"]
     parameters["answer"] = None if calibration["answer"] == "big" else calibration["answer"]
     parameters["offset"] = calibration.get("offset")
-    low, high = chosen.get("escalation_if_repeated") or (None, None)
-    parameters["calibrated_escalation_low"] = low
-    parameters["calibrated_escalation_high"] = high
+    rate = chosen["escalation_rate"] if chosen["threshold"] is not None else {}
+    parameters["calibrated_escalation_low"] = _rounded(rate.get("low"))
+    parameters["calibrated_escalation_high"] = _rounded(rate.get("high"))
+    parameters["calibrated_disagreement"] = _rounded(chosen["disagreement"])
     return parameters
 
 
-def _check_weights(stage: str, calibrated: Mapping[str, Any], served: Mapping[str, Any]) -> None:
+def _rounded(rate: float | None) -> float | None:
+    return None if rate is None else round(rate, 4)
+
+
+def forget_calibration(message: model_config_pb2.ModelConfig) -> None:
+    """Take out of the gate's configuration what only a calibration can say; the threshold is left to the caller."""
+    for name in _COMMENTS:
+        message.parameters.pop(name, None)
+    set_parameter(message, "policy", "cascade")
+
+
+def check_weights(calibration: Mapping[str, Any], stages: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse a calibration that was made for other weights than these.
+
+    Args:
+        calibration: contents of its JSON.
+        stages: of littlebig.json.
+
+    Raises:
+        RepositoryError: naming the stage and both weights.
+    """
+    for stage, served in stages.items():
+        _check_stage(stage, calibration[stage], served)
+
+
+def _check_stage(stage: str, calibrated: Mapping[str, Any], served: Mapping[str, Any]) -> None:
     ours, theirs = served["weights"]["sha256"], calibrated["weights_sha256"]
     if theirs is None:
         raise RepositoryError(

@@ -9,6 +9,7 @@ from typing import Any
 
 from littlebig_export.config_pbtxt import read_config
 from littlebig_export.engine_build import BuildSettings, Profile, build_plan, timing_cache_file
+from littlebig_export.engine_cache import keep_plan, take_plan
 from littlebig_export.engine_key import EngineKey, asked_differently, hash_graph, made_elsewhere, read_key, write_key
 from littlebig_export.errors import EngineError
 from littlebig_export.files import write_atomically
@@ -30,6 +31,7 @@ class BuildOptions:
         version_compatible: for later TensorRT versions of the same major one; off by default.
         workspace_mib: GPU memory that a kernel may use for itself, in MiB; all of it by default.
         force: build even what fits, and replace what was made elsewhere.
+        cache: folder with plans that were built before, by any machine; none by default.
     """
 
     profile: Profile | None = None
@@ -37,6 +39,7 @@ class BuildOptions:
     version_compatible: bool | None = None
     workspace_mib: int | None = None
     force: bool = False
+    cache: Path | None = None
 
 
 def ensure_engines(
@@ -84,6 +87,9 @@ def ensure_engines(
         if not reason:
             tell(f"{stage}: the plan fits")
             continue
+        if options.cache and not options.force and take_plan(options.cache, key, plan):
+            tell(f"{stage}: the plan is from the cache")
+            continue
         tell(f"{stage}: building, {reason}")
         settings = BuildSettings(
             profile=Profile.parse(key.profile),
@@ -91,10 +97,12 @@ def ensure_engines(
             hardware_compatible=key.hardware_compatible,
             version_compatible=key.version_compatible,
         )
-        cache = timing_cache_file(trt, gpu.name)
-        made = build_plan(trt, plan.with_name(GRAPH), settings, timing_cache=cache, progress=progress)
+        timings = timing_cache_file(trt, gpu.name)
+        made = build_plan(trt, plan.with_name(GRAPH), settings, timing_cache=timings, progress=progress)
         write_atomically(plan, made.data)
         write_key(plan, key)
+        if options.cache:
+            keep_plan(options.cache, key, made.data)
         tell(f"{stage}: {len(made.data) / 1e6:.0f} MB in {made.seconds:.0f} s")
         built.append(stage)
     return tuple(built)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import importlib.metadata
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,8 +14,9 @@ from typing import Any
 import onnx
 from PIL import Image
 
+from littlebig_export.applying import CALIBRATION, check_weights
 from littlebig_export.classifiers import Classifier, prepare
-from littlebig_export.errors import PairError
+from littlebig_export.errors import PairError, RepositoryError
 from littlebig_export.pair import OnnxModel, Pair, TimmModel
 from littlebig_export.parity import Parity, check_parity, photographs
 from littlebig_export.precision_effect import Effect, Lowered, as_provenance, describe_effect, lower, measure_effect
@@ -78,7 +80,7 @@ def export_pair(
         pair: which models, and their weights.
         target: `cpu` or `tensorrt`.
         output: the repository's folder; an earlier one of ours is replaced whole at the end.
-        threshold: escalate below this confidence instead of the pair's, in [0, 1].
+        threshold: escalate below this confidence instead of what the pair's calibration says, in [0, 1].
         cores: what the cpu target's threads are laid out for; those this process may use by default.
         precision: `fp16`, `bf16` or `fp32` for target tensorrt, `fp16` by default; the cpu target is always `fp32`.
         pictures: RGB, on which the effect of the precision is measured; a few photographs of ours by default.
@@ -97,9 +99,9 @@ def export_pair(
         tell(f"{stage}: {classifiers[stage].name}, weights {classifiers[stage].weights_sha256[:12]}")
     class_names = _class_names(pair, classifiers)
     canonical = classifiers["big"].backbone.preprocessing
-    chosen: dict[str, Any] = {"value": pair.threshold, "source": "pair"}
-    if threshold is not None:
-        chosen = {"value": threshold, "source": "given at export"}
+    calibration = _calibration(pair, classifiers, tell) if threshold is None else None
+    chosen = _chosen(pair, threshold, calibration)
+    gate = "confidence" if calibration is None else str(json.loads(calibration)["gate"])
     ours = photographs()
     graphs, parity, lowered = {}, {}, {}
     for stage in STAGES:
@@ -109,7 +111,9 @@ def export_pair(
         if precision != "fp32":
             patterns = (pair.little if stage == "little" else pair.big).fp32
             judged = () if classifiers[stage].source == "random" else (pictures or ours)
-            low, effect = _lower(classifiers[stage], graph, precision, patterns, canonical, judged, chosen["value"])
+            low, effect = _lower(
+                classifiers[stage], graph, precision, patterns, canonical, judged, (gate, chosen["value"])
+            )
             tell(describe_effect(stage, low, effect))
             lowered[stage] = as_provenance(low, effect)
             graph = stage_graph(low.backbone, canonical)
@@ -138,13 +142,44 @@ def export_pair(
             graphs=graphs,
             canonical=canonical,
             class_names=class_names,
-            threshold=float(chosen["value"]),
+            threshold=pair.threshold if chosen["value"] is None else chosen["value"],
             cores=cores or len(os.sched_getaffinity(0)),
             provenance=provenance,
+            calibration=calibration,
         ),
     )
     tell(f"wrote {output}")
     return Exported(output, parity, provenance)
+
+
+def _calibration(pair: Pair, classifiers: Mapping[str, Classifier], tell: Callable[[str], None]) -> str | None:
+    """The pair's calibration as JSON text; None, and told, if it was made for other weights than these."""
+    if pair.calibration is None:
+        return None
+    served = {
+        stage: {"model": each.name, "weights": {"sha256": each.weights_sha256}} for stage, each in classifiers.items()
+    }
+    try:
+        text = pair.calibration.read_text(encoding="utf-8")
+        check_weights(json.loads(text), served)
+    except (OSError, ValueError, KeyError, TypeError) as reason:
+        raise PairError(
+            f"'{pair.calibration}' is no calibration that can be read ({reason}): write it with 'littlebig calibrate "
+            "--output', or take 'calibration' out of the pair's file"
+        ) from reason
+    except RepositoryError:
+        tell(f"not calibrated for these weights: the pair's own threshold, {pair.threshold:g}, is served")
+        return None
+    return text
+
+
+def _chosen(pair: Pair, given: float | None, calibration: str | None) -> dict[str, Any]:
+    """`threshold` of littlebig.json: the value, None for big only, and where it is from."""
+    if given is not None:
+        return {"value": given, "source": "given at export"}
+    if calibration is not None:
+        return {"value": json.loads(calibration)["chosen"]["threshold"], "source": CALIBRATION}
+    return {"value": pair.threshold, "source": "pair"}
 
 
 def _lower(
@@ -154,11 +189,11 @@ def _lower(
     patterns: Sequence[str],
     canonical: Preprocessing,
     pictures: Sequence[Image.Image],
-    threshold: float,
+    decision: tuple[str, float],
 ) -> tuple[Lowered, Effect | None]:
     # A few photographs find the activations that need FP32; more would only cost time, the headroom is wide.
     low = lower(classifier, precision, patterns, pictures[:6])
-    return low, measure_effect(graph, low, canonical, pictures, threshold) if pictures else None
+    return low, measure_effect(graph, low, canonical, pictures, decision) if pictures else None
 
 
 def _with_weights(model: TimmModel | OnnxModel, path: Path | None, *, random: bool) -> TimmModel | OnnxModel:

@@ -62,10 +62,11 @@ class Pair:
     Attributes:
         name: as users call it.
         description: one line for people.
-        threshold: escalate when confidence < threshold, in [0, 1].
+        threshold: escalate when confidence < threshold, in [0, 1]; where no calibration says better.
         little: predicts every image.
         big: predicts the images that little is unsure of.
         labels: a text file with one class name per line; for timm's models over ImageNet-1K it is not needed.
+        calibration: what `littlebig calibrate --output` wrote for these weights, or None.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Pair:
     little: TimmModel | OnnxModel
     big: TimmModel | OnnxModel
     labels: Path | None
+    calibration: Path | None = None
 
 
 def shipped_pairs() -> list[str]:
@@ -111,11 +113,12 @@ def load_pair(name_or_path: str) -> Pair:
 
 
 def _pair(table: Mapping[str, Any], folder: Path) -> Pair:
-    _only(table, {"name", "description", "threshold", "labels", "little", "big"}, "the pair")
+    _only(table, {"name", "description", "threshold", "calibration", "labels", "little", "big"}, "the pair")
     threshold = _value(table, "threshold", float, "the pair", default=0.5)
     if not 0.0 <= threshold <= 1.0:
         raise PairError(f"threshold {threshold} is outside [0, 1]")
     labels = _value(table, "labels", str, "the pair", default="")
+    calibration = _value(table, "calibration", str, "the pair", default="")
     return Pair(
         name=_value(table, "name", str, "the pair"),
         description=_value(table, "description", str, "the pair", default=""),
@@ -123,6 +126,7 @@ def _pair(table: Mapping[str, Any], folder: Path) -> Pair:
         little=_model(table, "little", folder),
         big=_model(table, "big", folder),
         labels=folder / labels if labels else None,
+        calibration=folder / calibration if calibration else None,
     )
 
 

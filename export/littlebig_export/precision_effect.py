@@ -91,7 +91,7 @@ def measure_effect(
     lowered: Lowered,
     canonical: Preprocessing,
     pictures: Sequence[Image.Image],
-    threshold: float,
+    decision: tuple[str, float | None],
 ) -> Effect:
     """Compare a lowered stage with the FP32 one on pictures.
 
@@ -100,15 +100,16 @@ def measure_effect(
         lowered: its backbone in the precision that is served.
         canonical: the big model's preprocessing.
         pictures: RGB, of any size; at least one.
-        threshold: the pair's.
+        decision: the score that the gate compares, `confidence` or `margin`, and the threshold; None escalates all.
 
     Raises:
         GraphError: if an answer is no number any more.
     """
     emulated = stage_graph(replace(lowered.backbone, model=rounded(lowered.backbone.model)), canonical)
     images = np.stack([np.asarray(fit(picture, canonical)) for picture in pictures])
-    labels, confidence = _answers(reference, images)
-    low_labels, low_confidence = _answers(emulated, images)
+    gate, threshold = decision
+    labels, confidence, score = _answers(reference, images, gate)
+    low_labels, low_confidence, low_score = _answers(emulated, images, gate)
     broken = int((~np.isfinite(low_confidence)).sum())
     if broken:
         raise GraphError(
@@ -121,7 +122,7 @@ def measure_effect(
         top1_agreement=float((labels == low_labels).mean()),
         confidence_change_p99=float(np.quantile(change, 0.99)),
         confidence_change_largest=float(change.max()),
-        changed_decisions=float(((confidence < threshold) != (low_confidence < threshold)).mean()),
+        changed_decisions=0.0 if threshold is None else float(((score < threshold) != (low_score < threshold)).mean()),
     )
 
 
@@ -147,13 +148,13 @@ def as_provenance(lowered: Lowered, effect: Effect | None) -> dict[str, Any]:
 
 
 def _answers(
-    graph: onnx.ModelProto, images: npt.NDArray[np.uint8]
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
-    """Label and confidence of each image, int32 [N] and float32 [N]."""
+    graph: onnx.ModelProto, images: npt.NDArray[np.uint8], score: str
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Label, confidence and score of each image, int32 [N] and float32 [N] twice."""
     session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
     parts = [
-        session.run(["label", "confidence"], {"image": images[start : start + _BATCH]})
+        session.run(["label", "confidence", score], {"image": images[start : start + _BATCH]})
         for start in range(0, len(images), _BATCH)
     ]
-    labels, confidence = (np.concatenate([part[index] for part in parts])[:, 0] for index in (0, 1))
-    return labels, confidence
+    labels, confidence, scores = (np.concatenate([part[index] for part in parts])[:, 0] for index in range(3))
+    return labels, confidence, scores

@@ -23,7 +23,7 @@ def made_by() -> str:
     digest = hashlib.sha256()
     for folder in (Path(__file__).parent, reference_repository()):
         for path in sorted(folder.rglob("*")):
-            if path.suffix in (".py", ".toml", ".pbtxt"):
+            if path.suffix in (".py", ".toml", ".pbtxt", ".json"):
                 digest.update(str(path.relative_to(folder)).encode())
                 digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -20,6 +20,7 @@ from typing import Any
 import onnx
 from tritonclient.grpc import model_config_pb2
 
+from littlebig_export.applying import apply_calibration, forget_calibration
 from littlebig_export.config_pbtxt import Config, read_config, reference_repository, set_parameter, write_config
 from littlebig_export.errors import RepositoryError
 from littlebig_export.preprocessing import Preprocessing
@@ -45,9 +46,10 @@ class Rendering:
         graphs: stage -> ONNX graph.
         canonical: the big model's preprocessing, which makes the canonical image.
         class_names: one per class.
-        threshold: escalate when confidence < threshold.
+        threshold: escalate when confidence < threshold; a calibration goes before it.
         cores: what the cpu target's threads are laid out for.
         provenance: contents of littlebig.json.
+        calibration: the JSON text of one for these weights, or None.
     """
 
     target: str
@@ -57,6 +59,7 @@ class Rendering:
     threshold: float
     cores: int
     provenance: Mapping[str, Any]
+    calibration: str | None = None
 
 
 def check_output(output: Path) -> None:
@@ -90,6 +93,8 @@ def write_repository(output: Path, rendering: Rendering) -> None:
                 _write_model(folder / model, rendering)
             text = json.dumps(rendering.provenance, indent=2, ensure_ascii=False)
             (folder / PROVENANCE).write_text(text + "\n", encoding="utf-8")
+            if rendering.calibration is not None:
+                apply_calibration(folder, rendering.calibration)
     except OSError as reason:
         raise RepositoryError(f"cannot write '{output}': {reason.strerror or reason}") from reason
 
@@ -127,7 +132,12 @@ def _adapt(config: Config, rendering: Rendering) -> None:
         graph.input["image"].dim[:] = [size, size, 3]
         if graph.HasField("graph_lower_bound"):
             graph.graph_lower_bound.input["image"].dim[:] = [size, size, 3]
+    if message.name in STAGES:
+        served = rendering.provenance["stages"][message.name]
+        set_parameter(message, "model", served["model"])
+        set_parameter(message, "weights_sha256", served["weights"]["sha256"])
     if message.name == "little_big":
+        forget_calibration(message)  # the reference pair's
         set_parameter(message, "threshold", rendering.threshold)
     elif message.name == "preprocess":
         set_parameter(message, "resize", rendering.canonical.resize)

@@ -7,6 +7,7 @@ with TritonServer("build/model_repository") as server:
 
 settings.py      what can be chosen
 repository.py    is this folder something to serve?
+preflight.py     does this machine have what it needs?
 installation.py  which tritonserver   (wheel.py: what the one from PyPI needs around it)
 ports.py         where it listens
 server.py        start, wait, stop   (keeper.py: the process that stops it even if we are killed)
@@ -18,6 +19,7 @@ errors.py        what can go wrong
 from littlebig_server.errors import (
     InstallationError,
     PortError,
+    PreflightError,
     RepositoryError,
     ServerError,
     SettingsError,
@@ -29,6 +31,7 @@ from littlebig_server.settings import ServerSettings
 __all__ = [
     "InstallationError",
     "PortError",
+    "PreflightError",
     "RepositoryError",
     "ServerError",
     "ServerSettings",

@@ -5,6 +5,7 @@ ServerError
 ├── RepositoryError    the folder is nothing that can be served
 ├── InstallationError  no tritonserver, or something it needs is missing here
 ├── PortError          a port that was asked for cannot be had
+├── PreflightError     this machine lacks what a server needs, or the repository a calibration that it must have
 └── StartError         tritonserver ended, or was not ready in time
 """
 
@@ -27,6 +28,10 @@ class InstallationError(ServerError):
 
 class PortError(ServerError):
     """A port that was asked for cannot be had."""
+
+
+class PreflightError(ServerError):
+    """This machine lacks what a server needs, or the repository a calibration that it must have."""
 
 
 class StartError(ServerError):

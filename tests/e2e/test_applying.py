@@ -18,7 +18,9 @@ def calibration(repository, threshold):
     models = {
         stage: {"name": facts["model"], "weights_sha256": facts["weights"]["sha256"]} for stage, facts in stages.items()
     }
-    return json.dumps({**models, "gate": "confidence", "answer": "big", "chosen": {"threshold": threshold}})
+    rate = {"value": 0.2, "low": 0.1, "high": 0.3}
+    chosen = {"threshold": threshold, "escalation_rate": rate, "disagreement": None}
+    return json.dumps({**models, "gate": "confidence", "answer": "big", "chosen": chosen})
 
 
 def test_an_applied_calibration_is_served_once_the_gate_is_loaded_again(tiny_repository, tmp_path):

@@ -48,17 +48,19 @@ def layouts(cores: int) -> tuple[Layout, ...]:
 class Cascade:
     """Both graphs, opened once per layout."""
 
-    def __init__(self, little: Path, big: Path, layout: Layout, threshold: float) -> None:
+    def __init__(self, little: Path, big: Path, layout: Layout, threshold: float, score: str) -> None:
         """Open the graphs; each worker has sessions of its own, so that none waits for another's threads."""
         self.threshold = threshold
+        self.outputs = list(dict.fromkeys((*OUTPUTS, score)))
+        self.score = self.outputs.index(score)
         self.layout = layout
         self._sessions = [(_session(little, layout), _session(big, layout)) for _ in range(layout.workers)]
 
     def answer(self, worker: int, image: npt.NDArray[np.uint8]) -> bool:
         """Classify one canonical image, uint8 [1, H, W, 3]; returns whether it was escalated."""
         little, big = self._sessions[worker]
-        confidence = dict(zip(OUTPUTS, little.run(OUTPUTS, {"image": image}), strict=True))["confidence"]
-        if confidence.item() >= self.threshold:
+        score = little.run(self.outputs, {"image": image})[self.score]
+        if score.item() >= self.threshold:
             return False
         big.run(OUTPUTS, {"image": image})
         return True
@@ -103,10 +105,11 @@ def main() -> None:
     parser.add_argument("--workers", type=int, required=True)
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--threshold", type=float, required=True)
+    parser.add_argument("--score", choices=("confidence", "margin"), required=True)
     parser.add_argument("--count", type=int, required=True)
     given = parser.parse_args()
     images = np.load(given.images)
-    cascade = Cascade(given.little, given.big, Layout(given.workers, given.threads), given.threshold)
+    cascade = Cascade(given.little, given.big, Layout(given.workers, given.threads), given.threshold, given.score)
     cascade.run(images, min(4 * given.workers, len(images)))
     before = time.process_time()
     seconds, escalated = cascade.run(images, given.count)

@@ -2,6 +2,7 @@
 
 import shutil
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,25 +13,26 @@ from littlebig_export.config_pbtxt import read_config, set_parameter, write_conf
 from littlebig_server import ServerSettings, TritonServer
 
 
+@contextmanager
+def serve_puppets(repository, folder, gate_instances=1, big_instances=1, **parameters):
+    """A copy of a repository in a new folder: the gate with these settings, one instance of each stage, puppets both."""
+    shutil.copytree(repository, folder)
+    for model in ("little", "big", "little_big"):
+        config = read_config(folder / model / "config.pbtxt")
+        config.message.instance_group[0].count = {"little_big": gate_instances, "big": big_instances}.get(model, 1)
+        for name, value in parameters.items() if model == "little_big" else ():
+            set_parameter(config.message, name, value)
+        (folder / model / "config.pbtxt").write_text(write_config(config))
+    for stage in ("little", "big"):
+        shutil.copyfile(Path(__file__).with_name("puppet_stage.py"), folder / stage / "1" / "model.py")
+    settings = ServerSettings(
+        model="little_big", model_control_mode="explicit", exit_timeout=5, arguments=("--load-model=*",)
+    )
+    with TritonServer(folder, settings) as server, grpc.InferenceServerClient(server.grpc_url) as triton:
+        yield Puppets(folder, server, triton)
+
+
 @pytest.fixture
 def puppets(tiny_repository, tmp_path):
-    """puppets(parameters) -> context manager of Puppets: the gate with these settings, an instance of each stage."""
-
-    @contextmanager
-    def start(gate_instances=1, big_instances=1, **parameters):
-        folder = shutil.copytree(tiny_repository, tmp_path / "models")
-        for model in ("little", "big", "little_big"):
-            config = read_config(folder / model / "config.pbtxt")
-            config.message.instance_group[0].count = {"little_big": gate_instances, "big": big_instances}.get(model, 1)
-            for name, value in parameters.items() if model == "little_big" else ():
-                set_parameter(config.message, name, value)
-            (folder / model / "config.pbtxt").write_text(write_config(config))
-        for stage in ("little", "big"):
-            shutil.copyfile(Path(__file__).with_name("puppet_stage.py"), folder / stage / "1" / "model.py")
-        settings = ServerSettings(
-            model="little_big", model_control_mode="explicit", exit_timeout=5, arguments=("--load-model=*",)
-        )
-        with TritonServer(folder, settings) as server, grpc.InferenceServerClient(server.grpc_url) as triton:
-            yield Puppets(folder, server, triton)
-
-    return start
+    """puppets(parameters) -> context manager of Puppets."""
+    return partial(serve_puppets, tiny_repository, tmp_path / "models")

@@ -57,12 +57,16 @@ class Puppets:
         """Ask without waiting; `told(result, error)` is called on another thread."""
         return self.triton.async_infer("little_big", self.request(*pixels), told, outputs=OUTPUTS, **options)
 
-    def metric(self, name, **labels):
-        """Sum of the series with these labels, as Triton's endpoint has them now."""
+    def series(self, names):
+        """(name, its labels as pairs) -> value, of the series with these names on Triton's endpoint now."""
         with urllib.request.urlopen(self.server.metrics_url, timeout=10) as answer:  # noqa: S310 - http, by the server
             text = answer.read().decode()
-        series = re.findall(rf"^{name}\{{(.*?)\}} (\S+)$", text, re.MULTILINE)
-        return sum(float(v) for of, v in series if all(f'{key}="{value}"' in of for key, value in labels.items()))
+        found = re.findall(r"^(\w+)\{(.*?)\} (\S+)$", text, re.MULTILINE)
+        return {(name, tuple(re.findall(r'(\w+)="(.*?)"', of))): float(v) for name, of, v in found if name in names}
+
+    def metric(self, name, **labels):
+        """Sum of the series with these labels."""
+        return sum(v for (_, of), v in self.series([name]).items() if labels.items() <= dict(of).items())
 
     def stub(self, model):
         """Process ids of a model's stubs."""

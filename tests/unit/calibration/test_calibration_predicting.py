@@ -130,6 +130,59 @@ def test_missing_files_and_empty_folders_are_named(tmp_path):
     assert "is neither a folder" in refusal(lambda: find_labelled_images(Path("x.txt")))
 
 
+def one_folder(data, tmp_path):
+    """All pictures in one folder, as ImageNet's validation images come: names that say nothing."""
+    flat = tmp_path / "val"
+    flat.mkdir()
+    for number, path in enumerate(sorted(data.rglob("*.png"))):
+        path.rename(flat / f"{number}.JPEG")
+    return flat
+
+
+def test_a_folder_takes_its_labels_from_val_txt(data, tmp_path):
+    flat, labels = one_folder(data, tmp_path), tmp_path / "val.txt"
+    labels.write_text("".join(f"{number}.JPEG {number // 4}\n" for number in reversed(range(20))))
+    images = find_labelled_images(flat, labels)
+    assert images.folder == flat
+    assert dict(zip(images.files, images.labels, strict=True)) == {f"{n}.JPEG": n // 4 for n in range(20)}
+
+
+def test_kaggles_synsets_are_classes_in_sorted_order(tmp_path):
+    flat, labels = tmp_path / "val", tmp_path / "LOC_val_solution.csv"
+    flat.mkdir()
+    lines = ["ImageId,PredictionString"]
+    for number in range(1000):
+        (flat / f"ILSVRC2012_val_{number:08}.JPEG").write_bytes(b"")
+        lines.append(f"ILSVRC2012_val_{number:08},n{9999 - number:08} 85 1 499 272 ")
+    labels.write_text("\n".join(lines) + "\n")
+    images = find_labelled_images(flat, labels)
+    assert images.files[0] == "ILSVRC2012_val_00000000.JPEG"
+    assert images.labels == tuple(reversed(range(1000)))
+    labels.write_text("\n".join(lines[:-1]) + "\n")
+    assert refusal(lambda: find_labelled_images(flat, labels)) == (
+        f"{labels}: 999 synsets occur, not 1000: which class each is cannot be told from a part of them; give a .csv of "
+        "file,label"
+    )
+
+
+def test_labels_that_do_not_fit_the_folder_are_refused(data, tmp_path):
+    flat, labels = one_folder(data, tmp_path), tmp_path / "val.txt"
+    labels.write_text("".join(f"{number}.JPEG 1\n" for number in range(18)))
+    assert refusal(lambda: find_labelled_images(flat, labels)) == (
+        f"{labels}: 2 files of '{flat}' without a label: 18.JPEG, 19.JPEG"
+    )
+    labels.write_text("".join(f"{number}.JPEG 1\n" for number in range(21)))
+    assert refusal(lambda: find_labelled_images(flat, labels)) == f"{labels}: 1 file not in '{flat}': 20.JPEG"
+    labels.write_text("490\n361\n")
+    assert refusal(lambda: find_labelled_images(flat, labels)) == (
+        f"{labels}: holds numbers without files, as ImageNet's devkit does, whose classes are in another order than the "
+        "models'; give val.txt or LOC_val_solution.csv"
+    )
+    assert refusal(lambda: find_labelled_images(labels, labels)) == (
+        f"'{labels}' is no folder: with a label file, give the folder of its images"
+    )
+
+
 def test_a_folder_that_is_no_repository_is_told_how_to_make_one(tmp_path):
     message = refusal(lambda: ServedModels(tmp_path))
     assert message.startswith(f"'{tmp_path}' is not a model repository of ours (")

@@ -60,3 +60,16 @@ def test_an_expected_failure_is_one_line_without_a_traceback(tmp_path):
         "littlebig: no pair 'none': the shipped ones are deit3, efficientnet, efficientnet-lite, efficientvit; "
         "your own is a path to a .toml file\n"
     )
+
+
+def test_what_a_container_runs_needs_no_more_than_the_base_install():
+    # deploy/Dockerfile installs no extra; onnx, torch and their like are gigabytes.
+    code = (
+        "import importlib, sys\n"
+        "for name in ('matplotlib', 'onnx', 'onnxruntime', 'onnxscript', 'psutil', 'pyarrow', 'scipy', 'skimage', 'timm', 'torch'):\n"
+        "    sys.modules[name] = None\n"
+        "for name in ('apply', 'build', 'preflight', 'probe', 'serve'):\n"
+        "    importlib.import_module(f'littlebig_cli.{name}')\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stderr) == (0, "")

@@ -12,7 +12,7 @@ from fake_triton import FakeTriton, canonical, encoded_picture
 
 from littlebig_client import Client, ServerFailure, ServerUnreachable
 
-# What tritonserver 24.10 was seen to answer after SIGTERM; tests/e2e/server/test_drain.py asks the real one.
+# What tritonserver 24.10 was seen to answer after SIGTERM; tests/e2e/operations/test_draining.py asks the real one.
 STOPPING = {
     "the server": (grpc.StatusCode.UNAVAILABLE, "Server exiting"),
     "a queue": (
@@ -24,6 +24,7 @@ STOPPING = {
         "stage 'little' failed: Model little - Error when running inference: Server not ready",
     ),
     "a model": (grpc.StatusCode.NOT_FOUND, "Request for unknown model: 'little_big' has no available versions"),
+    "the transport": (grpc.StatusCode.CANCELLED, "CANCELLED"),  # a request that it had taken and does not answer
 }
 
 

@@ -3,12 +3,20 @@
 import json
 
 import pytest
+from click.testing import CliRunner
 
+from littlebig_cli.main import littlebig
 from littlebig_export.applying import apply_calibration
 from littlebig_export.config_pbtxt import read_config
 from littlebig_export.errors import ExportError
 from littlebig_export.exporting import export_pair
 from littlebig_export.pair import load_pair
+
+PUBLISHED = {
+    "calibrated_escalation_low": "0.1235",
+    "calibrated_escalation_high": "0.25",
+    "calibrated_disagreement": "0.0312",
+}
 
 
 @pytest.fixture
@@ -22,7 +30,12 @@ def calibration(repository, **changes):
     models = {
         stage: {"name": facts["model"], "weights_sha256": facts["weights"]["sha256"]} for stage, facts in stages.items()
     }
-    return json.dumps({**models, "gate": "confidence", "answer": "big", "chosen": {"threshold": 0.4259}, **changes})
+    return json.dumps({**models, "gate": "confidence", "answer": "big", "chosen": chosen(0.4259), **changes})
+
+
+def chosen(threshold):
+    rate = {"value": 0.2, "low": 0.12345, "high": 0.25}
+    return {"threshold": threshold, "escalation_rate": rate, "disagreement": None if threshold is None else 0.03125}
 
 
 def files(folder):
@@ -30,11 +43,10 @@ def files(folder):
 
 
 def test_threshold_and_evidence_arrive_and_all_else_stays(repository):
-    before = files(repository)
+    before, given = files(repository), parameters(repository)
     line = apply_calibration(repository, calibration(repository))
     assert line == f"{repository} serves threshold 0.4259, from the next start of its server on"
-    config = repository / "little_big" / "config.pbtxt"
-    assert config.read_text() == before[config].decode().replace('"0.6"', '"0.4259"')
+    assert parameters(repository) == given | {"threshold": "0.4259", **PUBLISHED}
     assert json.loads((repository / "calibration.json").read_text())["chosen"]["threshold"] == 0.4259
     assert json.loads((repository / "littlebig.json").read_text())["threshold"] == {
         "value": 0.4259,
@@ -45,7 +57,7 @@ def test_threshold_and_evidence_arrive_and_all_else_stays(repository):
 
 
 def test_big_only_is_a_policy_and_a_later_threshold_undoes_it(repository):
-    apply_calibration(repository, calibration(repository, chosen={"threshold": None}))
+    apply_calibration(repository, calibration(repository, chosen=chosen(None)))
     config = repository / "little_big" / "config.pbtxt"
     assert '"big"' in config.read_text()
     apply_calibration(repository, calibration(repository))
@@ -60,8 +72,7 @@ def parameters(repository):
 
 def test_the_gate_is_told_everything_that_was_chosen_and_later_the_opposite(repository):
     before = parameters(repository)
-    chosen = {"threshold": 0.7, "escalation_if_repeated": [0.1, 0.25]}
-    changes = {"gate": "margin", "answer": "arbitrate", "offset": 0.75, "chosen": chosen}
+    changes = {"gate": "margin", "answer": "arbitrate", "offset": 0.75, "chosen": chosen(0.7)}
     apply_calibration(repository, calibration(repository, **changes))
     assert parameters(repository) == {
         **before,
@@ -69,12 +80,11 @@ def test_the_gate_is_told_everything_that_was_chosen_and_later_the_opposite(repo
         "gate": "margin",
         "answer": "arbitrate",
         "offset": "0.75",
-        "calibrated_escalation_low": "0.1",
-        "calibrated_escalation_high": "0.25",
+        **PUBLISHED,
     }
     assert "# The score: little's confidence, or its margin" in (repository / "little_big" / "config.pbtxt").read_text()
     apply_calibration(repository, calibration(repository))
-    assert parameters(repository) == {**before, "threshold": "0.4259"}
+    assert parameters(repository) == {**before, "threshold": "0.4259", **PUBLISHED}
 
 
 @pytest.mark.parametrize(
@@ -96,3 +106,26 @@ def test_what_does_not_fit_is_refused_and_nothing_changes(repository, changes, m
         apply_calibration(repository, calibration(repository, **changes))
     assert str(error.value).startswith(message)
     assert files(repository) == before
+
+
+def test_the_command_applies_a_file_or_says_in_one_line_why_not(repository, tmp_path):
+    file = tmp_path / "calibration.json"
+    words = ["apply", str(file), "--repository", str(repository)]
+    missing = CliRunner().invoke(littlebig, words)
+    assert (missing.exit_code, missing.output) == (
+        1,
+        f"littlebig: '{file}' cannot be read: [Errno 2] No such file or directory: '{file}'\n",
+    )
+    before = files(repository)
+    for wrong in ("not json", "[]", "{}"):
+        file.write_text(wrong)
+        refused = CliRunner().invoke(littlebig, words)
+        assert refused.exit_code == 1
+        assert refused.output == f"littlebig: '{file}' is not what 'littlebig calibrate --output' writes\n"
+    assert files(repository) == before
+    file.write_text(calibration(repository))
+    applied = CliRunner().invoke(littlebig, words)
+    assert (applied.exit_code, applied.output) == (
+        0,
+        f"{repository} serves threshold 0.4259, from the next start of its server on\n",
+    )

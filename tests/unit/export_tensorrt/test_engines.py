@@ -3,6 +3,7 @@ import errno
 import json
 import os
 import re
+import shutil
 
 import onnx
 import pytest
@@ -300,3 +301,43 @@ def test_the_command_tells_failures_in_one_line(tmp_path):
     result = CliRunner().invoke(littlebig, ["build", "--repository", str(tmp_path)])
     assert result.exit_code == 1
     assert result.stderr == f"littlebig: '{tmp_path}' is not a model repository of ours (no littlebig.json)\n"
+
+
+def test_machines_of_one_kind_share_their_plans_through_a_cache(repository, tmp_path):
+    shared = tmp_path / "shared"
+    other = tmp_path / "other"
+    shutil.copytree(repository, other)
+    assert ensure(repository, cache=shared)[0] == ["little", "big"]
+    built, told = ensure(other, cache=shared)
+    assert (built, told) == ([], ["little: the plan is from the cache", "big: the plan is from the cache"])
+    assert files_of(other) == files_of(repository)
+    assert ensure(other) == ([], ["little: the plan fits", "big: the plan fits"])
+
+
+@pytest.mark.parametrize("machine", [{"gpu": Gpu("NVIDIA A10", "8.6")}, {"version": "11.2.0"}])
+def test_a_plan_for_another_machine_is_never_taken_from_the_cache(repository, tmp_path, machine):
+    shared = tmp_path / "shared"
+    other = tmp_path / "other"
+    shutil.copytree(repository, other)
+    ensure(repository, cache=shared)
+    assert ensure(other, cache=shared, **machine)[0] == ["little", "big"]
+    assert len(list(shared.iterdir())) == 4
+
+
+def test_a_plan_that_was_damaged_in_the_cache_is_built_again(repository, tmp_path):
+    shared = tmp_path / "shared"
+    other = tmp_path / "other"
+    shutil.copytree(repository, other)
+    ensure(repository, cache=shared)
+    for plan in shared.glob("*/model.plan"):
+        plan.write_bytes(b"torn")
+    assert ensure(other, cache=shared)[0] == ["little", "big"]
+    assert {read_key(plan) is None for plan in shared.glob("*/model.plan")} == {False}
+
+
+def test_a_cache_that_cannot_be_written_is_one_line(repository, tmp_path):
+    (tmp_path / "file").touch()
+    shared = tmp_path / "file" / "shared"
+    assert refusal(lambda: ensure(repository, cache=shared)) == (
+        f"cannot write into the cache '{shared}': Not a directory; give another --cache"
+    )

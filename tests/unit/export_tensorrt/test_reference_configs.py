@@ -1,3 +1,5 @@
+import json
+
 import timm
 import timm.data
 from google.protobuf import text_format
@@ -16,6 +18,15 @@ REFERENCE = reference_repository()
 def render(output, target="tensorrt", size=None):
     """What an export of the default pair writes, weights aside."""
     pair = load_pair("efficientnet-lite")
+    text = pair.calibration.read_text()
+    calibration = json.loads(text)
+    stages = {
+        stage: {
+            "model": calibration[stage]["name"],
+            "weights": {"sha256": calibration[stage]["weights_sha256"]},
+        }
+        for stage in ("little", "big")
+    }
     network = timm.create_model(pair.big.architecture, pretrained=False)
     canonical = Preprocessing.from_timm(timm.data.resolve_model_data_config(network))
     if size:
@@ -29,7 +40,8 @@ def render(output, target="tensorrt", size=None):
             class_names=[f"class {index}" for index in range(1000)],
             threshold=pair.threshold,
             cores=2,
-            provenance={"pair": {"name": pair.name}},
+            provenance={"pair": {"name": pair.name}, "stages": stages},
+            calibration=text,
         ),
     )
 
@@ -41,7 +53,7 @@ def config(repository, model):
 
 def test_the_default_pair_for_tensorrt_is_the_checked_in_repository(tmp_path):
     render(tmp_path / "out")
-    generated = {"labels.txt", "model.onnx", "littlebig.json"}
+    generated = {"labels.txt", "model.onnx", "littlebig.json", "calibration.json"}
     rendered = {
         path.relative_to(tmp_path / "out"): path.read_bytes()
         for path in (tmp_path / "out").rglob("*")

@@ -53,5 +53,5 @@ def test_nothing_is_known_of_a_server_that_was_not_started(name: str) -> None:
 
 def test_all_failures_have_one_base() -> None:
     errors = [getattr(littlebig_server, name) for name in littlebig_server.__all__ if name.endswith("Error")]
-    assert len(errors) == 6
+    assert len(errors) == 7
     assert all(issubclass(error, ServerError) for error in errors)

@@ -16,9 +16,10 @@ class TritonPythonModel:
     """A cascade that knows one request at a time."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Read the threshold."""
-        config = json.loads(args["model_config"])
-        self.threshold = float(config["parameters"]["threshold"]["string_value"])
+        """Read the threshold, and which of little's outputs it is compared with."""
+        parameters = json.loads(args["model_config"])["parameters"]
+        self.threshold = float(parameters["threshold"]["string_value"])
+        self.score = parameters["gate"]["string_value"]
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer the requests one after another."""
@@ -27,14 +28,13 @@ class TritonPythonModel:
     def _answer(self, request: Any) -> Any:
         image = pb_utils.get_input_tensor_by_name(request, "image")
         wanted = [name for name in request.requested_output_names() if name != "stage"]
-        outputs = sorted({"confidence", *wanted})
         stage = 0
-        answer = _ask("little", image, outputs)
+        answer = _ask("little", image, sorted({self.score, *wanted}))
         if not answer.has_error():
-            confidence = pb_utils.get_output_tensor_by_name(answer, "confidence").as_numpy()
-            if (confidence < self.threshold).any():
+            score = pb_utils.get_output_tensor_by_name(answer, self.score).as_numpy()
+            if (score < self.threshold).any():
                 stage = 1
-                answer = _ask("big", image, outputs)
+                answer = _ask("big", image, wanted)
         if answer.has_error():
             return pb_utils.InferenceResponse(error=answer.error())
         tensors = [pb_utils.get_output_tensor_by_name(answer, name) for name in wanted]

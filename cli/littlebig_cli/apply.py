@@ -1,0 +1,37 @@
+"""`littlebig apply`: a calibration that was made elsewhere, put into a repository."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from littlebig_cli.failures import told_in_one_line
+from littlebig_export.applying import apply_calibration
+from littlebig_export.errors import ExportError, RepositoryError
+
+
+@click.command(epilog="Example:  littlebig apply calibration.json --repository /models")
+@click.argument("calibration", type=click.Path(path_type=Path))
+@click.option(
+    "--repository",
+    type=click.Path(path_type=Path),
+    default=Path("build/model_repository"),
+    show_default=True,
+    help="The model repository that is to serve it.",
+)
+@told_in_one_line(ExportError)
+def command(calibration: Path, repository: Path) -> None:
+    """Serve what a calibration chose, from the server's next start on.
+
+    CALIBRATION is the JSON file that `littlebig calibrate --output` wrote. It is refused if it was made for other
+    weights than the repository has.
+    """
+    try:
+        text = calibration.read_text(encoding="utf-8")
+    except (OSError, ValueError) as reason:
+        raise RepositoryError(f"'{calibration}' cannot be read: {reason}") from None
+    try:
+        click.echo(apply_calibration(repository, text))
+    except (ValueError, KeyError, TypeError):
+        raise RepositoryError(f"'{calibration}' is not what 'littlebig calibrate --output' writes") from None

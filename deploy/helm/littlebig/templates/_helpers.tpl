@@ -1,0 +1,90 @@
+{{/* Names and labels. */}}
+{{- define "littlebig.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "littlebig.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
+{{- else if contains (include "littlebig.name" .) .Release.Name -}}
+{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name (include "littlebig.name" .) | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "littlebig.selector" -}}
+app.kubernetes.io/name: {{ include "littlebig.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "littlebig.labels" -}}
+{{ include "littlebig.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end -}}
+
+{{- define "littlebig.serviceAccount" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "littlebig.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- default "default" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "littlebig.image" -}}
+{{- with .Values.image -}}
+{{- if .digest -}}{{ .repository }}@{{ .digest }}{{- else -}}{{ .repository }}:{{ default $.Chart.AppVersion .tag }}{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Bytes of a quantity, 256Mi for instance; a number of Kubernetes with a binary or decimal suffix, or none. */}}
+{{- define "littlebig.bytes" -}}
+{{- $factors := dict "" 1 "k" 1e3 "M" 1e6 "G" 1e9 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 -}}
+{{- $number := regexFind "^[0-9.]+" . -}}
+{{- mulf (float64 $number) (get $factors (trimPrefix $number .)) | int64 -}}
+{{- end -}}
+
+{{/* Seconds until SIGKILL: the pause, Triton's own time, 5 s until `littlebig serve` gives up, and as many to spare. */}}
+{{- define "littlebig.gracePeriod" -}}
+{{- $needed := add .Values.shutdown.preStopSeconds .Values.server.exitTimeoutSeconds 10 -}}
+{{- $given := .Values.shutdown.gracePeriodSeconds -}}
+{{- if kindIs "invalid" $given -}}
+{{- $needed -}}
+{{- else if lt (int $given) (int $needed) -}}
+{{- fail (printf "shutdown.gracePeriodSeconds is %d: Kubernetes would kill the server before its requests are finished; leave it out, or set at least %d (preStopSeconds + exitTimeoutSeconds + 10)" (int $given) (int $needed)) -}}
+{{- else -}}
+{{- $given -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "littlebig.tlsName" -}}
+{{- default (printf "%s-grpc.%s.svc" (include "littlebig.fullname" .) .Release.Namespace) .Values.tls.serverName -}}
+{{- end -}}
+
+{{/* The call of a probe; the argument is a list of the root context, the state and the probe's timeoutSeconds. */}}
+{{- define "littlebig.probe" -}}
+{{- $root := index . 0 -}}
+exec:
+  command:
+    - littlebig
+    - probe
+    - {{ index . 1 }}
+    - --url=localhost:8001
+    {{- /* Starting Python takes its part of the kubelet's time limit. */}}
+    - --timeout={{ sub (index . 2) 2 }}
+    - --big={{ $root.Values.probes.big }}
+    {{- if $root.Values.tls.enabled }}
+    - --tls-ca=/tls/{{ $root.Values.tls.caKey }}
+    - --tls-name={{ include "littlebig.tlsName" $root }}
+    {{- end }}
+timeoutSeconds: {{ index . 2 }}
+{{- end -}}
+
+{{- define "littlebig.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end -}}

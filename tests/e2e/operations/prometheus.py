@@ -1,0 +1,102 @@
+"""A real Prometheus on loopback that scrapes one server every second, with our rules."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.e2e.gate.puppets import until
+
+CHART_FILES = Path(__file__).parents[3] / "deploy" / "helm" / "littlebig" / "files"
+
+
+class Prometheus:
+    """Runs from `with` to the end of it.
+
+    Args:
+        folder: an empty one.
+        metrics_url: what to scrape, http://HOST:PORT/PATH.
+    """
+
+    def __init__(self, folder: Path, metrics_url: str) -> None:
+        binary = shutil.which("prometheus")
+        if binary is None:
+            pytest.skip("needs prometheus (Debian: apt-get install prometheus)")
+        address = urllib.parse.urlsplit(metrics_url)
+        scrape = {
+            "job_name": "littlebig",
+            "metrics_path": address.path,
+            "static_configs": [{"targets": [address.netloc]}],
+        }
+        config = folder / "prometheus.yml"  # JSON is YAML
+        config.write_text(
+            json.dumps(
+                {
+                    "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+                    "rule_files": [str(CHART_FILES / "rules.yaml")],
+                    "scrape_configs": [scrape],
+                }
+            )
+        )
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.address = f"127.0.0.1:{free.getsockname()[1]}"
+        self._command = [
+            binary,
+            f"--config.file={config}",
+            f"--storage.tsdb.path={folder / 'data'}",
+            f"--web.listen-address={self.address}",
+            "--log.level=warn",
+        ]
+        self._log = folder / "log"
+
+    def __enter__(self) -> Prometheus:
+        with self._log.open("w") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
+        try:
+            until(lambda: self._running() and self.value("up") == 1, "Prometheus scrapes the server")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.wait(30)
+
+    def query(self, expression: str) -> list[tuple[dict[str, str], float]]:
+        """Labels and value of each series of an expression now; a scalar is a series without labels."""
+        found = self._get("query", query=expression)
+        if found["resultType"] == "scalar":
+            return [({}, float(found["result"][1]))]
+        return [(series["metric"], float(series["value"][1])) for series in found["result"]]
+
+    def value(self, expression: str) -> float | None:
+        """The value of an expression of one series; None where there is none."""
+        found = self.query(expression)
+        assert len(found) <= 1, found
+        return found[0][1] if found else None
+
+    def rules(self) -> list[dict[str, Any]]:
+        """All rules, as Prometheus reports on them."""
+        return [rule for group in self._get("rules")["groups"] for rule in group["rules"]]
+
+    def _running(self) -> bool:
+        assert self._process.poll() is None, self._log.read_text()
+        try:
+            self._get("query", query="1")
+        except urllib.error.URLError:
+            return False
+        return True
+
+    def _get(self, what: str, **parameters: str) -> Any:
+        url = f"http://{self.address}/api/v1/{what}?{urllib.parse.urlencode(parameters)}"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return json.load(answer)["data"]

@@ -1,0 +1,160 @@
+"""Rules and dashboard over a real server under load: every expression has a value, and it is the right one."""
+
+import json
+import time
+
+import pytest
+from tests.e2e.gate.conftest import serve_puppets
+from tests.e2e.gate.puppets import SURE, UNSURE, until
+from tests.e2e.operations.prometheus import CHART_FILES, Prometheus
+from tritonclient.utils import InferenceServerException
+
+SETTINGS = {
+    "threshold": 0.5,
+    "on_big_failure": "little",
+    "audit_rate": 1.0,
+    "breaker_retry_ms": 100,
+    "calibrated_escalation_low": 0.2,
+    "calibrated_escalation_high": 0.3,
+    "calibrated_disagreement": 0.02,
+}
+STAGES = ("little", "big")
+BIG_SECONDS = 0.01
+COUNTERS = (
+    *("littlebig_images_total", "littlebig_image_errors_total", "littlebig_big_failures_total"),
+    *("littlebig_audits_total", "nv_inference_compute_infer_duration_us", "nv_inference_queue_duration_us"),
+    *("nv_inference_request_success", "nv_inference_exec_count", "nv_inference_count"),
+)
+# Prometheus extends what it saw to the ends of a window, each series by itself: half a scrape in some twenty.
+NEAR = 0.1
+
+
+class Observed:
+    """What a load did to a server, by Prometheus and by the server's own counters before and after."""
+
+    def __init__(self, prometheus, before, after):
+        self.prometheus, self._before, self._after = prometheus, before, after
+
+    def grown(self, name, **labels):
+        """By how much a counter has grown, all its series with these labels together."""
+        return sum(
+            value - self._before.get((of, found), 0)
+            for (of, found), value in self._after.items()
+            if of == name and labels.items() <= dict(found).items()
+        )
+
+
+@pytest.fixture(scope="module")
+def observed(tiny_repository, tmp_path_factory):
+    """A quarter of the images unsure; then big fails, then it works again."""
+    folder = tmp_path_factory.mktemp("observed")
+    with serve_puppets(tiny_repository, folder / "models", **SETTINGS) as running:
+        running.tell("little", seconds=BIG_SECONDS / 5)
+        # Counters exist when they are first scraped, and are not near 0, where Prometheus extends them less far back.
+        _load(running, 3)
+        running.tell("big", error="out of order")
+        with pytest.raises(InferenceServerException):
+            running.ask(SURE, parameters={"policy": "big"})
+        running.ask(UNSURE)
+        running.tell("big", seconds=BIG_SECONDS)
+        until(lambda: running.ask(UNSURE) == [(1, 2)], "big is asked again")
+        until(lambda: running.metric("littlebig_audits_total") > 0, "an audit")
+        until(lambda: running.metric("littlebig_images_total", reason="big_failed") > 0, "counters are published")
+        before = running.series(COUNTERS)
+        with Prometheus(folder, running.server.metrics_url) as prometheus:
+            _load(running, 8)
+            running.tell("big", error="out of order")
+            _load(running, 3)
+            with pytest.raises(InferenceServerException):
+                running.ask(SURE, parameters={"policy": "big"})
+            running.tell("big", seconds=BIG_SECONDS)
+            _load(running, 8)
+            after = until(lambda: _seen_by_both(prometheus, running), "Prometheus has seen it all")
+            until(lambda: prometheus.value("littlebig:cost_saved:ratio5m") is not None, "the rules are evaluated")
+            yield Observed(prometheus, before, after)
+
+
+def _seen_by_both(prometheus, running):
+    """The server's counters, if Prometheus has the same ones; else None."""
+    series = running.series(COUNTERS)
+    pattern = "|".join(COUNTERS)
+    scraped = [value for _, value in prometheus.query(f'{{__name__=~"{pattern}"}}')]
+    return series if sorted(scraped) == sorted(series.values()) else None
+
+
+def _load(running, seconds):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        running.ask(SURE, SURE, SURE, UNSURE)
+
+
+def test_every_rule_is_evaluated_without_an_error(observed):
+    rules = observed.prometheus.rules()
+    assert len(rules) == 20
+    assert {rule["name"]: rule.get("lastError") for rule in rules if rule["health"] != "ok"} == {}
+
+
+def test_every_panel_shows_something(observed):
+    dashboard = json.loads((CHART_FILES / "dashboard.json").read_text())
+    expressions = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])]
+    assert len(expressions) > 20
+    asked = [each.replace("$namespace", ".*").replace("$job", ".*") for each in expressions]
+    assert [each for each in asked if not observed.prometheus.query(each)] == []
+
+
+def test_the_escalation_rate_is_that_of_the_load(observed):
+    assert observed.prometheus.value("littlebig:escalation_rate:ratio5m") == pytest.approx(0.25, abs=0.02)
+
+
+def test_counts_are_those_of_the_server(observed):
+    images = observed.grown("littlebig_images_total")
+    assert images > 100
+    assert observed.prometheus.value("littlebig:cascade_images:increase1h") == pytest.approx(images, rel=NEAR)
+    unsure = sum(observed.grown("littlebig_images_total", reason=reason) for reason in ("unsure", "big_failed"))
+    assert observed.prometheus.value("littlebig:unsure_images:increase1h") == pytest.approx(unsure, rel=NEAR)
+
+
+def computing(observed, stage):
+    """Seconds per image: a batch's time counts once for each request in Triton, and for each execution here."""
+    grown = {
+        name: observed.grown(f"nv_inference_{name}", model=stage)
+        for name in ("compute_infer_duration_us", "request_success", "exec_count", "count")
+    }
+    return grown["compute_infer_duration_us"] / 1e6 / grown["request_success"] * grown["exec_count"] / grown["count"]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_computing_time_per_image_is_tritons(observed, stage):
+    record = f'littlebig:stage_compute_seconds:per_image5m{{model="{stage}"}}'
+    assert observed.prometheus.value(record) == pytest.approx(computing(observed, stage), rel=NEAR)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_queue_time_is_tritons(observed, stage):
+    waited = observed.grown("nv_inference_queue_duration_us", model=stage) / 1e6
+    requests = observed.grown("nv_inference_request_success", model=stage)
+    record = f'littlebig:stage_queue_seconds:mean5m{{model="{stage}"}}'
+    assert observed.prometheus.value(record) == pytest.approx(waited / requests, rel=NEAR)
+
+
+def test_cost_saved_is_what_the_stages_times_say(observed):
+    share = observed.grown("littlebig_images_total", reason="unsure") + sum(
+        observed.grown("littlebig_audits_total", outcome=outcome) for outcome in ("agree", "disagree")
+    )
+    asked = observed.grown("littlebig_images_total") - observed.grown("littlebig_images_total", reason="policy")
+    expected = 1 - computing(observed, "little") / computing(observed, "big") - share / asked
+    assert observed.prometheus.value("littlebig:cost_saved:ratio5m") == pytest.approx(expected, abs=0.03)
+
+
+def test_failures_and_audits_are_those_that_happened(observed):
+    assert observed.grown("littlebig_big_failures_total") > 0
+    failed = sum(observed.grown("littlebig_big_failures_total", reason=reason) for reason in ("error", "timeout"))
+    asked = sum(observed.grown("littlebig_images_total", reason=reason) for reason in ("unsure", "big_failed"))
+    asked += observed.grown("littlebig_image_errors_total", stage="big")
+    # A handful of failures at one moment, then the breaker opens: the ends of the window weigh more than above.
+    assert observed.prometheus.value("littlebig:big_failures:ratio2m") == pytest.approx(failed / asked, rel=4 * NEAR)
+    audits = sum(observed.grown("littlebig_audits_total", outcome=outcome) for outcome in ("agree", "disagree"))
+    assert audits > 0
+    assert observed.prometheus.value("littlebig:audits:increase6h") == pytest.approx(audits, rel=0.2, abs=1)
+    disagreements = observed.prometheus.value("littlebig:audit_disagreements:increase6h")
+    assert disagreements == pytest.approx(observed.grown("littlebig_audits_total", outcome="disagree"), rel=0.2, abs=1)

@@ -1,0 +1,92 @@
+"""Values that a platform team would set, and their combinations."""
+
+from __future__ import annotations
+
+import itertools
+
+import yaml
+
+from tests.unit.chart.helm import CHART, Values, merged
+
+CPU: Values = yaml.safe_load((CHART / "values-cpu.yaml").read_text())
+CALIBRATION = '{\n "chosen": {\n  "threshold": 0.4\n }\n}\n'
+
+TARGETS: dict[str, Values] = {
+    "tensorrt": {},
+    "tensorrt-no-cache": {"engines": {"cache": {"type": "pod"}, "buildArguments": ["--hardware-compatible"]}},
+    "cpu": CPU,
+}
+SOURCES: dict[str, Values] = {
+    "volume": {"repository": {"volume": {"subPath": "pairs/efficientvit"}}, "calibration": {"json": CALIBRATION}},
+    "image": {"repository": {"source": "image", "image": {"name": "registry.example/models:3"}}},
+    "object-storage": {
+        "repository": {
+            "source": "objectStorage",
+            "objectStorage": {
+                "image": "registry.example/rclone:1.70",
+                "command": ["rclone", "copy"],
+                "args": ["remote:models/efficientvit", "/models"],
+                "envFromSecret": "object-storage",
+                "env": [{"name": "RCLONE_CONFIG_REMOTE_TYPE", "value": "s3"}],
+            },
+        },
+        "calibration": {"required": False},
+    },
+}
+SCALERS: dict[str, Values] = {
+    "none": {},
+    "hpa": {"autoscaling": {"kind": "hpa"}},
+    "keda": {"autoscaling": {"kind": "keda"}},
+}
+CONTROLLERS: Values = {
+    "networkPolicy": {
+        "clients": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "gateways"}}}],
+    }
+}
+OUTSIDE: dict[str, Values] = {
+    "inside": {},
+    "tls-ingress": {
+        "tls": {"enabled": True, "secretName": "littlebig-tls"},
+        "ingress": {"enabled": True, "host": "classify.example", "tlsSecretName": "classify-example"},
+        **CONTROLLERS,
+    },
+    "gateway": {
+        "gateway": {
+            "enabled": True,
+            "parentRefs": [{"name": "public", "namespace": "gateways"}],
+            "hostnames": ["classify.example"],
+            "canaries": [{"name": "littlebig-canary-grpc", "port": 8001, "weight": 5}],
+        },
+        **CONTROLLERS,
+    },
+}
+MONITORED: Values = {
+    "monitoring": {
+        "podMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+        "prometheusRule": {"enabled": True},
+        "dashboard": {"enabled": True},
+    }
+}
+EVERYTHING: Values = {
+    "imagePullSecrets": [{"name": "registry"}],
+    "priorityClassName": "serving",
+    "runtimeClassName": "nvidia",
+    "nodeSelector": {"nvidia.com/gpu.product": "NVIDIA-L4"},
+    "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}},
+    "podAnnotations": {"example/note": "one"},
+    "podLabels": {"team": "vision"},
+    "serviceAccount": {"annotations": {"example/role": "reader"}},
+    "service": {"type": "LoadBalancer", "annotations": {"example/balancer": "internal"}},
+    "server": {"extraArguments": ["--log-verbose=1"], "env": [{"name": "CUDA_MODULE_LOADING", "value": "LAZY"}]},
+    "networkPolicy": {"clients": [{"namespaceSelector": {}}], "egress": [{"ports": [{"port": 4317}]}]},
+}
+
+# Every pair of neighbours, not every combination of all: targets with sources, scalers with outsides.
+CASES: dict[str, Values] = {
+    "default": {},
+    "everything": merged(EVERYTHING, MONITORED),
+    **{
+        "-".join(names): merged(TARGETS[names[0]], SOURCES[names[1]], SCALERS[names[2]], OUTSIDE[names[3]])
+        for names in itertools.product(TARGETS, SOURCES, SCALERS, OUTSIDE)
+    },
+}

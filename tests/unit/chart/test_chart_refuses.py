@@ -1,0 +1,180 @@
+"""Wrong values are refused when they are rendered, each with a line that says what to do."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.chart.helm import refusal, render
+
+BEHAVIOR = {"type": "Pods", "value": 1, "periodSeconds": 60}
+
+# What only the chart can know: values that need each other.
+TOGETHER = {
+    "no-image": (
+        {"image": {"repository": ""}},
+        "image.repository is empty: set it to the image that you built with deploy/Dockerfile (deploy/Dockerfile.cpu for target cpu)",
+    ),
+    "no-claim": (
+        {"repository": {"volume": {"claimName": ""}}},
+        "repository.volume.claimName is empty: set it to the claim that holds the model repository, or choose another repository.source",
+    ),
+    "no-repository-image": (
+        {"repository": {"source": "image"}},
+        "repository.image.name is empty: set it to the image that holds the model repository, or choose another repository.source",
+    ),
+    "latest-repository-image": (
+        {"repository": {"source": "image", "image": {"name": "registry.example:5000/models"}}},
+        "repository.image.name is registry.example:5000/models: give a tag other than latest, or a digest, or a restart would change the models unasked",
+    ),
+    "no-fetching-image": (
+        {"repository": {"source": "objectStorage"}},
+        "repository.objectStorage.image is empty: set it to an image with the tool that fetches the repository",
+    ),
+    "latest-fetching-image": (
+        {"repository": {"source": "objectStorage", "objectStorage": {"image": "rclone:latest", "command": ["rclone"]}}},
+        "repository.objectStorage.image is rclone:latest: give a tag other than latest, or a digest",
+    ),
+    "no-fetching-command": (
+        {"repository": {"source": "objectStorage", "objectStorage": {"image": "rclone:1.70"}}},
+        "repository.objectStorage.command is empty: set the call that fetches the repository into /models, as [aws, s3, sync]",
+    ),
+    "no-engine-cache": (
+        {"engines": {"cache": {"claimName": ""}}},
+        "engines.cache.claimName is empty: set it to a claim that keeps the TensorRT plans, or set engines.cache.type=pod to build them at every start of a pod",
+    ),
+    "small-shm": (
+        {"shm": {"size": "255Mi"}},
+        "shm.size is 255Mi: Triton's Python backend needs at least 256Mi of /dev/shm, and dies when it is full",
+    ),
+    "small-shm-in-decimal": (
+        {"shm": {"size": "0.2G"}},
+        "shm.size is 0.2G: Triton's Python backend needs at least 256Mi of /dev/shm, and dies when it is full",
+    ),
+    "shm-above-memory": (
+        {"shm": {"size": "8Gi"}},
+        "shm.size is 8Gi and resources.limits.memory 8Gi: /dev/shm counts towards the limit, which must be larger",
+    ),
+    "no-tls-secret": (
+        {"tls": {"enabled": True}},
+        "tls.secretName is empty: set it to a Secret with tls.crt, tls.key and the authority's ca.crt",
+    ),
+    "ingress-without-certificate": (
+        {"ingress": {"enabled": True, "host": "classify.example"}},
+        "ingress.host or ingress.tlsSecretName is empty: gRPC through an Ingress needs a host name and its certificate",
+    ),
+    "route-without-gateway": (
+        {"gateway": {"enabled": True}},
+        "gateway.parentRefs is empty: name the Gateway that the route belongs to, as [{name: public, namespace: gateways}]",
+    ),
+    "route-through-a-closed-network": (
+        {"gateway": {"enabled": True, "parentRefs": [{"name": "public"}]}},
+        "networkPolicy.clients is empty: the Ingress controller or Gateway asks from another namespace; set it to that namespace, or networkPolicy.enabled=false",
+    ),
+    "more-at-least-than-at-most": (
+        {"autoscaling": {"kind": "hpa", "minReplicas": 9}},
+        "autoscaling.minReplicas is 9, above autoscaling.maxReplicas 8",
+    ),
+    "autoscaler-without-metric": (
+        {"autoscaling": {"kind": "keda", "pending": {"little": 0, "big": 0, "gate": 0}}},
+        "autoscaling.pending has no metric: set little, big or gate above 0, or autoscaling.kind=none",
+    ),
+    "short-grace-period": (
+        {"shutdown": {"gracePeriodSeconds": 69}},
+        "shutdown.gracePeriodSeconds is 69: Kubernetes would kill the server before its requests are finished; leave it out, or set at least 70 (preStopSeconds + exitTimeoutSeconds + 10)",
+    ),
+    "connections-older-than-the-pause": (
+        {"shutdown": {"preStopSeconds": 26}},
+        "shutdown.preStopSeconds is 26: connections live for server.connectionAgeSeconds 20 and 10 %, and would be cut; set at least 27, or a lower age",
+    ),
+    "hurried-probe": (
+        {"probes": {"readiness": {"timeoutSeconds": 2}}},
+        "probes.readiness.timeoutSeconds is below 3: starting the probe's Python alone may take 2 s",
+    ),
+    "model-control": (
+        {"server": {"extraArguments": ["--model-control-mode=explicit"]}},
+        "server.extraArguments has --model-control-mode=explicit: that is set by server.closeAdministration, server.connectionAgeSeconds or tls",
+    ),
+    "no-calibration": (
+        {"calibration": {"json": '{"threshold": 0.4}'}},
+        "calibration.json is not a calibration: give the file that 'littlebig calibrate' wrote, with --set-file calibration.json=FILE",
+    ),
+    "calibration-is-no-json": (
+        {"calibration": {"json": "threshold: 0.4"}},
+        "calibration.json is not a calibration: give the file that 'littlebig calibrate' wrote, with --set-file calibration.json=FILE",
+    ),
+}
+
+# What the schema knows: words, kinds and limits of single values.
+ALONE = {
+    "target": ({"target": "gpu"}, "- at '/target': value must be one of 'tensorrt', 'cpu'"),
+    "a-misspelt-name": ({"replica": 3}, "- at '': additional properties 'replica' not allowed"),
+    "a-misspelt-name-within": (
+        {"shm": {"sizeLimit": "1Gi"}},
+        "- at '/shm': additional properties 'sizeLimit' not allowed",
+    ),
+    "no-pods": ({"replicas": 0}, "- at '/replicas': minimum: got 0, want 1"),
+    "text-for-a-number": ({"replicas": "two"}, "- at '/replicas': got string, want integer"),
+    "a-number-for-a-size": ({"shm": {"size": 1073741824}}, "- at '/shm/size': got number, want string"),
+    "a-size-with-another-unit": (
+        {"shm": {"size": "1GB"}},
+        "- at '/shm/size': '1GB' does not match pattern '^[0-9]+(\\\\.[0-9]+)?(k|M|G|Ki|Mi|Gi)?$'",
+    ),
+    "latest": ({"image": {"tag": "latest"}}, "- at '/image/tag': 'not' failed"),
+    "a-short-digest": (
+        {"image": {"digest": "sha256:abc"}},
+        "- at '/image/digest': 'sha256:abc' does not match pattern '^$|^sha256:[0-9a-f]{64}$'",
+    ),
+    "source": (
+        {"repository": {"source": "s3"}},
+        "- at '/repository/source': value must be one of 'volume', 'image', 'objectStorage'",
+    ),
+    "big": ({"probes": {"big": "maybe"}}, "- at '/probes/big': value must be one of 'required', 'optional'"),
+    "autoscaler": (
+        {"autoscaling": {"kind": "vpa"}},
+        "- at '/autoscaling/kind': value must be one of 'none', 'hpa', 'keda'",
+    ),
+    "port": ({"service": {"grpcPort": 70000}}, "- at '/service/grpcPort': maximum: got 70,000, want 65,535"),
+    "gpu-name": (
+        {"gpu": {"resource": "gpu"}},
+        "- at '/gpu/resource': 'gpu' does not match pattern '^[a-z0-9.-]+/[A-Za-z0-9._-]+$'",
+    ),
+    "build-argument": (
+        {"engines": {"buildArguments": ["--repository=/other"]}},
+        "- at '/engines/buildArguments/0': '--repository=/other' does not match pattern '^(--hardware-compatible|--version-compatible|--force|--(profile|workspace)=.+)$'",
+    ),
+    "behavior": (
+        {"autoscaling": {"behavior": {"scaleUp": {"policies": [{**BEHAVIOR, "type": "Nodes"}]}}}},
+        "- at '/autoscaling/behavior/scaleUp/policies/0/type': value must be one of 'Pods', 'Percent'",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", TOGETHER)
+def test_values_that_do_not_go_together(case):
+    values, said = TOGETHER[case]
+    assert refusal(values) == said
+
+
+@pytest.mark.parametrize("case", ALONE)
+def test_values_that_cannot_be(case):
+    values, said = ALONE[case]
+    assert refusal(values) == said
+
+
+def test_several_wrong_values_are_told_at_once():
+    assert refusal({"target": "gpu", "replicas": 0}).splitlines() == [
+        "- at '/replicas': minimum: got 0, want 1",
+        "- at '/target': value must be one of 'tensorrt', 'cpu'",
+    ]
+
+
+@pytest.mark.parametrize("size", ["256Mi", "268435456", "262144Ki", "0.25Gi", "0.3G", "300M", "2Gi"])
+def test_every_way_to_write_a_size_that_is_enough(size):
+    render({"shm": {"size": size}})
+
+
+def test_what_is_just_enough_is_rendered():
+    render({"shutdown": {"gracePeriodSeconds": 70}})
+    render({"shutdown": {"preStopSeconds": 27}})
+    render({"shutdown": {"preStopSeconds": 0}, "server": {"connectionAgeSeconds": 0}})
+    render({"target": "cpu", "engines": {"cache": {"claimName": ""}}})
