@@ -15,7 +15,7 @@ from littlebig_benchmarks.serving import Served
 
 MS = 1e-3
 TRIAL = Trial(0.15, seconds=8, rounds=3)
-SERVED = Served("nowhere:1", None, None, 0.5, (4, 4, 3), ("little_big",), "0")
+SERVED = Served("nowhere:1", None, None, 0.5, "confidence", (4, 4, 3), ("little_big",), "0")
 
 
 def point(name, error):
