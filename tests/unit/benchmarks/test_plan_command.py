@@ -1,6 +1,7 @@
 """`littlebig plan` without a server: its table, its JSON, and its refusals."""
 
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -83,6 +84,13 @@ def test_where_the_cascade_is_too_slow_its_line_says_so(path):
     assert code == 0
     assert "| cascade | none |  |  |  |  |  |" in output.splitlines()
     assert "* cascade: no number of replicas keeps a p99 of 5 ms, because an image that meets no other takes" in output
+
+
+def test_every_option_is_in_the_documentation():
+    text = (Path(__file__).parents[3] / "docs" / "planning.md").read_text(encoding="utf-8")
+    table = text[text.index("## Options") :]
+    for option in command.params:
+        assert f"`{option.opts[0]}`" in table
 
 
 def test_no_curves(tmp_path):
