@@ -1,0 +1,80 @@
+"""200,000 requests through the gate: no error, and neither memory nor /dev/shm grows with them."""
+
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import tritonclient.grpc
+from tests.perf_analyzer import perf_analyzer
+
+from littlebig_benchmarks import perf_analyzer as load
+from littlebig_benchmarks import processes, triton_statistics
+from littlebig_benchmarks.images import for_stages_that_do_nothing, mix, perf_analyzer_input
+from littlebig_benchmarks.serving import serving_stages_that_do_nothing
+
+REQUESTS, PORTION, SETTLED = 200_000, 10_000, 20_000
+CLIENTS, ESCALATION = 32, 0.15
+# What counts as growth, in bytes per request, if it is also more than three standard errors of the slope. A leak of one
+# small Python object per request would be five times as much.
+LEAST = 10.0
+
+pytestmark = [pytest.mark.large, pytest.mark.timeout(1800)]
+
+
+def shared_memory():
+    """Bytes in /dev/shm."""
+    return float(sum(file.stat().st_blocks * 512 for file in Path("/dev/shm").rglob("*") if file.is_file()))  # noqa: S108
+
+
+def private_memory(process: psutil.Process) -> float:
+    """Resident bytes that a process shares with none: /dev/shm is counted by itself."""
+    found = process.memory_full_info()
+    return float(found.uss)
+
+
+def slope(requests, values):
+    """Bytes per request by least squares, and its standard error."""
+    x, y = np.array(requests) - np.mean(requests), np.array(values)
+    fitted = float(x @ y / (x @ x))
+    left = y - y.mean() - fitted * x
+    return fitted, float(np.sqrt(left @ left / (len(x) - 2) / (x @ x)))
+
+
+def test_memory_and_shared_memory_stay_as_they_are(tiny_repository, tmp_path):
+    binary = perf_analyzer()
+    (tmp_path / "models").mkdir()
+    readings: dict[str, list[float]] = {}
+    asked: list[int] = []
+    with serving_stages_that_do_nothing(tiny_repository, {}, tmp_path / "models", None) as served:
+        pictures = for_stages_that_do_nothing(100, ESCALATION, served.shape, seed=0)
+        data = tmp_path / "images.json"
+        data.write_text(perf_analyzer_input(pictures, mix(pictures, ESCALATION, CLIENTS, seed=0), encoded=False))
+        order = load.Order(
+            model="little_big",
+            url=served.url,
+            data=data,
+            requests=PORTION,
+            concurrency=CLIENTS,
+            rate=None,
+            shared_memory=False,
+        )
+        server = processes.server_processes(served.pid)
+        with tritonclient.grpc.InferenceServerClient(served.url) as triton:
+            while not asked or asked[-1] < REQUESTS:
+                load.run(binary, order, tmp_path)
+                asked.append(triton_statistics.read(triton)["little_big"].images)
+                readings.setdefault("shared memory", []).append(shared_memory())
+                for role, process in server:
+                    readings.setdefault(f"{role} {process.pid}", []).append(private_memory(process))
+            failed = triton.get_inference_statistics("little_big").model_stats[0].inference_stats.fail.count
+        assert [process for _, process in server if not process.is_running()] == []
+    assert failed == 0
+    settled = [place for place, requests in enumerate(asked) if requests >= SETTLED]
+    growing = {}
+    for name, values in readings.items():
+        bytes_per_request, error = slope([asked[place] for place in settled], [values[place] for place in settled])
+        print(f"{name}: {values[-1] / 2**20:.1f} MiB, {bytes_per_request:+.2f} ± {error:.2f} bytes per request")
+        if bytes_per_request > max(LEAST, 3 * error):
+            growing[name] = bytes_per_request
+    assert growing == {}
