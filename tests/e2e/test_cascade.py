@@ -57,9 +57,11 @@ def test_policy_and_threshold_of_one_request(client):
     assert (little.stage, big.stage) == ("little", "big")
     assert client.classify(CAT, threshold=0.0) == little
     assert client.classify(COFFEE, threshold=1.0) == big
-    confidence = little.confidence
-    assert client.classify(CAT, threshold=float(np.nextafter(np.float32(confidence), np.float32(0)))).stage == "little"
-    assert client.classify(CAT, threshold=float(np.nextafter(np.float32(confidence), np.float32(1)))).stage == "big"
+    # The pair is calibrated to gate on the margin: the first probability less the second.
+    first, second = (np.float32(candidate.probability) for candidate in little.top_k[:2])
+    margin = float(first - second)
+    assert client.classify(CAT, threshold=margin - 1e-4).stage == "little"
+    assert client.classify(CAT, threshold=margin + 1e-4).stage == "big"
 
 
 def test_each_request_of_a_coalesced_batch_keeps_its_own_parameters(client):

@@ -162,7 +162,7 @@ def test_values_that_cannot_be(case):
 
 
 def test_several_wrong_values_are_told_at_once():
-    assert refusal({"target": "gpu", "replicas": 0}).splitlines() == [
+    assert sorted(refusal({"target": "gpu", "replicas": 0}).splitlines()) == [
         "- at '/replicas': minimum: got 0, want 1",
         "- at '/target': value must be one of 'tensorrt', 'cpu'",
     ]
