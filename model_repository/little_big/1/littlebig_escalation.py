@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -36,6 +37,13 @@ class Failure:
 
     reason: str
     message: str
+
+
+@dataclass
+class Place:
+    """Room for one batch among those in flight; `used` once big is asked."""
+
+    used: bool = False
 
 
 @dataclass(eq=False)
@@ -89,16 +97,20 @@ class BigStage:
         """How long the images in flight will take, seconds."""
         return self.rate.seconds_for(self.rows)
 
-    def reserve(self) -> None:
-        """Wait until one more batch may be in flight; each reservation ends in `release` or `ask`."""
+    @contextmanager
+    def reserve(self) -> Iterator[Place]:
+        """Wait until one more batch may be in flight; its place is free again at the end unless `ask` has used it."""
+        place = Place()
         self._slots.acquire()
-
-    def release(self) -> None:
-        """Give a reservation back that was not needed."""
-        self._slots.release()
+        try:
+            yield place
+        finally:
+            if not place.used:
+                self._slots.release()
 
     def ask(
         self,
+        place: Place,
         images: Callable[[], Images],
         rows: int,
         sample: Images,
@@ -106,9 +118,10 @@ class BigStage:
         timeout_us: int,
         settle: Callable[[Outputs | Failure], None],
     ) -> None:
-        """Ask big for a batch's unsure rows. Uses up a reservation.
+        """Ask big for a batch's unsure rows.
 
         Args:
+            place: from `reserve`; free again once this batch is settled.
             images: makes uint8 [rows, H, W, 3] in the call's own thread; may leave rows out, even all of them.
             rows: how many at most.
             sample: one image, uint8 [1, H, W, 3], that may be asked again to see whether big is back.
@@ -119,6 +132,7 @@ class BigStage:
         limit_us = int(self._timeout * 1e6)
         ours = timeout_us == 0 or timeout_us >= limit_us
         call = _Call(rows, sample, self._clock() + self._timeout, ours, settle)
+        place.used = True
         with self._lock:
             reason = self.breaker.reason if self.breaker.state != CLOSED else None
             self._account()
@@ -184,7 +198,7 @@ class BigStage:
         try:
             call.settle(result)
         finally:
-            self.release()
+            self._slots.release()
 
     def _probe(self, sample: Images, deadline: float) -> None:
         """See whether big is back; an answer that comes too late says that it is not."""

@@ -19,7 +19,7 @@ import triton_python_backend_utils as pb_utils
 from littlebig_audit import Auditor
 from littlebig_batch import CANCELLED, Accepted, Batch
 from littlebig_breaker import CLOSED
-from littlebig_escalation import BigStage, Failure, Outputs, StageFailed
+from littlebig_escalation import BigStage, Failure, Outputs, Place, StageFailed
 from littlebig_gate import BadRequest, Options, Question, Relief
 from littlebig_metrics import Publisher, Tally
 from littlebig_overload import Backlog, threshold_factor
@@ -97,23 +97,19 @@ class TritonPythonModel:
     def _decide(self, accepted: Sequence[Accepted]) -> Batch:
         """Ask little, and send what it is unsure of on to big."""
         batch = Batch(accepted, self.settings, self.tally)
-        self.big.reserve()
-        try:
+        with self.big.reserve() as place:
             batch.ask_little(
                 lambda images, outputs, timeout_us: _call("little", images, outputs, timeout_us), self.room
             )
             batch.plan(self._relief())
-        finally:
-            if not batch.waiting:
-                self.big.release()
-        if batch.waiting:
-            self._escalate(batch)
+            if batch.waiting:
+                self._escalate(batch, place)
         if self.audit.rate:
             for images, labels in batch.sure():
                 self.audit.choose(images, labels)
         return batch
 
-    def _escalate(self, batch: Batch) -> None:
+    def _escalate(self, batch: Batch, place: Place) -> None:
         """Send the batch's unsure rows to big, and answer those who wait for them when it is done."""
         senders = [(one, one.request.get_response_sender()) for one in batch.waiting]
         images, rows = batch.escalated()
@@ -126,7 +122,7 @@ class TritonPythonModel:
             for one, sender in senders:
                 sender.send(_response(batch.answer(one)), flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
 
-        self.big.ask(wanted, rows, images[:1].copy(), batch.outputs, batch.timeout_us(batch.to_big), settle)
+        self.big.ask(place, wanted, rows, images[:1].copy(), batch.outputs, batch.timeout_us(batch.to_big), settle)
 
     def _now(self, batch: Batch | None, entry: Any) -> Any:
         """What `execute` returns for one request: its response, or None if it waits for big."""

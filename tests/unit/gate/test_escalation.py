@@ -62,8 +62,8 @@ def big(stage, clock):
 
 
 def ask(big, answered, images=IMAGES, timeout_us=0):
-    big.reserve()
-    big.ask(lambda: images, len(images), IMAGES[:1], ["label"], timeout_us, answered)
+    with big.reserve() as place:
+        big.ask(place, lambda: images, len(images), IMAGES[:1], ["label"], timeout_us, answered)
 
 
 def test_a_batch_is_asked_in_calls_of_at_most_bigs_batch_size(big, stage):
@@ -96,8 +96,8 @@ def test_no_more_batches_are_taken_while_as_many_as_allowed_wait(big, stage):
     assert big.batches == 2
 
     def third():
-        big.reserve()
-        reserved.set()
+        with big.reserve():
+            reserved.set()
 
     threading.Thread(target=third, daemon=True).start()
     assert not reserved.wait(0.1)
@@ -114,10 +114,16 @@ def test_an_error_is_told_with_its_reason(big, stage):
 
 def test_whatever_goes_wrong_the_callers_hear_of_it(big):
     answered = Answered()
-    big.reserve()
-    big.ask(lambda: 1 / 0, 1, IMAGES[:1], ["label"], 0, answered)
+    with big.reserve() as place:
+        big.ask(place, lambda: 1 / 0, 1, IMAGES[:1], ["label"], 0, answered)
     assert answered.wait() == [Failure("error", "ZeroDivisionError: division by zero")]
     assert big.batches == 0
+
+
+def test_what_goes_wrong_before_big_is_asked_takes_no_place(big):
+    for _ in range(3):  # one more than there are places
+        with pytest.raises(MemoryError), big.reserve():
+            raise MemoryError
 
 
 def test_a_call_that_runs_out_of_time_is_given_up_once_and_frees_its_place(big, stage, clock):
@@ -133,7 +139,8 @@ def test_a_call_that_runs_out_of_time_is_given_up_once_and_frees_its_place(big, 
     assert answered.results == [Failure("timeout", "no answer within 1000 ms")] * 2
     assert (big.batches, big.rows) == (0, 0)
     stage.open.set()
-    big.reserve()  # does not block
+    with big.reserve():  # does not block
+        pass
     assert len(answered.results) == 2
 
 
