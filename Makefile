@@ -9,7 +9,7 @@ SERVING := export,server,efficientnet-lite
 PERF_ANALYZER ?= perf_analyzer
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve bench test test-large policies lint clean
+.PHONY: help demo serve bench test test-large soak policies lint clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -24,10 +24,13 @@ bench: $(VENV)/.bench  ## measure the cascade against its parts, its bound and t
 	$(BIN)/littlebig bench --perf-analyzer $(PERF_ANALYZER)
 
 test: $(VENV)/.test  ## run every test, end to end against a real tritonserver
-	$(BIN)/python -m pytest -m "not large"
+	$(BIN)/python -m pytest -m "not large and not soak"
 
 test-large: $(VENV)/.test  ## export and build the paper's large pairs with TensorRT-RTX: minutes, up to 7 GB
 	$(BIN)/python -m pytest -m large
+
+soak: $(VENV)/.test  ## 200,000 requests through the gate: no error, no growing memory; minutes, wants a quiet machine
+	$(BIN)/python -m pytest -m soak
 
 policies: $(VENV)/.test $(VENV)/checkov/bin/checkov  ## judge the rendered Helm chart by checkov's policies
 	$(BIN)/python -m pytest tests/unit/chart/test_checkov.py
