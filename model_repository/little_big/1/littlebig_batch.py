@@ -17,13 +17,13 @@ from littlebig_gate import (
     Answers,
     Mask,
     Question,
-    Relief,
     gather,
     little_stands,
     plan_big,
     plan_little,
 )
 from littlebig_metrics import Tally
+from littlebig_overload import Relief
 from littlebig_settings import Settings
 
 Images = npt.NDArray[np.uint8]

@@ -97,6 +97,10 @@ class BigStage:
         """How long the images in flight will take, seconds."""
         return self.rate.seconds_for(self.rows)
 
+    def seconds_per_image(self) -> float:
+        """How long one image occupies the stage."""
+        return self.rate.seconds_for(1)
+
     @contextmanager
     def reserve(self) -> Iterator[Place]:
         """Wait until one more batch may be in flight; its place is free again at the end unless `ask` has used it."""

@@ -20,6 +20,7 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from littlebig_overload import NO_RELIEF, Relief
 from littlebig_settings import POLICIES
 
 # The `stage` tensor's codes: who answered, and why not big where big was wanted.
@@ -81,26 +82,6 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Relief:
-    """How far thresholds are lowered while big has more to do than it can.
-
-    Attributes:
-        factor: what a request's threshold is multiplied by, in [0, 1]; 1 changes nothing.
-        floor: no threshold is lowered below this.
-    """
-
-    factor: float = 1.0
-    floor: float = 0.0
-
-    def threshold(self, threshold: float) -> float:
-        """The effective threshold of a request that asks for `threshold`."""
-        return threshold if self.factor >= 1.0 else min(threshold, max(self.floor, threshold * self.factor))
-
-
-NO_RELIEF = Relief()
-
-
-@dataclass(frozen=True)
 class BigPlan:
     """Which rows of the batch go to the big stage.
 
@@ -133,19 +114,24 @@ def plan_big(questions: Sequence[Question], score: npt.NDArray[np.float32], reli
     Args:
         questions: the batch's requests in order; their rows follow each other.
         score: the little stage's, float32 [rows of the batch]; ignored where its request wants one stage alone.
-        relief: how far thresholds are lowered; a request for big alone is never spared.
+        relief: how far thresholds are lowered; a request for big alone is never spared. The surest are spared first:
+            each row waits for those of the batch that are less sure, measured by their own thresholds.
 
     Returns:
         The rows escalated, and those spared.
     """
     policies = [question.options.policy for question in questions]
-    thresholds = [question.options.threshold for question in questions]
-    asked = _per_row(thresholds, questions, np.float32)
-    effective = _per_row([relief.threshold(threshold) for threshold in thresholds], questions, np.float32)
+    asked = _per_row([question.options.threshold for question in questions], questions, np.float32)
     only_big = _per_row([policy == "big" for policy in policies], questions, np.bool_)
     cascade = _per_row([policy == "cascade" for policy in policies], questions, np.bool_)
-    escalated = only_big | (cascade & ~(score >= effective))
-    spared = cascade & ~escalated & (score < asked)
+    unsure = cascade & ~(score >= asked)
+    escalated = only_big | unsure
+    if relief.target and unsure.any():
+        rows = np.flatnonzero(unsure)
+        rows = rows[np.argsort(score[rows] / asked[rows])]
+        before = np.count_nonzero(only_big) + np.arange(len(rows))
+        escalated[rows] = ~(score[rows] >= relief.threshold(asked[rows], before))
+    spared = unsure & ~escalated
     return BigPlan(np.asarray(escalated, np.bool_), np.asarray(spared, np.bool_))
 
 

@@ -1,16 +1,24 @@
 """Overload control: how far to lower the threshold so that the wait for big stays within a latency target.
 
 Little's queueing law in its plainest form says how long an image escalated now will wait: what is before it, divided
-by the rate at which big answers. All thresholds are multiplied by a factor that falls with that wait. The factor is a
-plain function of the queue, computed anew for each batch, and the queue itself does the integrating: a loop of the
-first order, which settles. (A factor that was moved up and down step by step, as congestion control does it, swung:
-two integrators in one loop.)
+by the rate at which big answers. What is before it are the images in flight and the less sure ones of its own batch.
+All thresholds are multiplied by a factor that falls with that wait. The factor is a plain function of the queue,
+computed anew for each batch, and the queue itself does the integrating: a loop of the first order, which settles. (A
+factor that was moved up and down step by step, as congestion control does it, swung: two integrators in one loop.)
 """
 
 from __future__ import annotations
 
-# Fractions of the target: the first images are spared at one, all that may be at the other.
-_FIRST, _ALL = 0.3, 0.9
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Numbers = npt.NDArray[np.float64]
+
+# Fractions of the target: the first images are spared at one, all that may be at the other. What is predicted is a
+# mean and what is promised is a tail, so the second stays well below 1.
+_FIRST, _ALL = 0.3, 0.7
 # Half-life of the measured rate, seconds: longer than a batch of big, shorter than a burst.
 _HALF_LIFE = 1.0
 
@@ -42,19 +50,44 @@ class ServiceRate:
         return images * self._busy / max(self._answered, 0.5)
 
 
-def threshold_factor(predicted: float, target: float) -> float:
+def threshold_factor(predicted: npt.ArrayLike, target: float) -> Numbers:
     """What thresholds are multiplied by, for an image that would wait as long as predicted.
 
     Args:
-        predicted: seconds from the image's arrival to big's answer, were it escalated now.
+        predicted: seconds from the image's arrival to big's answer, were it escalated now; a number or any shape.
         target: seconds within which it should be answered; 0 for no target.
 
     Returns:
         1 while the wait is well below the target, falling in a straight line to 0 as it comes near.
     """
-    if target == 0.0:
-        return 1.0
-    return min(1.0, max(0.0, (_ALL - predicted / target) / (_ALL - _FIRST)))
+    wait = np.asarray(predicted, np.float64)
+    return np.ones_like(wait) if target == 0.0 else np.clip((_ALL - wait / target) / (_ALL - _FIRST), 0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Relief:
+    """How far thresholds are lowered while big has more to do than it can.
+
+    Attributes:
+        wait: seconds from arrival to big's answer for the first image that is escalated now.
+        per_image: seconds that each further one adds for those after it.
+        target: seconds within which images should be answered; 0 for no target, and then nothing is lowered.
+        floor: no threshold is lowered below this.
+    """
+
+    wait: float = 0.0
+    per_image: float = 0.0
+    target: float = 0.0
+    floor: float = 0.0
+
+    def threshold(self, asked: npt.ArrayLike, before: npt.ArrayLike = 0) -> Numbers:
+        """Effective thresholds of images whose requests ask for `asked`, each with `before` others before it."""
+        asked = np.asarray(asked, np.float64)
+        factor = threshold_factor(self.wait + self.per_image * np.asarray(before), self.target)
+        return np.minimum(asked, np.maximum(self.floor, asked * factor))
+
+
+NO_RELIEF = Relief()
 
 
 class Backlog:

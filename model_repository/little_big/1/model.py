@@ -20,9 +20,9 @@ from littlebig_audit import Auditor
 from littlebig_batch import CANCELLED, Accepted, Batch
 from littlebig_breaker import CLOSED
 from littlebig_escalation import BigStage, Failure, Outputs, Place, StageFailed
-from littlebig_gate import BadRequest, Options, Question, Relief
+from littlebig_gate import BadRequest, Options, Question
 from littlebig_metrics import Publisher, Tally
-from littlebig_overload import Backlog, threshold_factor
+from littlebig_overload import Backlog, Relief
 from littlebig_settings import BadSetting, Settings
 
 # Seconds between two looks at time limits, thresholds and probes, and between two publications of metrics.
@@ -131,9 +131,13 @@ class TritonPythonModel:
         return None if entry in batch.waiting else _response(batch.answer(entry))
 
     def _relief(self) -> Relief:
-        """How far to lower thresholds for an image that is escalated now."""
-        wait = self.backlog.seconds(time.monotonic()) + self.big.seconds()
-        return Relief(threshold_factor(wait, self.settings.latency_target_ms / 1e3), self.settings.threshold_floor)
+        """How far to lower thresholds for images that are escalated now."""
+        return Relief(
+            wait=self.backlog.seconds(time.monotonic()) + self.big.seconds(),
+            per_image=self.big.seconds_per_image(),
+            target=self.settings.latency_target_ms / 1e3,
+            floor=self.settings.threshold_floor,
+        )
 
     def _run_clockwork(self) -> None:
         """Everything that happens by the clock and not by a request."""
@@ -151,7 +155,7 @@ class TritonPythonModel:
     def _publish(self) -> None:
         settings, level = self.settings, self.tally.level
         level("littlebig_threshold", settings.threshold, kind="configured")
-        level("littlebig_threshold", self._relief().threshold(settings.threshold), kind="effective")
+        level("littlebig_threshold", float(self._relief().threshold(settings.threshold)), kind="effective")
         level("littlebig_batches_in_flight", self.big.batches)
         level("littlebig_max_batches_in_flight", self.big.limit)
         level("littlebig_breaker_state", self.big.breaker.state)

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from littlebig_batch import CANCELLED, Accepted, Batch
 from littlebig_escalation import Failure, StageFailed
-from littlebig_gate import NO_RELIEF, Options, Question, Relief
+from littlebig_gate import Options, Question
 from littlebig_metrics import Tally
+from littlebig_overload import NO_RELIEF, Relief
 from littlebig_settings import Settings
 
 WANTED = ("label", "confidence", "stage")
@@ -136,7 +137,7 @@ def test_without_big_little_answers_where_it_may_and_says_so():
 
 def test_under_relief_the_spared_are_answered_by_little_and_marked():
     spared, unsure = request(40), request(10)
-    batch, tally = through(spared, unsure, relief=Relief(0.5))
+    batch, tally = through(spared, unsure, relief=Relief(wait=0.5, target=1.0))
     assert batch.waiting == [unsure]
     assert told(batch, spared)["stage"] == [3]
     batch.take(big(batch.escalated()[0]))

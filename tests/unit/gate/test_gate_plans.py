@@ -6,12 +6,14 @@ from littlebig_gate import (
     Answers,
     Options,
     Question,
-    Relief,
     gather,
     little_stands,
     plan_big,
     plan_little,
 )
+from littlebig_overload import Relief
+
+HALVED = Relief(wait=0.5, target=1.0)
 
 
 def question(rows, threshold=0.5, policy="cascade"):
@@ -103,20 +105,35 @@ def test_a_random_batch_is_answered_as_a_loop_over_its_rows_would():
 
 def test_relief_lowers_each_requests_threshold_and_says_whom_it_spared():
     questions = [question(3, threshold=0.8), question(1, policy="big")]
-    plan = plan_big(questions, confidences(0.3, 0.5, 0.9, 0.99), Relief(factor=0.5))
+    plan = plan_big(questions, confidences(0.3, 0.5, 0.9, 0.99), HALVED)
     assert plan.escalated.tolist() == [True, False, False, True]
     assert plan.spared.tolist() == [False, True, False, False]
 
 
 def test_relief_stops_at_the_floor_and_never_raises_a_threshold():
-    assert Relief(0.5, floor=0.3).threshold(0.8) == 0.4
-    assert Relief(0.1, floor=0.3).threshold(0.8) == 0.3
-    assert Relief(0.1, floor=0.3).threshold(0.2) == 0.2
-    assert Relief(1.0, floor=0.3).threshold(0.8) == 0.8
+    assert Relief(wait=0.5, target=1.0, floor=0.3).threshold(0.8) == pytest.approx(0.4)
+    assert Relief(wait=0.8, target=1.0, floor=0.3).threshold(0.8) == 0.3
+    assert Relief(wait=0.8, target=1.0, floor=0.3).threshold(0.2) == 0.2
+    assert Relief(wait=0.1, target=1.0, floor=0.3).threshold(0.8) == 0.8
+
+
+def test_each_row_waits_for_the_less_sure_ones_of_its_batch():
+    relief = Relief(wait=0.3, per_image=0.4 / 3, target=1.0)  # factors 1, 2/3, 1/3, 0 for the first, second, ...
+    questions = [question(2, threshold=0.9), question(2, threshold=0.6)]
+    plan = plan_big(questions, confidences(0.85, 0.1, 0.35, 0.05), relief)
+    # of their thresholds: 94 %, 11 %, 58 %, 8 %, so they come last, second, third and first
+    assert plan.escalated.tolist() == [False, True, False, True]
+    assert plan.spared.tolist() == [True, False, True, False]
+
+
+def test_who_wants_big_alone_is_before_the_unsure_of_the_batch():
+    relief = Relief(wait=0.3, per_image=0.6, target=1.0)
+    plan = plan_big([question(1, threshold=0.9), question(1, policy="big")], confidences(0.1, 0.1), relief)
+    assert plan.escalated.tolist() == [False, True]
 
 
 def test_a_score_that_is_no_number_is_escalated_under_any_relief():
-    plan = plan_big([question(1)], confidences(np.nan), Relief(0.0))
+    plan = plan_big([question(1)], confidences(np.nan), Relief(wait=9.0, target=1.0))
     assert plan.escalated.tolist() == [True]
     assert plan.spared.tolist() == [False]
 
