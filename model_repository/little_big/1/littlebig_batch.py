@@ -48,7 +48,7 @@ class Accepted:
 
     Attributes:
         request: Triton's; the batch only passes it on.
-        images: uint8 [rows, H, W, 3], in memory that is Triton's until the request is answered.
+        images: uint8 [rows, H, W, 3], in memory of their own.
         wanted: names of the outputs that the caller wants.
         timeout_us: how long the caller would wait in a queue, microseconds; 0 for ever.
         question: what the gate decides on.
@@ -122,30 +122,24 @@ class Batch:
         self._waited = np.bincount(self._owner[self._to_big], minlength=len(self.accepted))[self._owner] > 0
         self._count(~self._waited)
 
-    def escalated(self) -> tuple[Images, int]:
-        """The images for big, uint8 [rows, H, W, 3], and their number. Copies: the requests' own memory is Triton's."""
-        images = self._gather(self._to_big)
-        return images.copy() if images is self.accepted[0].images else images, len(images)
-
-    def drop(self, cancelled: Callable[[Accepted], bool]) -> Mask:
-        """Take the waiting requests out whose callers have gone.
+    def escalated(self, cancelled: Callable[[Accepted], bool]) -> Images:
+        """Take the waiting requests out whose callers have gone, and give the images of the others for big.
 
         Args:
             cancelled: whether a request's caller has gone.
 
         Returns:
-            Which of the escalated images are still wanted, boolean [images].
+            uint8 [images, H, W, 3]; of no image where all have gone.
         """
         wanted = self._to_big.copy()
         for one in self.waiting:
             if cancelled(one):
                 wanted[self._places[one]] = False
         gone = self._to_big & ~wanted
-        still = wanted[self._to_big]
         if gone.any():
             self._failures.append((gone, CANCELLED))
             self._to_big = wanted
-        return still
+        return self._gather(wanted)
 
     def take(self, result: Outputs | Failure) -> None:
         """Fill in big's answers, or what takes their place, and count the requests that waited for them."""

@@ -49,10 +49,10 @@ class Place:
 @dataclass(eq=False)
 class _Call:
     rows: int
-    sample: Images
     deadline: float
     counts: bool
     settle: Callable[[Outputs | Failure], None]
+    sample: Images | None = None
 
 
 class BigStage:
@@ -117,7 +117,6 @@ class BigStage:
         place: Place,
         images: Callable[[], Images],
         rows: int,
-        sample: Images,
         outputs: Sequence[str],
         timeout_us: int,
         settle: Callable[[Outputs | Failure], None],
@@ -126,16 +125,16 @@ class BigStage:
 
         Args:
             place: from `reserve`; free again once this batch is settled.
-            images: makes uint8 [rows, H, W, 3] in the call's own thread; may leave rows out, even all of them.
+            images: makes uint8 [rows, H, W, 3] in the call's own thread; may leave rows out, even all of them. One of
+                them may be asked again, to see whether a stage that has failed is back.
             rows: how many at most.
-            sample: one image, uint8 [1, H, W, 3], that may be asked again to see whether big is back.
             outputs: names of the outputs wanted.
             timeout_us: the callers' own limit in microseconds for waiting in big's queue, 0 for none.
             settle: called once, on some thread, with big's outputs or the reason why there are none.
         """
         limit_us = int(self._timeout * 1e6)
         ours = timeout_us == 0 or timeout_us >= limit_us
-        call = _Call(rows, sample, self._clock() + self._timeout, ours, settle)
+        call = _Call(rows, self._clock() + self._timeout, ours, settle)
         place.used = True
         with self._lock:
             reason = self.breaker.reason if self.breaker.state != CLOSED else None
@@ -168,7 +167,9 @@ class BigStage:
     def _run(self, call: _Call, images: Callable[[], Images], outputs: Sequence[str], timeout_us: int) -> None:
         result: Outputs | Failure
         try:
-            result = self._in_parts(images(), outputs, timeout_us)
+            batch = images()
+            call.sample = batch[:1]
+            result = self._in_parts(batch, outputs, timeout_us)
         except StageFailed as reason:
             result = Failure("error", str(reason))
         except Exception as reason:  # whatever it is, the callers must hear of it
@@ -196,8 +197,8 @@ class BigStage:
             if not isinstance(result, Failure):
                 self._answered += call.rows
                 self.breaker.succeeded()
-            elif result.reason != "breaker_open" and call.counts:
-                self._sample = call.sample
+            elif result.reason != "breaker_open" and call.counts and call.sample is not None:  # else big never saw it
+                self._sample = call.sample.copy()
                 self.breaker.failed(self._clock(), result.message, result.reason == "timeout")
         try:
             call.settle(result)

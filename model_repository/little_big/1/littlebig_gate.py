@@ -212,8 +212,10 @@ def gather(
         return images[0] if len(images) == 1 else np.concatenate(images, out=place)
     ends = np.cumsum([len(batch) for batch in images])
     chosen = np.flatnonzero(mask)
-    requests = np.searchsorted(ends, chosen, side="right")
-    return np.stack([images[request][row - ends[request]] for row, request in zip(chosen, requests, strict=True)])
+    found = np.empty((len(chosen), *images[0].shape[1:]), np.uint8)
+    for place, row, request in zip(found, chosen, np.searchsorted(ends, chosen, side="right"), strict=True):
+        place[:] = images[request][row - ends[request]]
+    return found
 
 
 def _per_row(values: Sequence[object], questions: Sequence[Question], dtype: type[Scalar]) -> npt.NDArray[Scalar]:

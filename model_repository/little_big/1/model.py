@@ -73,9 +73,16 @@ class TritonPythonModel:
         self.backlog.batch_started(time.monotonic())
         examined = [self._examine(request) for request in requests]
         accepted = [entry for entry in examined if isinstance(entry, Accepted)]
-        batch = self._decide(accepted) if accepted else None
-        self.backlog.batch_ended(time.monotonic(), full=batch is not None and batch.rows >= self.max_batch_size)
-        return [self._now(batch, entry) for entry in examined]
+        if not accepted:
+            self.backlog.batch_ended(time.monotonic(), full=False)
+            return examined
+        with self.big.reserve() as place:
+            batch = self._decide(accepted)
+            responses = [self._now(batch, entry) for entry in examined]
+            if batch.waiting:
+                self._escalate(batch, place)
+        self.backlog.batch_ended(time.monotonic(), full=batch.rows >= self.max_batch_size)
+        return responses
 
     def finalize(self) -> None:
         """Stop what runs beside the requests, all of which are answered when Triton calls this."""
@@ -90,6 +97,7 @@ class TritonPythonModel:
             options = self.defaults.with_request(request.parameters())
         except BadRequest as reason:
             return _error(str(reason), pb_utils.TritonError.INVALID_ARG)
+        # The stub has copied them out of shared memory: this array is ours, also after the request is answered.
         images = pb_utils.get_input_tensor_by_name(request, "image").as_numpy()
         wanted = request.requested_output_names()
         return Accepted(request, images, wanted, request.timeout(), Question(len(images), options))
@@ -97,13 +105,8 @@ class TritonPythonModel:
     def _decide(self, accepted: Sequence[Accepted]) -> Batch:
         """Ask little, and send what it is unsure of on to big."""
         batch = Batch(accepted, self.settings, self.tally)
-        with self.big.reserve() as place:
-            batch.ask_little(
-                lambda images, outputs, timeout_us: _call("little", images, outputs, timeout_us), self.room
-            )
-            batch.plan(self._relief())
-            if batch.waiting:
-                self._escalate(batch, place)
+        batch.ask_little(lambda images, outputs, timeout_us: _call("little", images, outputs, timeout_us), self.room)
+        batch.plan(self._relief())
         if self.audit.rate:
             for images, labels in batch.sure():
                 self.audit.choose(images, labels)
@@ -112,17 +115,17 @@ class TritonPythonModel:
     def _escalate(self, batch: Batch, place: Place) -> None:
         """Send the batch's unsure rows to big, and answer those who wait for them when it is done."""
         senders = [(one, one.request.get_response_sender()) for one in batch.waiting]
-        images, rows = batch.escalated()
 
-        def wanted() -> Any:
-            return images[batch.drop(lambda one: one.request.is_cancelled())]
+        def images() -> Any:
+            return batch.escalated(lambda one: one.request.is_cancelled())
 
         def settle(result: Outputs | Failure) -> None:
             batch.take(result)
             for one, sender in senders:
                 sender.send(_response(batch.answer(one)), flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
 
-        self.big.ask(place, wanted, rows, images[:1].copy(), batch.outputs, batch.timeout_us(batch.to_big), settle)
+        rows = batch.to_big
+        self.big.ask(place, images, int(rows.sum()), batch.outputs, batch.timeout_us(rows), settle)
 
     def _now(self, batch: Batch | None, entry: Any) -> Any:
         """What `execute` returns for one request: its response, or None if it waits for big."""

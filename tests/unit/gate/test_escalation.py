@@ -63,7 +63,7 @@ def big(stage, clock):
 
 def ask(big, answered, images=IMAGES, timeout_us=0):
     with big.reserve() as place:
-        big.ask(place, lambda: images, len(images), IMAGES[:1], ["label"], timeout_us, answered)
+        big.ask(place, lambda: images, len(images), ["label"], timeout_us, answered)
 
 
 def test_a_batch_is_asked_in_calls_of_at_most_bigs_batch_size(big, stage):
@@ -115,9 +115,18 @@ def test_an_error_is_told_with_its_reason(big, stage):
 def test_whatever_goes_wrong_the_callers_hear_of_it(big):
     answered = Answered()
     with big.reserve() as place:
-        big.ask(place, lambda: 1 / 0, 1, IMAGES[:1], ["label"], 0, answered)
+        big.ask(place, lambda: 1 / 0, 1, ["label"], 0, answered)
     assert answered.wait() == [Failure("error", "ZeroDivisionError: division by zero")]
     assert big.batches == 0
+
+
+def test_what_goes_wrong_before_big_is_asked_does_not_count_against_it(big):
+    answered = Answered()
+    for _ in range(5):
+        with big.reserve() as place:
+            big.ask(place, lambda: 1 / 0, 1, ["label"], 0, answered)
+    answered.wait(5)
+    assert big.breaker.state == CLOSED
 
 
 def test_what_goes_wrong_before_big_is_asked_takes_no_place(big):
