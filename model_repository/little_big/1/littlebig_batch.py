@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -84,6 +85,7 @@ class Batch:
         self._answers = Answers(self.rows)
         self._reason = np.array([_BY_POLICY[question.options.policy] for question in self._questions])[self._owner]
         self._failures: list[tuple[Mask, str]] = []
+        self._failed = np.zeros(self.rows, np.bool_)
         self.waiting: list[Accepted] = []
         self._to_little = plan_little(self._questions)
         self._to_big = np.zeros(self.rows, np.bool_)
@@ -107,19 +109,22 @@ class Batch:
         try:
             self._answers.write(rows, LITTLE, call(self._gather(rows, room), outputs, self.timeout_us(rows)))
         except StageFailed as reason:
-            self._fail(rows, "little", str(reason))
+            self._fail(rows, str(reason), "little")
         else:
             self._tally.scores(self._answers.score(gate)[rows])
 
     def plan(self, relief: Relief) -> None:
         """Decide which rows go to big, and count those that need not."""
         plan = plan_big(self._questions, self._answers.score(self._settings.gate), relief)
-        self._to_big = plan.escalated & ~self._failed()
-        self._answers.stage[plan.spared] = LITTLE_OVERLOADED
-        self._reason[plan.spared] = _SPARED
+        if plan.spared.any():
+            self._answers.stage[plan.spared] = LITTLE_OVERLOADED
+            self._reason[plan.spared] = _SPARED
+        self._to_big = plan.escalated & ~self._failed
         self._reason[self._to_big & (self._reason == _SURE)] = _UNSURE
         self.waiting = self._having(self._to_big)
-        self._waited = np.bincount(self._owner[self._to_big], minlength=len(self.accepted))[self._owner] > 0
+        self._waited = np.zeros(self.rows, np.bool_)
+        for one in self.waiting:
+            self._waited[self._places[one]] = True
         self._count(~self._waited)
 
     def escalated(self, cancelled: Callable[[Accepted], bool]) -> Images:
@@ -137,7 +142,7 @@ class Batch:
                 wanted[self._places[one]] = False
         gone = self._to_big & ~wanted
         if gone.any():
-            self._failures.append((gone, CANCELLED))
+            self._fail(gone, CANCELLED)
             self._to_big = wanted
         return self._gather(wanted)
 
@@ -166,7 +171,7 @@ class Batch:
 
     def sure(self) -> Iterator[tuple[Images, npt.NDArray[np.generic]]]:
         """Per request with any: the images that little alone decided, and its labels for them."""
-        sure = (self._reason == _SURE) & ~self._failed()
+        sure = (self._reason == _SURE) & ~self._failed
         for one in self._having(sure):
             place = self._places[one]
             yield one.images[sure[place]], self._answers.tensors["label"][place][sure[place]]
@@ -190,28 +195,25 @@ class Batch:
             self._reason[kept] = _BIG_FAILED
             lost = rows & ~kept  # who asks for big alone has no other answer
         if lost.any():
-            self._fail(lost, "big", failure.message)
+            self._fail(lost, failure.message, "big")
 
-    def _fail(self, rows: Mask, stage: str, message: str) -> None:
-        self._failures.append((rows, f"stage '{stage}' failed: {message}"))
-        self._tally.add("littlebig_image_errors_total", int(rows.sum()), stage=stage)
-
-    def _failed(self) -> Mask:
-        failed = np.zeros(self.rows, np.bool_)
-        for mask, _ in self._failures:
-            failed |= mask
-        return failed
+    def _fail(self, rows: Mask, message: str, stage: str | None = None) -> None:
+        """Give these rows no answer but a message; where a stage is to blame, say which, and count it."""
+        if stage is not None:
+            message = f"stage '{stage}' failed: {message}"
+            self._tally.add("littlebig_image_errors_total", int(rows.sum()), stage=stage)
+        self._failures.append((rows, message))
+        self._failed = self._failed | rows
 
     def _count(self, rows: Mask) -> None:
         """Count the answered ones of these rows."""
-        counts = np.bincount(self._reason[rows & ~self._failed()], minlength=len(_REASONS))
-        for (stage, reason), count in zip(_REASONS, counts, strict=True):
-            self._tally.add("littlebig_images_total", int(count), stage=stage, reason=reason)
+        for code, count in Counter(self._reason[rows & ~self._failed].tolist()).items():
+            stage, reason = _REASONS[code]
+            self._tally.add("littlebig_images_total", count, stage=stage, reason=reason)
 
     def _having(self, rows: Mask) -> list[Accepted]:
         """The requests with any of these rows."""
-        having = np.bincount(self._owner[rows], minlength=len(self.accepted))
-        return [one for one, count in zip(self.accepted, having, strict=True) if count]
+        return [self.accepted[number] for number in dict.fromkeys(self._owner[rows].tolist())]
 
     def _gather(self, rows: Mask, room: Images | None = None) -> Images:
         return gather([one.images for one in self.accepted], rows, room)

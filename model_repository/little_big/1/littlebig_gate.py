@@ -122,17 +122,18 @@ def plan_big(questions: Sequence[Question], score: npt.NDArray[np.float32], reli
     """
     policies = [question.options.policy for question in questions]
     asked = _per_row([question.options.threshold for question in questions], questions, np.float32)
-    only_big = _per_row([policy == "big" for policy in policies], questions, np.bool_)
     cascade = _per_row([policy == "cascade" for policy in policies], questions, np.bool_)
+    only_big = _per_row([policy == "big" for policy in policies], questions, np.bool_)
     unsure = cascade & ~(score >= asked)
     escalated = only_big | unsure
+    spared = np.zeros_like(unsure)
     if relief.target and unsure.any():
         rows = np.flatnonzero(unsure)
         rows = rows[np.argsort(score[rows] / asked[rows])]
         before = np.count_nonzero(only_big) + np.arange(len(rows))
-        escalated[rows] = ~(score[rows] >= relief.threshold(asked[rows], before))
-    spared = unsure & ~escalated
-    return BigPlan(np.asarray(escalated, np.bool_), np.asarray(spared, np.bool_))
+        spared[rows] = score[rows] >= relief.threshold(asked[rows], before)
+        escalated &= ~spared
+    return BigPlan(np.asarray(escalated, np.bool_), spared)
 
 
 def little_stands(
@@ -177,7 +178,11 @@ class Answers:
             stage: one of the stage codes.
             outputs: name -> array [rows to write, ...], in the order of the rows.
         """
+        everywhere = mask.all()
         for name, array in outputs.items():
+            if everywhere and len(array) == self.rows:
+                self.tensors[name] = np.asarray(array)  # nothing to mix it with: no copy
+                continue
             if name not in self.tensors:
                 self.tensors[name] = np.zeros((self.rows, *array.shape[1:]), array.dtype)
             self.tensors[name][mask] = array
@@ -219,7 +224,8 @@ def gather(
 
 
 def _per_row(values: Sequence[object], questions: Sequence[Question], dtype: type[Scalar]) -> npt.NDArray[Scalar]:
-    return np.repeat(np.array(values, dtype), [question.rows for question in questions])
+    rows = [question.rows for question in questions]
+    return np.array([value for value, count in zip(values, rows, strict=True) for _ in range(count)], dtype)
 
 
 def _logit(confidence: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:

@@ -62,8 +62,7 @@ class Tally:
         self._lock = threading.Lock()
         self._added: dict[tuple[str, Labels], float] = {(name, _labels(of)): 0.0 for name, of in _FROM_THE_START}
         self._levels: dict[tuple[str, Labels], float] = {}
-        self._scored = np.zeros(len(BUCKETS) + 1, np.int64)
-        self._score_sum = 0.0
+        self._scores: list[npt.NDArray[np.float32]] = []
 
     def add(self, name: str, amount: float, **labels: str) -> None:
         """Count `amount` more of one of COUNTERS."""
@@ -78,27 +77,26 @@ class Tally:
             self._levels[name, _labels(labels)] = value
 
     def scores(self, scores: npt.NDArray[np.float32]) -> None:
-        """Count a batch's scores; one that is no number falls into no bucket but +Inf.
+        """Count a batch's scores, once they are published: nobody's answer waits for a histogram.
 
         Args:
-            scores: float32 [rows].
+            scores: float32 [rows]; one that is no number falls into no bucket but +Inf.
         """
-        up_to = np.searchsorted(np.sort(scores), np.array(BUCKETS, np.float32), side="right")
         with self._lock:
-            self._scored[:-1] += up_to
-            self._scored[-1] += len(scores)
-            self._score_sum += float(np.nansum(scores))
+            self._scores.append(scores)
 
     def take(self) -> tuple[dict[tuple[str, Labels], float], dict[tuple[str, Labels], float]]:
         """What was counted since the last call, and the levels as they are."""
         with self._lock:
             added, self._added = self._added, {}
-            for bound, count in zip((*(f"{bound:g}" for bound in BUCKETS), "+Inf"), self._scored, strict=True):
-                added["littlebig_score_bucket", (("le", bound),)] = float(count)
-            added["littlebig_score_count", ()] = float(self._scored[-1])
-            added["littlebig_score_sum", ()] = self._score_sum
-            self._scored[:], self._score_sum = 0, 0.0
-            return added, dict(self._levels)
+            batches, self._scores = self._scores, []
+            levels = dict(self._levels)
+        scores = np.concatenate([np.empty(0, np.float32), *batches])
+        for bound in BUCKETS:
+            added["littlebig_score_bucket", (("le", f"{bound:g}"),)] = float((scores <= np.float32(bound)).sum())
+        added["littlebig_score_bucket", (("le", "+Inf"),)] = added["littlebig_score_count", ()] = float(len(scores))
+        added["littlebig_score_sum", ()] = float(np.nansum(scores, dtype=np.float64))
+        return added, levels
 
 
 class Publisher:

@@ -27,6 +27,9 @@ from littlebig_settings import BadSetting, Settings
 
 # Seconds between two looks at time limits, thresholds and probes, and between two publications of metrics.
 _TICK, _PUBLISH = 0.1, 1.0
+# Whether a caller has gone is asked by a message to Triton, which costs as much as an answer: not within this many
+# seconds since Triton, which drops cancelled requests from its own queue, handed the request over.
+_FRESH = 0.01
 
 
 class TritonPythonModel:
@@ -70,7 +73,8 @@ class TritonPythonModel:
 
         A wrong request gets its own error and does not touch its neighbours.
         """
-        self.backlog.batch_started(time.monotonic())
+        started = time.monotonic()
+        self.backlog.batch_started(started)
         examined = [self._examine(request) for request in requests]
         accepted = [entry for entry in examined if isinstance(entry, Accepted)]
         if not accepted:
@@ -80,7 +84,7 @@ class TritonPythonModel:
             batch = self._decide(accepted)
             responses = [self._now(batch, entry) for entry in examined]
             if batch.waiting:
-                self._escalate(batch, place)
+                self._escalate(batch, place, started)
         self.backlog.batch_ended(time.monotonic(), full=batch.rows >= self.max_batch_size)
         return responses
 
@@ -112,12 +116,15 @@ class TritonPythonModel:
                 self.audit.choose(images, labels)
         return batch
 
-    def _escalate(self, batch: Batch, place: Place) -> None:
+    def _escalate(self, batch: Batch, place: Place, started: float) -> None:
         """Send the batch's unsure rows to big, and answer those who wait for them when it is done."""
         senders = [(one, one.request.get_response_sender()) for one in batch.waiting]
 
+        def gone(one: Accepted) -> bool:
+            return time.monotonic() - started > _FRESH and bool(one.request.is_cancelled())
+
         def images() -> Any:
-            return batch.escalated(lambda one: one.request.is_cancelled())
+            return batch.escalated(gone)
 
         def settle(result: Outputs | Failure) -> None:
             batch.take(result)
@@ -183,7 +190,7 @@ def _call(stage: str, images: Any, outputs: Sequence[str], timeout_us: int) -> d
     response = call.exec()
     if response.has_error():
         raise StageFailed(response.error().message())
-    return {name: pb_utils.get_output_tensor_by_name(response, name).as_numpy() for name in outputs}
+    return {tensor.name(): tensor.as_numpy() for tensor in response.output_tensors()}
 
 
 def _response(answer: dict[str, Any] | str) -> Any:
