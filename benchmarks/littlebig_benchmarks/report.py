@@ -61,7 +61,11 @@ def as_markdown(results: Results, scenario: Scenario, command: str) -> str:
     if results.rates:
         parts += ["## Latency against offered rate\n", "Arrivals at random.\n", _rates(results.rates, scenario)]
     if results.gate:
-        parts += ["## The gate alone, over stages that do nothing\n", _gate(results.gate, scenario)]
+        parts += [
+            "## The gate alone, over stages that do nothing\n",
+            "`little` is such a stage, asked without a gate: `over little's` is what a gate adds to a request.\n",
+            _gate(results.gate, scenario),
+        ]
     if results.notes:
         parts += ["## Notes\n", "".join(f"* {note}\n" for note in results.notes)]
     return "\n".join(parts)
@@ -149,45 +153,58 @@ def _rates(rounds: Rounds, scenario: Scenario) -> str:
 
 def _gate(rounds: Rounds, scenario: Scenario) -> str:
     stability = scenario.stability
-    textbook = next(runs for case, runs in rounds.items() if case.contender == "textbook")
     rows = []
     for case, runs in rounds.items():
-        cpu: list[str] = []
-        for measure in (gate_cpu, _gate_and_server_cpu, _total_cpu):
-            own, base = measure(runs, case.contender, scenario), measure(textbook, "textbook", scenario)
-            relative = [one / other for one, other in zip(own.values, base.values, strict=True)]
-            cpu += [own.text(3), figure(relative, [runs, textbook], stability).text(2)]
-        rows.append(
-            (
-                case.contender,
-                of_measure(runs, "images_per_second", stability).text(0),
-                ratio(runs, textbook, "images_per_second", stability).text(2),
-                *cpu,
-                of_measure(runs, "p50_ms", stability).text(1),
-            )
-        )
+        little, textbook = (rounds[replace(case, contender=name)] for name in ("little", "textbook"))
+        cells = [
+            of_measure(runs, "images_per_second", stability).text(0),
+            ratio(runs, textbook, "images_per_second", stability).text(2),
+        ]
+        bare, all_of_ours, all_of_theirs = (server_cpu(of) for of in (little, runs, textbook))
+        costs = [
+            (gate_cpu(runs, case.contender), gate_cpu(textbook, "textbook")),
+            (all_of_ours, all_of_theirs),
+            (_minus(all_of_ours, bare), _minus(all_of_theirs, bare)),
+        ]
+        for ours, theirs in costs if case.contender != "little" else costs[1:2]:
+            relative = [one / other for one, other in zip(ours, theirs, strict=True)]
+            cells += [
+                figure(ours, [runs, little], stability).text(3),
+                figure(relative, [runs, textbook], stability).text(2),
+            ]
+        if case.contender == "little":
+            cells[2:] = ["", "", *cells[2:], "", ""]
+        rows.append((case.contender, str(case.clients), *cells, of_measure(runs, "p50_ms", stability).text(1)))
     against = "x textbook"
-    heads = ("gate", "requests/s", against, "CPU ms/request: the gate's", against, "with tritonserver's", against)
-    return _table((*heads, "with the stages'", against, "p50 ms"), rows)
+    heads = (
+        "gate",
+        "clients",
+        "requests/s",
+        against,
+        "CPU ms/request: the gate's",
+        against,
+        "all the server's",
+        against,
+    )
+    return _table((*heads, "over little's", against, "p50 ms"), rows)
 
 
-def gate_cpu(runs: Sequence[Measures], gate: str, scenario: Scenario) -> Figure:
-    """CPU milliseconds per request of a gate's own processes."""
-    return figure([run[f"cpu_ms_per_image_{gate}"] for run in runs], [runs], scenario.stability)
+def gate_cpu(runs: Sequence[Measures], gate: str) -> list[float]:
+    """CPU milliseconds per request of a gate's own processes, a value per round."""
+    return [run[f"cpu_ms_per_image_{gate}"] for run in runs]
 
 
-def _gate_and_server_cpu(runs: Sequence[Measures], gate: str, scenario: Scenario) -> Figure:
-    names = (f"cpu_ms_per_image_{gate}", "cpu_ms_per_image_tritonserver")
-    return figure([sum(run[name] for name in names) for run in runs], [runs], scenario.stability)
+def server_cpu(runs: Sequence[Measures]) -> list[float]:
+    """The same of all the server's processes: tritonserver, the gate, the stages."""
+    return [sum(value for name, value in run.items() if name.startswith("cpu_ms_per_image_")) for run in runs]
 
 
-def _total_cpu(runs: Sequence[Measures], _: str, scenario: Scenario) -> Figure:
-    values = [sum(value for name, value in run.items() if name.startswith("cpu_ms_per_image_")) for run in runs]
-    return figure(values, [runs], scenario.stability)
+def _minus(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
+    return [one - other for one, other in zip(ours, theirs, strict=True)]
 
 
 def _cpu(runs: Sequence[Measures], scenario: Scenario) -> str:
-    total = _total_cpu(runs, "", scenario)
+    total = figure(server_cpu(runs), [runs], scenario.stability)
     return total.text(1) if any(total.values) else ""
 
 

@@ -35,7 +35,7 @@ class Scenario:
         seconds: aimed length of one run of one contender.
         escalations: wanted fractions of images that little is unsure of.
         concurrency: clients that ask one image after another, for throughput.
-        gate_clients: the same for the gate alone.
+        gate_clients: the same for the gate alone; the last one fills the batches of both its instances.
         offered: request rates for latency against offered rate, as fractions of the bound at the first escalation.
         variants: name -> folder of another gate (config.pbtxt and 1/), served and measured beside `little_big`.
         seed: of everything random: crops, order of images.
@@ -50,7 +50,7 @@ class Scenario:
     seconds: float = 4.0
     escalations: tuple[float, ...] = (0.15, 0.35)
     concurrency: tuple[int, ...] = (16,)
-    gate_clients: int = 32
+    gate_clients: tuple[int, ...] = (32, 64)
     offered: tuple[float, ...] = (0.4, 0.7, 0.9)
     variants: dict[str, Path] = field(default_factory=dict)
     seed: int = 0

@@ -52,7 +52,7 @@ class Results:
         throughput: case -> rounds, on the real stages.
         latency: case -> rounds, sure and unsure images apart.
         rates: case -> rounds, over offered rates.
-        gate: case -> rounds, on stages that do nothing.
+        gate: case -> rounds, on stages that do nothing; `little` is such a stage, asked without any gate.
         notes: what was left out, and other remarks.
     """
 
@@ -212,8 +212,9 @@ def _gate_alone(subject: Subject, repository: Path, scenario: Scenario, results:
             pictures = images.for_stages_that_do_nothing(40, escalation, served.shape, scenario.seed)
             bench = Bench(served, pictures, subject.perf_analyzer, folder, scenario.seconds, scenario.seed)
             cases = [
-                Case(contender, escalation, scenario.gate_clients)
-                for contender in ("little_big", *scenario.variants, "textbook")
+                Case(contender, escalation, clients)
+                for clients in scenario.gate_clients
+                for contender in ("little", "little_big", *scenario.variants, "textbook")
             ]
             results.gate = interleaved(cases, scenario.rounds, bench.run, lambda line: tell(f"gate alone, {line}"))
             return served.version

@@ -69,9 +69,10 @@ SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
 @click.option(
     "--gate-clients",
     type=click.IntRange(min=1),
+    multiple=True,
     default=DEFAULT.gate_clients,
     show_default=True,
-    help="For the gate alone.",
+    help="For the gate alone; may be repeated.",
 )
 @click.option(
     "--variant", "variants", metavar="NAME=DIR", multiple=True, help="Another gate to measure too; may be repeated."
@@ -110,7 +111,7 @@ def command(
     seconds: float,
     escalation: tuple[float, ...],
     concurrency: tuple[int, ...],
-    gate_clients: int,
+    gate_clients: tuple[int, ...],
     variants: tuple[str, ...],
     seed: int,
     max_spread: float,
@@ -124,7 +125,7 @@ def command(
         seconds=seconds,
         escalations=tuple(dict.fromkeys(escalation)),
         concurrency=tuple(dict.fromkeys(concurrency)),
-        gate_clients=gate_clients,
+        gate_clients=tuple(dict.fromkeys(gate_clients)),
         variants=_variants(variants),
         seed=seed,
         stability=Stability(max_spread, max_other_load),
