@@ -4,6 +4,7 @@ BenchmarkError
 ├── NoPerfAnalyzer       there is none, or it does not run here
 ├── ServerNotReached     nothing that speaks Triton's gRPC answers at the url
 ├── RunFailed            a contender was asked and did not answer as it must
+│   └── RunHung          perf_analyzer did not end
 ├── ScenarioError        a setting, variant or repository that cannot be measured
 └── ImagesError          too few pictures, or none little is unsure (or sure) of
 """
@@ -23,6 +24,10 @@ class ServerNotReached(BenchmarkError):
 
 class RunFailed(BenchmarkError):
     """A contender was asked and did not answer as it must."""
+
+
+class RunHung(RunFailed):
+    """perf_analyzer did not end."""
 
 
 class ScenarioError(BenchmarkError):

@@ -74,6 +74,18 @@ def test_sure_and_unsure_images_are_timed_apart_with_the_server_s_counters(serve
     assert 0 <= found["other_load"] <= 1
 
 
+def test_a_perf_analyzer_that_hangs_once_is_asked_again(served, pictures, tmp_path, monkeypatch):
+    first, script = tmp_path / "first", tmp_path / "perf_analyzer"
+    script.write_text(
+        f'#!/bin/sh\ntest -e {first} || {{ touch {first}; exec sleep 300; }}\nexec {perf_analyzer()} "$@"\n'
+    )
+    script.chmod(0o755)
+    monkeypatch.setattr("littlebig_benchmarks.perf_analyzer.PATIENCE", 10.0)
+    measured = Bench(served, pictures, str(script), tmp_path, seconds=0.3, seed=0)
+    assert measured.run(Case("little_big", 0.35, 4))["images"] >= 40
+    assert first.exists()
+
+
 def test_the_cascade_in_one_process_escalates_the_same_images(served, pictures, tmp_path):
     measured = Bench(served, pictures, "no perf_analyzer is needed", tmp_path, seconds=0.2, seed=0)
     found = measured.run(Case("in_process", 0.35, 4))

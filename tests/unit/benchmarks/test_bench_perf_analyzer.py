@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from littlebig_benchmarks import perf_analyzer
-from littlebig_benchmarks.errors import NoPerfAnalyzer, RunFailed
+from littlebig_benchmarks.errors import NoPerfAnalyzer, RunFailed, RunHung
 from littlebig_benchmarks.perf_analyzer import Order
 
 # Four requests of a recorded run of perf_analyzer 2.60.
@@ -87,6 +87,15 @@ def test_a_failed_run_tells_its_last_word(tmp_path):
     with pytest.raises(RunFailed) as error:
         perf_analyzer.run(binary, ORDER, tmp_path)
     assert str(error.value) == "perf_analyzer on 'little_big' failed: error: model little_big is not ready"
+
+
+def test_a_run_that_does_not_end_is_ended_and_says_so(tmp_path):
+    binary = script(tmp_path, "exec sleep 300")
+    with pytest.raises(RunHung) as error:
+        perf_analyzer.run(binary, ORDER, tmp_path, patience=0.2)
+    assert str(error.value) == (
+        "perf_analyzer on 'little_big' did not end within 0.2 s: is the server still answering?"
+    )
 
 
 def test_an_export_with_the_bytes_of_a_picture_in_it_is_read(tmp_path):
