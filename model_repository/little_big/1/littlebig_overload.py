@@ -18,7 +18,7 @@ Numbers = npt.NDArray[np.float64]
 
 # Fractions of the target: the first images are spared at one, all that may be at the other. What is predicted is a
 # mean and what is promised is a tail, so the second stays well below 1.
-_FIRST, _ALL = 0.3, 0.7
+_FIRST, _ALL = 0.2, 0.5
 # Half-life of the measured rate, seconds: longer than a batch of big, shorter than a burst.
 _HALF_LIFE = 1.0
 

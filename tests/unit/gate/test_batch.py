@@ -136,7 +136,7 @@ def test_without_big_little_answers_where_it_may_and_says_so():
 
 def test_under_relief_the_spared_are_answered_by_little_and_marked():
     spared, unsure = request(40), request(10)
-    batch, tally = through(spared, unsure, relief=Relief(wait=0.5, target=1.0))
+    batch, tally = through(spared, unsure, relief=Relief(wait=0.35, target=1.0))
     assert batch.waiting == [unsure]
     assert told(batch, spared)["stage"] == [3]
     batch.take(big(batch.escalated(nobody)))

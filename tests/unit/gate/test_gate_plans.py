@@ -13,7 +13,7 @@ from littlebig_gate import (
 )
 from littlebig_overload import Relief
 
-HALVED = Relief(wait=0.5, target=1.0)
+HALVED = Relief(wait=0.35, target=1.0)
 
 
 def question(rows, threshold=0.5, policy="cascade"):
@@ -111,14 +111,14 @@ def test_relief_lowers_each_requests_threshold_and_says_whom_it_spared():
 
 
 def test_relief_stops_at_the_floor_and_never_raises_a_threshold():
-    assert Relief(wait=0.5, target=1.0, floor=0.3).threshold(0.8) == pytest.approx(0.4)
+    assert Relief(wait=0.35, target=1.0, floor=0.3).threshold(0.8) == pytest.approx(0.4)
     assert Relief(wait=0.8, target=1.0, floor=0.3).threshold(0.8) == 0.3
     assert Relief(wait=0.8, target=1.0, floor=0.3).threshold(0.2) == 0.2
     assert Relief(wait=0.1, target=1.0, floor=0.3).threshold(0.8) == 0.8
 
 
 def test_each_row_waits_for_the_less_sure_ones_of_its_batch():
-    relief = Relief(wait=0.3, per_image=0.4 / 3, target=1.0)  # factors 1, 2/3, 1/3, 0 for the first, second, ...
+    relief = Relief(wait=0.2, per_image=0.1, target=1.0)  # factors 1, 2/3, 1/3, 0 for the first, second, ...
     questions = [question(2, threshold=0.9), question(2, threshold=0.6)]
     plan = plan_big(questions, confidences(0.85, 0.1, 0.35, 0.05), relief)
     # of their thresholds: 94 %, 11 %, 58 %, 8 %, so they come last, second, third and first
@@ -127,7 +127,7 @@ def test_each_row_waits_for_the_less_sure_ones_of_its_batch():
 
 
 def test_who_wants_big_alone_is_before_the_unsure_of_the_batch():
-    relief = Relief(wait=0.3, per_image=0.6, target=1.0)
+    relief = Relief(wait=0.2, per_image=0.6, target=1.0)
     plan = plan_big([question(1, threshold=0.9), question(1, policy="big")], confidences(0.1, 0.1), relief)
     assert plan.escalated.tolist() == [False, True]
 

@@ -34,7 +34,7 @@ def test_without_a_target_nothing_is_lowered():
 
 
 def test_the_factor_falls_with_the_wait():
-    factors = [threshold_factor(wait, 1.0) for wait in (0.0, 0.3, 0.5, 0.7, 5.0)]
+    factors = [threshold_factor(wait, 1.0) for wait in (0.0, 0.2, 0.35, 0.5, 5.0)]
     assert factors == pytest.approx([1.0, 1.0, 0.5, 0.0, 0.0])
 
 
