@@ -34,7 +34,7 @@ _LARGEST_GRAPH = 1_900_000_000
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 _MOST_INSTANCES = 4
 # Of big's processes on a CPU: enough to make way for little, as PRIORITY_MAX does for it on a GPU.
-_NICE = 19
+_NICE = 10
 
 
 @dataclass(frozen=True)
