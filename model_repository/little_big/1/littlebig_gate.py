@@ -180,8 +180,8 @@ class Answers:
         """
         everywhere = mask.all()
         for name, array in outputs.items():
-            if everywhere and len(array) == self.rows:
-                self.tensors[name] = np.asarray(array)  # nothing to mix it with: no copy
+            if everywhere:  # nothing to mix it with: no copy, unless big could not write into it later
+                self.tensors[name] = np.require(array, requirements="W")
                 continue
             if name not in self.tensors:
                 self.tensors[name] = np.zeros((self.rows, *array.shape[1:]), array.dtype)

@@ -190,7 +190,11 @@ def _call(stage: str, images: Any, outputs: Sequence[str], timeout_us: int) -> d
     response = call.exec()
     if response.has_error():
         raise StageFailed(response.error().message())
-    return {tensor.name(): tensor.as_numpy() for tensor in response.output_tensors()}
+    answers = {tensor.name(): tensor.as_numpy() for tensor in response.output_tensors()}
+    for name, array in answers.items():
+        if len(array) != len(images):
+            raise StageFailed(f"output '{name}' has {len(array)} rows for {len(images)} images")
+    return answers
 
 
 def _response(answer: dict[str, Any] | str) -> Any:

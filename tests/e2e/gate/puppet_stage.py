@@ -2,7 +2,7 @@
 
 The first pixel of an image is its confidence in 1/255 for little; label 1 is little's, label 2 is big's. The file
 `behaviour.json` beside this one may say `seconds` (per image), `error` (a text), `wait_for` (a file that lets it go on),
-and `announce` (a file that it makes when it is asked).
+`announce` (a file that it makes when it is asked), and `rows` (how many images it answers, however many it is asked).
 """
 
 import json
@@ -42,6 +42,8 @@ class TritonPythonModel:
             "margin": 1 - confidence,
             "probabilities": np.tile(confidence, (1, 5)),
         }
+        if "rows" in told:
+            made = {name: np.resize(array, (told["rows"], *array.shape[1:])) for name, array in made.items()}
         return pb_utils.InferenceResponse(
             [pb_utils.Tensor(name, made[name]) for name in request.requested_output_names()]
         )

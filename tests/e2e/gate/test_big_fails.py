@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 from tests.e2e.gate.puppets import DEADLINE, SURE, UNSURE, until
+from tritonclient.utils import InferenceServerException
 
 CALLERS, EVERY = 8, 4  # of eight callers' requests every fourth is unsure
 
@@ -140,3 +141,15 @@ def test_an_explicit_wish_for_big_gets_bigs_failure_and_no_substitute(puppets):
         with pytest.raises(Exception, match="stage 'big' failed: out of memory"):
             running.ask(SURE, parameters={"policy": "big"})
         assert running.ask(UNSURE) == [(2, 1)]
+
+
+@pytest.mark.parametrize("stage", ["little", "big"])
+def test_a_stage_that_answers_another_number_of_images_has_failed(puppets, stage):
+    with puppets(threshold=0.5, breaker_retry_ms=100) as running:
+        running.tell(stage, rows=3)
+        with pytest.raises(
+            InferenceServerException, match=rf"stage '{stage}' failed: output '\w+' has 3 rows for 2 images"
+        ):
+            running.ask(UNSURE, UNSURE)
+        running.tell(stage)
+        assert running.ask(UNSURE, UNSURE) == [(1, 2), (1, 2)]
