@@ -127,7 +127,10 @@ class TritonPythonModel:
             return batch.escalated(gone)
 
         def settle(result: Outputs | Failure) -> None:
-            batch.take(result)
+            try:
+                batch.take(result)
+            except Exception as reason:  # whatever big's answer was, the callers must hear of it
+                batch.take(Failure("error", f"{type(reason).__name__}: {reason}"))
             for one, sender in senders:
                 sender.send(_response(batch.answer(one)), flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
 
