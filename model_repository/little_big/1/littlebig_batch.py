@@ -2,130 +2,125 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from littlebig_escalation import Failure, Outputs, StageFailed
 from littlebig_gate import (
-    BIG,
-    LITTLE,
-    LITTLE_BIG_FAILED,
-    LITTLE_OVERLOADED,
+    ARBITRATED,
+    BIG_FAILED,
+    BIG_ONLY,
+    LOST,
+    SURE,
+    UNSURE,
     Answers,
-    Mask,
-    Question,
-    gather,
+    Options,
+    judge,
     little_stands,
-    plan_big,
-    plan_little,
+    spare,
 )
+from littlebig_images import Images, Pixels, gather
 from littlebig_metrics import Tally
 from littlebig_overload import Relief
 from littlebig_settings import Settings
 
-Images = npt.NDArray[np.uint8]
 CANCELLED = "cancelled by its caller"
-# Why a row has the answer it has; the place in this list is the row's code.
-_REASONS = (
-    ("little", "sure"),
-    ("little", "policy"),
-    ("big", "policy"),
-    ("big", "unsure"),
-    ("little", "overload"),
-    ("little", "big_failed"),
-    ("little", "arbitrated"),
-)
-_SURE, _LITTLE_ONLY, _BIG_ONLY, _UNSURE, _SPARED, _BIG_FAILED, _ARBITRATED = range(len(_REASONS))
-_BY_POLICY = {"cascade": _SURE, "little": _LITTLE_ONLY, "big": _BIG_ONLY}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Accepted:
     """A request that has passed validation.
 
     Attributes:
         request: Triton's; the batch only passes it on.
-        images: uint8 [rows, H, W, 3], in memory of their own.
+        images: what it brings, in memory of its own.
         wanted: names of the outputs that the caller wants.
         timeout_us: how long the caller would wait in a queue, microseconds; 0 for ever.
-        question: what the gate decides on.
+        options: how it wants to be answered.
+        place: its rows of the batch.
+        waits: whether any of them waits for big.
     """
 
     request: Any
     images: Images
     wanted: Sequence[str]
     timeout_us: int
-    question: Question
+    options: Options
+    place: slice = field(init=False)
+    waits: bool = field(default=False, init=False)
 
 
 class Batch:
     """Requests that go through the gate together; each keeps its own fate.
 
     Args:
-        accepted: the requests, in order; at least one.
+        accepted: the requests, in order; at least one, and each in no other batch.
         settings: the gate's.
         tally: where answers are counted.
+
+    Attributes:
+        rows: images of the batch.
+        to_big: the rows that wait for big, ascending.
+        waiting: the requests with any such row.
+        outputs: names of the outputs that stages are asked for.
     """
 
     def __init__(self, accepted: Sequence[Accepted], settings: Settings, tally: Tally) -> None:
         """No row has an answer yet."""
-        self.accepted = accepted
-        self._settings, self._tally = settings, tally
-        self._questions = [one.question for one in accepted]
-        self._places: dict[Accepted, slice] = {}
-        self.rows = 0
+        self._accepted, self._settings, self._tally = accepted, settings, tally
+        self._verdicts: list[int] = []
+        self._owners: list[Accepted] = []
         for one in accepted:
-            self._places[one] = slice(self.rows, self.rows + one.question.rows)
-            self.rows += one.question.rows
-        self._owner = np.repeat(np.arange(len(accepted)), [question.rows for question in self._questions])
+            first = len(self._owners)
+            self._owners += [one] * len(one.images)
+            self._verdicts += [one.options.verdict] * len(one.images)
+            one.place = slice(first, len(self._owners))
+        self.rows = len(self._owners)
         self._answers = Answers(self.rows)
-        self._reason = np.array([_BY_POLICY[question.options.policy] for question in self._questions])[self._owner]
-        self._failures: list[tuple[Mask, str]] = []
-        self._failed = np.zeros(self.rows, np.bool_)
+        self._errors: dict[int, str] = {}
+        self.to_big: list[int] = []
         self.waiting: list[Accepted] = []
-        self._to_little = plan_little(self._questions)
-        self._to_big = np.zeros(self.rows, np.bool_)
-        self._waited = self._to_big
         self.outputs = ["label", "confidence"]
         if any("probabilities" in one.wanted for one in accepted):
             self.outputs.append("probabilities")
 
-    def ask_little(self, call: Callable[[Images, Sequence[str], int], Outputs], room: Images | None = None) -> None:
+    def ask_little(self, call: Callable[[Images, Sequence[str], int], Outputs], room: Pixels | None = None) -> None:
         """Fill in little's answers, by one call for all rows that need them.
 
         Args:
             call: (images, output names, timeout in microseconds or 0) -> outputs; raises StageFailed.
             room: uint8 [rows or more, H, W, 3] that the images may be put into for the call.
         """
-        rows = self._to_little
-        if not rows.any():
+        rows = [row for row, verdict in enumerate(self._verdicts) if verdict != BIG_ONLY]
+        if not rows:
             return
         gate = self._settings.gate
         outputs = self.outputs if gate in self.outputs else [*self.outputs, gate]
+        callers = (one for one in self._accepted if one.options.verdict != BIG_ONLY)
         try:
-            self._answers.write(rows, LITTLE, call(self._gather(rows, room), outputs, self.timeout_us(rows)))
+            found = call(self._images(rows, room), outputs, _timeout_us(callers))
         except StageFailed as reason:
-            self._fail(rows, str(reason), "little")
+            self._lose(rows, str(reason), "little")
         else:
-            self._tally.scores(self._answers.score(gate)[rows])
+            self._answers.write(rows, found)
+            self._tally.scores(found[gate].reshape(-1).tolist())
 
     def plan(self, relief: Relief) -> None:
         """Decide which rows go to big, and count those that need not."""
-        plan = plan_big(self._questions, self._answers.score(self._settings.gate), relief)
-        if plan.spared.any():
-            self._answers.stage[plan.spared] = LITTLE_OVERLOADED
-            self._reason[plan.spared] = _SPARED
-        self._to_big = plan.escalated & ~self._failed
-        self._reason[self._to_big & (self._reason == _SURE)] = _UNSURE
-        self.waiting = self._having(self._to_big)
-        self._waited = np.zeros(self.rows, np.bool_)
+        scores = self._answers.scores(self._settings.gate)
+        thresholds = [one.options.threshold for one in self._owners]
+        self._verdicts = judge(self._verdicts, scores, thresholds)
+        if relief.target:
+            self._verdicts = spare(self._verdicts, scores, thresholds, relief)
+        self._answers.tell(self._verdicts)
+        self.to_big = [row for row, verdict in enumerate(self._verdicts) if verdict in (UNSURE, BIG_ONLY)]
+        self.waiting = list(dict.fromkeys(self._owners[row] for row in self.to_big))
         for one in self.waiting:
-            self._waited[self._places[one]] = True
-        self._count(~self._waited)
+            one.waits = True
+        self._count(one for one in self._accepted if not one.waits)
 
     def escalated(self, cancelled: Callable[[Accepted], bool]) -> Images:
         """Take the waiting requests out whose callers have gone, and give the images of the others for big.
@@ -134,90 +129,94 @@ class Batch:
             cancelled: whether a request's caller has gone.
 
         Returns:
-            uint8 [images, H, W, 3]; of no image where all have gone.
+            The images of `to_big`, which may be none.
         """
-        wanted = self._to_big.copy()
-        for one in self.waiting:
-            if cancelled(one):
-                wanted[self._places[one]] = False
-        gone = self._to_big & ~wanted
-        if gone.any():
-            self._fail(gone, CANCELLED)
-            self._to_big = wanted
-        return self._gather(wanted)
+        gone = [one for one in self.waiting if cancelled(one)]
+        if gone:
+            self._lose([row for row in self.to_big if self._owners[row] in gone], CANCELLED)
+            self.to_big = [row for row in self.to_big if self._owners[row] not in gone]
+        return self._images(self.to_big)
 
     def take(self, result: Outputs | Failure) -> None:
         """Fill in big's answers, or what takes their place, and count the requests that waited for them."""
-        rows = self._to_big
         if isinstance(result, Failure):
-            self._do_without_big(rows, result)
-        elif rows.any():
-            stands = np.zeros(self.rows, np.bool_)
-            if self._settings.answer == "arbitrate":
-                little, big = self._answers.score("confidence")[rows], _column(result["confidence"])
-                stands[rows] = self._to_little[rows] & little_stands(little, big, self._settings.offset)
-            taken = rows & ~stands
-            self._answers.write(taken, BIG, {name: array[taken[rows]] for name, array in result.items()})
-            self._reason[stands] = _ARBITRATED
-        self._count(self._waited)
+            self._do_without_big(result)
+        elif self.to_big:
+            try:
+                self._take_big(result)
+            except Exception as reason:  # its callers must hear of it, and half of big's answer is none of little's
+                self._tally.add("littlebig_big_failures_total", len(self.to_big), reason="error")
+                self._lose(self.to_big, f"{type(reason).__name__}: {reason}", "big")
+        self._answers.tell(self._verdicts)
+        self._count(self.waiting)
 
     def answer(self, one: Accepted) -> dict[str, npt.NDArray[np.generic]] | str:
         """A request's outputs by name, or why it has none."""
-        place = self._places[one]
-        for mask, message in self._failures:
-            if mask[place].any():
-                return message
-        return {name: array for name, array in self._answers.part(place).items() if name in one.wanted}
+        if self._errors:
+            for row in range(one.place.start, one.place.stop):
+                if row in self._errors:
+                    return self._errors[row]
+        return {name: array[one.place] for name, array in self._answers.tensors.items() if name in one.wanted}
 
-    def sure(self) -> Iterator[tuple[Images, npt.NDArray[np.generic]]]:
+    def sure(self) -> Iterator[tuple[Pixels, npt.NDArray[np.generic]]]:
         """Per request with any: the images that little alone decided, and its labels for them."""
-        sure = (self._reason == _SURE) & ~self._failed
-        for one in self._having(sure):
-            place = self._places[one]
-            yield one.images[sure[place]], self._answers.tensors["label"][place][sure[place]]
+        for one in self._accepted:
+            rows = [row for row, verdict in enumerate(self._verdicts[one.place]) if verdict == SURE]
+            if rows:
+                yield one.images.pixels[rows], self._answers.tensors["label"][one.place][rows]
 
-    def timeout_us(self, rows: Mask) -> int:
-        """How long the callers of these rows would wait together: the longest of them, 0 where one waits for ever."""
-        limits = [one.timeout_us for one in self._having(rows)]
-        return max(limits, default=0) if all(limits) else 0
+    def timeout_us(self) -> int:
+        """How long those who wait for big would do so together: the longest of them, 0 where one waits for ever."""
+        return _timeout_us(self.waiting)
 
-    @property
-    def to_big(self) -> Mask:
-        """The rows that wait for big, boolean [rows]."""
-        return self._to_big
+    def _take_big(self, outputs: Outputs) -> None:
+        """Write big's answers, but for those rows on which little's stands against it."""
+        rows = self.to_big
+        if self._settings.answer == "arbitrate":
+            little, big = self._answers.scores("confidence"), outputs["confidence"].reshape(-1).tolist()
+            offset, taken = self._settings.offset, []
+            for place, row in enumerate(rows):
+                if self._verdicts[row] == UNSURE and little_stands(little[row], big[place], offset):
+                    self._verdicts[row] = ARBITRATED
+                else:
+                    taken.append(place)
+            rows, outputs = [rows[place] for place in taken], {name: array[taken] for name, array in outputs.items()}
+        self._answers.write(rows, outputs)
 
-    def _do_without_big(self, rows: Mask, failure: Failure) -> None:
-        self._tally.add("littlebig_big_failures_total", int(rows.sum()), reason=failure.reason)
-        lost = rows
+    def _do_without_big(self, failure: Failure) -> None:
+        self._tally.add("littlebig_big_failures_total", len(self.to_big), reason=failure.reason)
+        lost = self.to_big
         if self._settings.on_big_failure == "little":
-            kept = rows & self._to_little
-            self._answers.stage[kept] = LITTLE_BIG_FAILED
-            self._reason[kept] = _BIG_FAILED
-            lost = rows & ~kept  # who asks for big alone has no other answer
-        if lost.any():
-            self._fail(lost, failure.message, "big")
+            lost = [row for row in lost if self._verdicts[row] != UNSURE]  # who asks for big alone has no other answer
+            for row in set(self.to_big).difference(lost):
+                self._verdicts[row] = BIG_FAILED
+        self._lose(lost, failure.message, "big")
 
-    def _fail(self, rows: Mask, message: str, stage: str | None = None) -> None:
-        """Give these rows no answer but a message; where a stage is to blame, say which, and count it."""
+    def _lose(self, rows: Sequence[int], error: str, stage: str | None = None) -> None:
+        """Give these rows no answer but an error; where a stage is to blame, say which, and count it."""
         if stage is not None:
-            message = f"stage '{stage}' failed: {message}"
-            self._tally.add("littlebig_image_errors_total", int(rows.sum()), stage=stage)
-        self._failures.append((rows, message))
-        self._failed = self._failed | rows
+            error = f"stage '{stage}' failed: {error}"
+            self._tally.add("littlebig_image_errors_total", len(rows), stage=stage)
+        for row in rows:
+            self._verdicts[row] = LOST
+            self._errors[row] = error
 
-    def _count(self, rows: Mask) -> None:
-        """Count the answered ones of these rows."""
-        for code, count in Counter(self._reason[rows & ~self._failed].tolist()).items():
-            stage, reason = _REASONS[code]
-            self._tally.add("littlebig_images_total", count, stage=stage, reason=reason)
+    def _count(self, requests: Iterable[Accepted]) -> None:
+        """Count the answered rows of these requests."""
+        self._tally.verdicts(verdict for one in requests for verdict in self._verdicts[one.place])
 
-    def _having(self, rows: Mask) -> list[Accepted]:
-        """The requests with any of these rows."""
-        return [self.accepted[number] for number in dict.fromkeys(self._owner[rows].tolist())]
+    def _images(self, rows: Sequence[int], room: Pixels | None = None) -> Images:
+        """The images of these rows; where they are just what one request brought, that."""
+        if not rows:
+            return self._accepted[0].images.part(0, 0)
+        first = self._owners[rows[0]]
+        if len(rows) == len(first.images) and self._owners[rows[-1]] is first:
+            return first.images
+        owners = [self._owners[row] for row in rows]
+        places = [row - one.place.start for row, one in zip(rows, owners, strict=True)]
+        return gather([one.images.pixels[at : at + 1] for one, at in zip(owners, places, strict=True)], room)
 
-    def _gather(self, rows: Mask, room: Images | None = None) -> Images:
-        return gather([one.images for one in self.accepted], rows, room)
 
-
-def _column(array: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
-    return array.reshape(-1).astype(np.float32, copy=False)
+def _timeout_us(requests: Iterable[Accepted]) -> int:
+    limits = [one.timeout_us for one in requests]
+    return max(limits, default=0) if all(limits) else 0

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,10 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from littlebig_breaker import CLOSED, Breaker
+from littlebig_images import Images
 from littlebig_overload import ServiceRate
 from littlebig_workers import Workers
 
-Images = npt.NDArray[np.uint8]
 Outputs = Mapping[str, npt.NDArray[np.generic]]
 # Probes of a hung stage that may wait for it at a time; each holds a thread until the stage is back.
 _MOST_PROBES = 8
@@ -39,11 +38,23 @@ class Failure:
     message: str
 
 
-@dataclass
 class Place:
-    """Room for one batch among those in flight; `used` once big is asked."""
+    """Room for one batch among those in flight, free again at the end of the block unless `ask` has used it."""
 
-    used: bool = False
+    def __init__(self, slots: threading.Semaphore) -> None:
+        """Wait until there is one."""
+        slots.acquire()
+        self._slots = slots
+        self.used = False
+
+    def __enter__(self) -> Place:
+        """The place itself."""
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        """Whatever went wrong, it is free again."""
+        if not self.used:
+            self._slots.release()
 
 
 @dataclass(eq=False)
@@ -101,16 +112,9 @@ class BigStage:
         """How long one image occupies the stage."""
         return self.rate.seconds_for(1)
 
-    @contextmanager
-    def reserve(self) -> Iterator[Place]:
-        """Wait until one more batch may be in flight; its place is free again at the end unless `ask` has used it."""
-        place = Place()
-        self._slots.acquire()
-        try:
-            yield place
-        finally:
-            if not place.used:
-                self._slots.release()
+    def reserve(self) -> Place:
+        """Wait until one more batch may be in flight."""
+        return Place(self._slots)
 
     def ask(
         self,
@@ -125,8 +129,8 @@ class BigStage:
 
         Args:
             place: from `reserve`; free again once this batch is settled.
-            images: makes uint8 [rows, H, W, 3] in the call's own thread; may leave rows out, even all of them. One of
-                them may be asked again, to see whether a stage that has failed is back.
+            images: gives them, in the call's own thread; may leave some out, even all. One of them may be asked again,
+                to see whether a stage that has failed is back.
             rows: how many at most.
             outputs: names of the outputs wanted.
             timeout_us: the callers' own limit in microseconds for waiting in big's queue, 0 for none.
@@ -168,7 +172,7 @@ class BigStage:
         result: Outputs | Failure
         try:
             batch = images()
-            call.sample = batch[:1]
+            call.sample = batch.part(0, 1)
             result = self._in_parts(batch, outputs, timeout_us)
         except StageFailed as reason:
             result = Failure("error", str(reason))
@@ -180,7 +184,7 @@ class BigStage:
         """One call, or several where the batch is larger than big takes."""
         size = self._max_batch_size
         starts = range(0, len(images), size)
-        parts = [self._call(images[start : start + size], outputs, timeout_us) for start in starts]
+        parts = [self._call(images.part(start, start + size), outputs, timeout_us) for start in starts]
         if len(parts) == 1:
             return parts[0]
         return {name: np.concatenate([part[name] for part in parts]) for name in outputs} if parts else {}

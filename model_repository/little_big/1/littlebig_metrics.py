@@ -8,11 +8,12 @@ message for every image.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+from littlebig_gate import LOST, VERDICTS
 
 BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 Labels = tuple[tuple[str, str], ...]
@@ -36,18 +37,7 @@ GAUGES = {
 }
 # Series that are there, at zero, before anything happens: a rate needs a first value.
 _FROM_THE_START: tuple[tuple[str, dict[str, str]], ...] = (
-    *(
-        ("littlebig_images_total", {"stage": stage, "reason": reason})
-        for stage, reason in (
-            ("little", "sure"),
-            ("big", "unsure"),
-            ("little", "policy"),
-            ("big", "policy"),
-            ("little", "overload"),
-            ("little", "big_failed"),
-            ("little", "arbitrated"),
-        )
-    ),
+    *(("littlebig_images_total", {"stage": stage, "reason": reason}) for stage, reason, _ in VERDICTS),
     *(("littlebig_image_errors_total", {"stage": stage}) for stage in ("little", "big")),
     *(("littlebig_big_failures_total", {"reason": reason}) for reason in ("error", "timeout", "breaker_open")),
     *(("littlebig_audits_total", {"outcome": outcome}) for outcome in ("agree", "disagree", "dropped", "failed")),
@@ -62,7 +52,8 @@ class Tally:
         self._lock = threading.Lock()
         self._added: dict[tuple[str, Labels], float] = {(name, _labels(of)): 0.0 for name, of in _FROM_THE_START}
         self._levels: dict[tuple[str, Labels], float] = {}
-        self._scores: list[npt.NDArray[np.float32]] = []
+        self._verdicts: Counter[int] = Counter()
+        self._scores: list[float] = []
 
     def add(self, name: str, amount: float, **labels: str) -> None:
         """Count `amount` more of one of COUNTERS."""
@@ -76,26 +67,38 @@ class Tally:
         with self._lock:
             self._levels[name, _labels(labels)] = value
 
-    def scores(self, scores: npt.NDArray[np.float32]) -> None:
-        """Count a batch's scores, once they are published: nobody's answer waits for a histogram.
+    def verdicts(self, verdicts: Iterable[int]) -> None:
+        """Count images answered by who answered them and why; those that got an error are none."""
+        with self._lock:
+            self._verdicts.update(verdicts)
+
+    def scores(self, scores: Sequence[float]) -> None:
+        """Count scores; their histogram is made when it is published, and keeps no answer waiting.
 
         Args:
-            scores: float32 [rows]; one that is no number falls into no bucket but +Inf.
+            scores: float32 values; one that is no number falls into no bucket but +Inf.
         """
         with self._lock:
-            self._scores.append(scores)
+            self._scores += scores
 
     def take(self) -> tuple[dict[tuple[str, Labels], float], dict[tuple[str, Labels], float]]:
         """What was counted since the last call, and the levels as they are."""
         with self._lock:
             added, self._added = self._added, {}
-            batches, self._scores = self._scores, []
+            verdicts, self._verdicts = self._verdicts, Counter()
+            scores, self._scores = self._scores, []
             levels = dict(self._levels)
-        scores = np.concatenate([np.empty(0, np.float32), *batches])
-        for bound in BUCKETS:
-            added["littlebig_score_bucket", (("le", f"{bound:g}"),)] = float((scores <= np.float32(bound)).sum())
+        for verdict, count in verdicts.items():
+            if verdict != LOST:
+                stage, reason, _ = VERDICTS[verdict]
+                key = ("littlebig_images_total", _labels({"stage": stage, "reason": reason}))
+                added[key] = added.get(key, 0.0) + count
+        ascending = np.sort(np.array(scores, np.float32))  # what is no number comes last
+        at_most = np.searchsorted(ascending, np.array(BUCKETS, np.float32), side="right")
+        for bound, count in zip(BUCKETS, at_most, strict=True):
+            added["littlebig_score_bucket", (("le", f"{bound:g}"),)] = float(count)
         added["littlebig_score_bucket", (("le", "+Inf"),)] = added["littlebig_score_count", ()] = float(len(scores))
-        added["littlebig_score_sum", ()] = float(np.nansum(scores, dtype=np.float64))
+        added["littlebig_score_sum", ()] = float(np.nansum(ascending, dtype=np.float64))
         return added, levels
 
 

@@ -11,11 +11,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
-Numbers = npt.NDArray[np.float64]
-
 # Fractions of the target: the first images are spared at one, all that may be at the other. What is predicted is a
 # mean and what is promised is a tail, so the second stays well below 1.
 _FIRST, _ALL = 0.2, 0.5
@@ -50,18 +45,19 @@ class ServiceRate:
         return images * self._busy / max(self._answered, 0.5)
 
 
-def threshold_factor(predicted: npt.ArrayLike, target: float) -> Numbers:
+def threshold_factor(predicted: float, target: float) -> float:
     """What thresholds are multiplied by, for an image that would wait as long as predicted.
 
     Args:
-        predicted: seconds from the image's arrival to big's answer, were it escalated now; a number or any shape.
+        predicted: seconds from the image's arrival to big's answer, were it escalated now.
         target: seconds within which it should be answered; 0 for no target.
 
     Returns:
         1 while the wait is well below the target, falling in a straight line to 0 as it comes near.
     """
-    wait = np.asarray(predicted, np.float64)
-    return np.ones_like(wait) if target == 0.0 else np.clip((_ALL - wait / target) / (_ALL - _FIRST), 0.0, 1.0)
+    if target == 0.0:
+        return 1.0
+    return min(max((_ALL - predicted / target) / (_ALL - _FIRST), 0.0), 1.0)
 
 
 @dataclass(frozen=True)
@@ -80,11 +76,10 @@ class Relief:
     target: float = 0.0
     floor: float = 0.0
 
-    def threshold(self, asked: npt.ArrayLike, before: npt.ArrayLike = 0) -> Numbers:
-        """Effective thresholds of images whose requests ask for `asked`, each with `before` others before it."""
-        asked = np.asarray(asked, np.float64)
-        factor = threshold_factor(self.wait + self.per_image * np.asarray(before), self.target)
-        return np.minimum(asked, np.maximum(self.floor, asked * factor))
+    def threshold(self, asked: float, before: int = 0) -> float:
+        """Effective threshold of an image whose request asks for `asked`, with `before` others before it."""
+        factor = threshold_factor(self.wait + self.per_image * before, self.target)
+        return min(asked, max(self.floor, asked * factor))
 
 
 NO_RELIEF = Relief()

@@ -20,9 +20,10 @@ from littlebig_audit import Auditor
 from littlebig_batch import CANCELLED, Accepted, Batch
 from littlebig_breaker import CLOSED
 from littlebig_escalation import BigStage, Failure, Outputs, Place, StageFailed
-from littlebig_gate import BadRequest, Options, Question
+from littlebig_gate import BadRequest, Options
+from littlebig_images import Images
 from littlebig_metrics import Publisher, Tally
-from littlebig_overload import Backlog, Relief
+from littlebig_overload import NO_RELIEF, Backlog, Relief
 from littlebig_settings import BadSetting, Settings
 
 # Seconds between two looks at time limits, thresholds and probes, and between two publications of metrics.
@@ -58,7 +59,7 @@ class TritonPythonModel:
         self.tally = Tally()
         self.audit = Auditor(
             settings.audit_rate,
-            ask=lambda image: int(_call("big", image, ["label"], 0)["label"][0, 0]),
+            ask=lambda image: int(_call("big", Images(image), ["label"], 0)["label"][0, 0]),
             busy=lambda: self.big.batches > 0 or self.big.breaker.state != CLOSED,
             count=lambda outcome: self.tally.add("littlebig_audits_total", 1, outcome=outcome),
         )
@@ -101,10 +102,10 @@ class TritonPythonModel:
             options = self.defaults.with_request(request.parameters())
         except BadRequest as reason:
             return _error(str(reason), pb_utils.TritonError.INVALID_ARG)
+        (tensor,) = request.inputs()
         # The stub has copied them out of shared memory: this array is ours, also after the request is answered.
-        images = pb_utils.get_input_tensor_by_name(request, "image").as_numpy()
-        wanted = request.requested_output_names()
-        return Accepted(request, images, wanted, request.timeout(), Question(len(images), options))
+        images = Images(tensor.as_numpy(), tensor)
+        return Accepted(request, images, request.requested_output_names(), request.timeout(), options)
 
     def _decide(self, accepted: Sequence[Accepted]) -> Batch:
         """Ask little, and send what it is unsure of on to big."""
@@ -118,33 +119,33 @@ class TritonPythonModel:
 
     def _escalate(self, batch: Batch, place: Place, started: float) -> None:
         """Send the batch's unsure rows to big, and answer those who wait for them when it is done."""
-        senders = [(one, one.request.get_response_sender()) for one in batch.waiting]
+        senders = [one.request.get_response_sender() for one in batch.waiting]
 
         def gone(one: Accepted) -> bool:
             return time.monotonic() - started > _FRESH and bool(one.request.is_cancelled())
 
-        def images() -> Any:
+        def images() -> Images:
             return batch.escalated(gone)
 
         def settle(result: Outputs | Failure) -> None:
-            try:
-                batch.take(result)
-            except Exception as reason:  # whatever big's answer was, the callers must hear of it
-                batch.take(Failure("error", f"{type(reason).__name__}: {reason}"))
-            for one, sender in senders:
-                sender.send(_response(batch.answer(one)), flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+            batch.take(result)
+            # All are made before any is sent: to send one is to wait for Triton.
+            responses = [_response(batch.answer(one)) for one in batch.waiting]
+            for sender, response in zip(senders, responses, strict=True):
+                sender.send(response, flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
 
-        rows = batch.to_big
-        self.big.ask(place, images, int(rows.sum()), batch.outputs, batch.timeout_us(rows), settle)
+        self.big.ask(place, images, len(batch.to_big), batch.outputs, batch.timeout_us(), settle)
 
-    def _now(self, batch: Batch | None, entry: Any) -> Any:
+    def _now(self, batch: Batch, entry: Any) -> Any:
         """What `execute` returns for one request: its response, or None if it waits for big."""
-        if batch is None or not isinstance(entry, Accepted):
+        if not isinstance(entry, Accepted):
             return entry
-        return None if entry in batch.waiting else _response(batch.answer(entry))
+        return None if entry.waits else _response(batch.answer(entry))
 
     def _relief(self) -> Relief:
         """How far to lower thresholds for images that are escalated now."""
+        if not self.settings.latency_target_ms:
+            return NO_RELIEF
         return Relief(
             wait=self.backlog.seconds(time.monotonic()) + self.big.seconds(),
             per_image=self.big.seconds_per_image(),
@@ -168,7 +169,7 @@ class TritonPythonModel:
     def _publish(self) -> None:
         settings, level = self.settings, self.tally.level
         level("littlebig_threshold", settings.threshold, kind="configured")
-        level("littlebig_threshold", float(self._relief().threshold(settings.threshold)), kind="effective")
+        level("littlebig_threshold", self._relief().threshold(settings.threshold), kind="effective")
         level("littlebig_batches_in_flight", self.big.batches)
         level("littlebig_max_batches_in_flight", self.big.limit)
         level("littlebig_breaker_state", self.big.breaker.state)
@@ -180,12 +181,12 @@ class TritonPythonModel:
         self.publisher.publish(self.tally)
 
 
-def _call(stage: str, images: Any, outputs: Sequence[str], timeout_us: int) -> dict[str, Any]:
+def _call(stage: str, images: Images, outputs: Sequence[str], timeout_us: int) -> dict[str, Any]:
     """One BLS call: the stage's outputs as NumPy arrays by name."""
     call = pb_utils.InferenceRequest(
         model_name=stage,
         requested_output_names=list(outputs),
-        inputs=[pb_utils.Tensor("image", images)],
+        inputs=[images.tensor or pb_utils.Tensor("image", images.pixels)],
         timeout=timeout_us,
         # Stages run where they like; the gate reads a few bytes per image, and NumPy reads CPU memory only.
         preferred_memory=pb_utils.PreferredMemory(pb_utils.TRITONSERVER_MEMORY_CPU, 0),

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from littlebig_batch import CANCELLED, Accepted, Batch
 from littlebig_escalation import Failure, StageFailed
-from littlebig_gate import Options, Question
+from littlebig_gate import Options
+from littlebig_images import Images
 from littlebig_metrics import Tally
 from littlebig_overload import NO_RELIEF, Relief
 from littlebig_settings import Settings
@@ -16,11 +17,11 @@ def request(*pixels, wanted=WANTED, timeout_us=0, threshold=0.5, policy="cascade
     """A request of one image per pixel value; little's confidence is the pixel / 100, its label the pixel."""
     images = np.zeros((len(pixels), 2, 2, 3), np.uint8)
     images[:, 0, 0, 0] = pixels
-    return Accepted(None, images, wanted, timeout_us, Question(len(pixels), Options(threshold, policy)))
+    return Accepted(None, Images(images, tensor=object()), wanted, timeout_us, Options(threshold, policy))
 
 
 def little(images, outputs, timeout_us):
-    pixels = images[:, 0, 0, :1]
+    pixels = images.pixels[:, 0, 0, :1]
     made = {
         "label": pixels.astype(np.int32),
         "confidence": pixels.astype(np.float32) / 100,
@@ -31,7 +32,7 @@ def little(images, outputs, timeout_us):
 
 
 def big(images, outputs=("label", "confidence")):
-    pixels = images[:, 0, 0, :1]
+    pixels = images.pixels[:, 0, 0, :1]
     made = {"label": 1000 + pixels.astype(np.int32), "confidence": np.full(pixels.shape, 0.5, np.float32)}
     return {name: made[name] for name in outputs}
 
@@ -78,7 +79,7 @@ def test_only_the_unsure_images_of_a_request_go_to_big():
     mixed = request(90, 10, 80, 20)
     batch, tally = through(mixed)
     images = batch.escalated(nobody)
-    assert images[:, 0, 0, 0].tolist() == [10, 20]
+    assert images.pixels[:, 0, 0, 0].tolist() == [10, 20]
     batch.take(big(images))
     assert told(batch, mixed)["label"] == [90, 1010, 80, 1020]
     assert told(batch, mixed)["stage"] == [0, 1, 0, 1]
@@ -134,6 +135,17 @@ def test_without_big_little_answers_where_it_may_and_says_so():
     assert counted(tally) == {"little/sure": 1, "little/big_failed": 1}
 
 
+def test_an_answer_of_big_that_cannot_be_taken_is_an_error_and_not_half_an_answer():
+    settings = Settings(0.5, on_big_failure="little")
+    sure, unsure = request(90), request(10)
+    batch, tally = through(sure, unsure, settings=settings)
+    batch.escalated(nobody)
+    batch.take({"label": np.array([[1]], np.int32), "confidence": np.zeros((1, 7), np.float32)})
+    assert told(batch, sure)["label"] == [90]
+    assert told(batch, unsure).startswith("stage 'big' failed: ValueError: ")
+    assert counted(tally, "littlebig_big_failures_total") == {"error": 1}
+
+
 def test_under_relief_the_spared_are_answered_by_little_and_marked():
     spared, unsure = request(40), request(10)
     batch, tally = through(spared, unsure, relief=Relief(wait=0.35, target=1.0))
@@ -147,7 +159,7 @@ def test_cancelled_requests_are_taken_out_before_big_is_asked():
     gone, here = request(10, 90), request(20)
     batch, _ = through(gone, here)
     images = batch.escalated(lambda one: one is gone)
-    assert images[:, 0, 0, 0].tolist() == [20]
+    assert images.pixels[:, 0, 0, 0].tolist() == [20]
     batch.take(big(images))
     assert told(batch, gone) == CANCELLED
     assert told(batch, here)["label"] == [1020]
@@ -156,7 +168,7 @@ def test_cancelled_requests_are_taken_out_before_big_is_asked():
 def test_when_all_callers_are_gone_nothing_is_left_to_ask():
     gone = request(10)
     batch, _ = through(gone)
-    assert batch.escalated(lambda one: True).shape == (0, *gone.images.shape[1:])
+    assert len(batch.escalated(lambda one: True)) == 0
     batch.take({})
     assert told(batch, gone) == CANCELLED
 
@@ -179,6 +191,14 @@ def test_arbitration_keeps_littles_answer_where_it_is_surer_and_counts_it():
     assert counted(tally) == {"little/arbitrated": 1, "big/unsure": 1}
 
 
+def test_arbitration_takes_each_row_for_itself():
+    mixed = request(70, 55, 95, threshold=0.8)
+    batch, _ = through(mixed, settings=Settings(0.8, answer="arbitrate", offset=0.5))
+    batch.take(big(batch.escalated(nobody)))
+    assert told(batch, mixed)["label"] == [70, 1055, 95]
+    assert told(batch, mixed)["stage"] == [0, 1, 0]
+
+
 def test_arbitration_has_nothing_to_say_where_little_was_not_asked():
     only_big = request(99, policy="big")
     batch, _ = through(only_big, settings=Settings(0.8, answer="arbitrate", offset=-100.0))
@@ -188,8 +208,40 @@ def test_arbitration_has_nothing_to_say_where_little_was_not_asked():
 
 def test_a_batch_waits_as_long_as_its_most_patient_caller():
     batch, _ = through(request(10, timeout_us=100), request(10, timeout_us=300), request(90))
-    assert batch.timeout_us(batch.to_big) == 300
-    assert batch.timeout_us(np.ones(3, bool)) == 0
+    assert batch.timeout_us() == 300
+    batch, _ = through(request(10, timeout_us=100), request(10), request(90))
+    assert batch.timeout_us() == 0
+
+
+def test_what_one_request_brought_is_passed_on_as_it_is():
+    alone, unsure = request(90), request(10, 20)
+    given = []
+
+    def watched(images, outputs, timeout_us):
+        given.append(images)
+        return little(images, outputs, timeout_us)
+
+    through(alone, stage=watched)
+    assert given[0] is alone.images
+    batch, _ = through(request(90), unsure, request(80))
+    assert batch.escalated(nobody) is unsure.images
+    batch, _ = through(request(90, 10), request(80))
+    assert batch.escalated(nobody).tensor is None  # of two images that one request brought, one
+
+
+def test_the_images_of_a_batch_are_put_into_the_room_for_them():
+    given, room = [], np.zeros((3, 2, 2, 3), np.uint8)
+
+    def watched(images, outputs, timeout_us):
+        given.append(images)
+        return little(images, outputs, timeout_us)
+
+    for requests in ([request(1), request(2, 3)], [request(4), request(5, 6, 7)]):
+        Batch(requests, Settings(0.5), Tally()).ask_little(watched, room)
+    fits, too_many = (images.pixels for images in given)
+    assert np.shares_memory(fits, room)
+    assert not np.shares_memory(too_many, room)
+    assert [images[:, 0, 0, 0].tolist() for images in (fits, too_many)] == [[1, 2, 3], [4, 5, 6, 7]]
 
 
 def test_sure_images_are_those_that_little_alone_decided():
@@ -197,6 +249,13 @@ def test_sure_images_are_those_that_little_alone_decided():
     ((images, labels),) = batch.sure()
     assert images[:, 0, 0, 0].tolist() == [90, 80]
     assert labels.ravel().tolist() == [90, 80]
+
+
+def test_what_big_says_does_not_change_the_histogram_of_littles_scores():
+    batch, tally = through(request(10, 90))
+    batch.take(big(batch.escalated(nobody)))  # with confidences of 0.5
+    added, _ = tally.take()
+    assert added["littlebig_score_sum", ()] == pytest.approx(1.0)
 
 
 def test_the_scores_are_counted_as_a_histogram():

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from littlebig_breaker import CLOSED, HALF_OPEN, OPEN
 from littlebig_escalation import BigStage, Failure, StageFailed
+from littlebig_images import Images
 
-IMAGES = np.arange(3 * 4 * 4 * 3, dtype=np.uint8).reshape(3, 4, 4, 3)
+IMAGES = Images(np.arange(3 * 4 * 4 * 3, dtype=np.uint8).reshape(3, 4, 4, 3))
 
 
 class Stage:
@@ -24,7 +25,7 @@ class Stage:
         assert self.open.wait(10)
         if self.error:
             raise StageFailed(self.error)
-        return {name: images[:, 0, 0, :1].astype(np.int32) for name in outputs}
+        return {name: images.pixels[:, 0, 0, :1].astype(np.int32) for name in outputs}
 
 
 class Answered:
@@ -69,13 +70,13 @@ def ask(big, answered, images=IMAGES, timeout_us=0):
 def test_a_batch_is_asked_in_calls_of_at_most_bigs_batch_size(big, stage):
     answered = Answered()
     ask(big, answered)
-    assert answered.wait()[0]["label"].ravel().tolist() == IMAGES[:, 0, 0, 0].tolist()
+    assert answered.wait()[0]["label"].ravel().tolist() == IMAGES.pixels[:, 0, 0, 0].tolist()
     assert [rows for rows, _ in stage.calls] == [2, 1]
 
 
 def test_a_batch_of_which_nothing_is_wanted_any_more_makes_no_call(big, stage):
     answered = Answered()
-    ask(big, answered, images=IMAGES[:0])
+    ask(big, answered, images=IMAGES.part(0, 0))
     assert answered.wait() == [{}]
     assert stage.calls == []
 
@@ -83,7 +84,7 @@ def test_a_batch_of_which_nothing_is_wanted_any_more_makes_no_call(big, stage):
 def test_the_callers_own_timeout_is_passed_on_when_it_is_shorter(big, stage):
     answered = Answered()
     for timeout_us in (0, 2_000_000, 300_000):
-        ask(big, answered, IMAGES[:1], timeout_us)
+        ask(big, answered, IMAGES.part(0, 1), timeout_us)
     answered.wait(3)
     assert sorted(timeout for _, timeout in stage.calls) == [300_000, 1_000_000, 1_000_000]
 
