@@ -161,19 +161,22 @@ def _gate(rounds: Rounds, scenario: Scenario) -> str:
             ratio(runs, textbook, "images_per_second", stability).text(2),
         ]
         bare, all_of_ours, all_of_theirs = (server_cpu(of) for of in (little, runs, textbook))
+        is_gate = case.contender != "little"
         costs = [
-            (gate_cpu(runs, case.contender), gate_cpu(textbook, "textbook")),
+            (gate_cpu(runs, case.contender), gate_cpu(textbook, "textbook")) if is_gate else None,
             (all_of_ours, all_of_theirs),
-            (_minus(all_of_ours, bare), _minus(all_of_theirs, bare)),
+            (_minus(all_of_ours, bare), _minus(all_of_theirs, bare)) if is_gate else None,
         ]
-        for ours, theirs in costs if case.contender != "little" else costs[1:2]:
+        for cost in costs:
+            if cost is None:
+                cells += ["", ""]
+                continue
+            ours, theirs = cost
             relative = [one / other for one, other in zip(ours, theirs, strict=True)]
             cells += [
                 figure(ours, [runs, little], stability).text(3),
                 figure(relative, [runs, textbook], stability).text(2),
             ]
-        if case.contender == "little":
-            cells[2:] = ["", "", *cells[2:], "", ""]
         rows.append((case.contender, str(case.clients), *cells, of_measure(runs, "p50_ms", stability).text(1)))
     against = "x textbook"
     heads = (

@@ -131,12 +131,10 @@ class Pace:
     """How fast this machine is, so that rates can be offered that mean something on it.
 
     Attributes:
-        reached: images per second of `little_big` with all clients at the first escalation.
-        big: the same of big alone.
+        big: images per second of big alone with all clients.
         limit: the bound of the cascade.
     """
 
-    reached: float
     big: float
     limit: float
 
@@ -153,7 +151,7 @@ def find_pace(
 
     big = rate(Case("big", None, clients))
     limit = bound(rate(Case("little", None, clients)), big, escalation)
-    return Pace(rate(Case("little_big", escalation, clients)), big, limit)
+    return Pace(big, limit)
 
 
 def latency_cases(scenario: Scenario, gates: Sequence[str], pace: Pace) -> list[Case]:
@@ -163,7 +161,6 @@ def latency_cases(scenario: Scenario, gates: Sequence[str], pace: Pace) -> list[
     everyone = ["little", *gates]
     return [
         *(Case(name, escalation, clients, apart=True) for name in everyone),
-        Case("little", escalation, rate=pace.reached, apart=True),
         *(Case(name, escalation, rate=moderate, apart=True) for name in everyone if name != "textbook"),
         *(Case(name, escalation, 1, apart=True) for name in everyone if name != "textbook"),
     ]
