@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import tritonclient.grpc.aio as triton
@@ -19,6 +20,7 @@ from littlebig_benchmarks.images import Mix, Pictures
 
 # An answer that takes longer is a failure of the server, not a latency.
 _PATIENCE = 60.0
+_DEADLINE = "StatusCode.DEADLINE_EXCEEDED"
 # So many requests in flight at most, however fast they are offered: what a stopped server may cost in memory.
 _MOST_IN_FLIGHT = 512
 
@@ -34,6 +36,7 @@ class Load:
         rate: requests per second, arriving as a Poisson process; 0 where clients ask.
         requests: no more are sent.
         seed: of the arrivals.
+        may_fail: whether a request may be answered with an error; else the first one ends the run.
     """
 
     model: str
@@ -42,6 +45,30 @@ class Load:
     rate: float = 0.0
     requests: int = 100_000
     seed: int = 0
+    may_fail: bool = False
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What became of one request.
+
+    Attributes:
+        picture: the image's number among the pictures.
+        sent: seconds since the first request.
+        ms: until the answer or the error came.
+        label: the answer; None with an error.
+        stage: who answered, where the model says so.
+        error: the server's message; empty with an answer.
+        lost: whether there was neither answer nor error within a minute.
+    """
+
+    picture: int
+    sent: float
+    ms: float
+    label: int | None = None
+    stage: int | None = None
+    error: str = ""
+    lost: bool = False
 
 
 @dataclass
@@ -53,12 +80,14 @@ class Answers:
         unsure_ms: latency of each image that little is unsure of.
         stages: the model's own word on who answered -> how many; empty where the model does not say.
         seconds: from the first request to the last answer.
+        replies: each request in the order of their ends, failed ones too.
     """
 
     sure_ms: list[float] = field(default_factory=list)
     unsure_ms: list[float] = field(default_factory=list)
     stages: dict[int, int] = field(default_factory=dict)
     seconds: float = 0.0
+    replies: list[Reply] = field(default_factory=list)
 
     @property
     def images(self) -> int:
@@ -95,7 +124,7 @@ def run(url: str, load: Load, pictures: Pictures, mix: Mix) -> Answers:
     """Ask a model, one image per request, in the mix's order.
 
     Raises:
-        RunFailed: if a request failed or had no answer within a minute.
+        RunFailed: if a request failed or had no answer within a minute, unless it may fail.
     """
     return asyncio.run(_Run(load, pictures, mix).go(url))
 
@@ -108,21 +137,21 @@ class _Run:
         self._outputs: list[triton.InferRequestedOutput] = []
         self._answers = Answers()
         self._sent = 0
-        self._end = 0.0
+        self._started = self._end = 0.0
 
     async def go(self, url: str) -> Answers:
         async with triton.InferenceServerClient(url) as client:
             names = {output.name for output in (await client.get_model_metadata(self._load.model)).outputs}
             self._outputs = [triton.InferRequestedOutput(name) for name in sorted(names & {"label", "stage"})]
-            started = time.perf_counter()
-            self._end = started + self._load.seconds
+            self._started = time.perf_counter()
+            self._end = self._started + self._load.seconds
             try:
                 await (self._clients(client) if self._load.clients else self._arrivals(client))
             except InferenceServerException as reason:
                 raise RunFailed(
                     f"'{self._load.model}' at {url} failed after {self._answers.images} answers: {reason.message()}"
                 ) from None
-            self._answers.seconds = time.perf_counter() - started
+            self._answers.seconds = time.perf_counter() - self._started
         return self._answers
 
     async def _clients(self, client: triton.InferenceServerClient) -> None:
@@ -157,14 +186,28 @@ class _Run:
         return (self._sent - 1) % len(self._mix.order)
 
     async def _ask(self, client: triton.InferenceServerClient, place: int) -> None:
-        image = self._inputs[int(self._mix.order[place])]
-        started = time.perf_counter()
-        answer = await client.infer(self._load.model, [image], outputs=self._outputs, client_timeout=_PATIENCE)
-        milliseconds = (time.perf_counter() - started) * 1e3
-        (self._answers.unsure_ms if self._mix.unsure[place] else self._answers.sure_ms).append(milliseconds)
+        picture = int(self._mix.order[place])
+        sent = time.perf_counter()
+
+        def reply(**found: Any) -> None:
+            milliseconds = (time.perf_counter() - sent) * 1e3
+            self._answers.replies.append(Reply(picture, sent - self._started, milliseconds, **found))
+
+        try:
+            answer = await client.infer(
+                self._load.model, [self._inputs[picture]], outputs=self._outputs, client_timeout=_PATIENCE
+            )
+        except InferenceServerException as reason:
+            if not self._load.may_fail:
+                raise
+            reply(error=reason.message(), lost=reason.status() == _DEADLINE)
+            return
         stage = answer.as_numpy("stage")
-        if stage is not None:
-            number = int(stage.item())
+        number = None if stage is None else int(stage.item())
+        reply(label=int(answer.as_numpy("label").item()), stage=number)
+        milliseconds = self._answers.replies[-1].ms
+        (self._answers.unsure_ms if self._mix.unsure[place] else self._answers.sure_ms).append(milliseconds)
+        if number is not None:
             self._answers.stages[number] = self._answers.stages.get(number, 0) + 1
 
 

@@ -13,12 +13,12 @@ import psutil
 _PACKAGES = ("onnxruntime", "numpy", "tritonclient", "nvidia-pytriton")
 
 
-def describe(triton: str, analyzer: str) -> dict[str, str]:
+def describe(triton: str, analyzer: str | None) -> dict[str, str]:
     """Machine and versions, as printed.
 
     Args:
         triton: the server's own version.
-        analyzer: perf_analyzer's.
+        analyzer: perf_analyzer's; None where it was not used.
     """
     found = {
         "processor": _processor(),
@@ -28,8 +28,9 @@ def describe(triton: str, analyzer: str) -> dict[str, str]:
         "python": platform.python_version(),
         "littlebig": _commit(),
         "tritonserver": triton,
-        "perf_analyzer": analyzer,
     }
+    if analyzer is not None:
+        found["perf_analyzer"] = analyzer
     for package in _PACKAGES:
         try:
             found[package] = importlib.metadata.version(package)

@@ -96,6 +96,25 @@ def serving_stages_that_do_nothing(
         yield look_at(running.grpc_url, running.pid, None)
 
 
+def write_gate_with_target(repository: Path, folder: Path, latency_target_ms: float, queue_timeout_ms: float) -> None:
+    """Write a repository's gate with another latency target, and a time limit for its queue.
+
+    Args:
+        repository: as `littlebig export` writes it.
+        folder: for config.pbtxt and 1/; must not exist.
+        latency_target_ms: the gate's own parameter.
+        queue_timeout_ms: what waits longer for the gate is rejected by Triton's queue policy.
+
+    Raises:
+        ScenarioError: if the repository lacks a stage or the gate.
+    """
+    gate = _gate(repository)
+    gate.parameters["latency_target_ms"].string_value = f"{latency_target_ms:g}"
+    policy = gate.dynamic_batching.default_queue_policy
+    policy.default_timeout_microseconds = round(queue_timeout_ms * 1e3)
+    _write(folder, gate, *sorted((repository / "little_big" / "1").glob("*.py")))
+
+
 def look_at(url: str, pid: int | None = None, repository: Path | None = None) -> Served:
     """Ask a running server what it serves.
 

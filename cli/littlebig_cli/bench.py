@@ -132,10 +132,10 @@ def command(
     )
     binary = find_perf_analyzer(analyzer)
     if url is None and not repository.exists():
-        _export(repository)
+        export_default_pair(repository)
     subject = Subject(None if url else repository, url, images, binary, tritonserver)
     results = run(subject, scenario, lambda line: click.echo(line, err=True))
-    words = _as_typed(sys.argv[1:])
+    words = as_typed(sys.argv[1:])
     table = as_markdown(results, scenario, words)
     output.mkdir(parents=True, exist_ok=True)
     (output / "report.json").write_text(as_json(results, scenario, words), encoding="utf-8")
@@ -155,14 +155,14 @@ def _variants(words: tuple[str, ...]) -> dict[str, Path]:
     return found
 
 
-def _export(repository: Path) -> None:
+def export_default_pair(repository: Path) -> None:
     """Export the default pair in a process of its own: its libraries are gone before anything is measured."""
     words = ["export", "--pair", PAIR, "--target", "cpu", "--output", str(repository)]
     if subprocess.run([sys.executable, "-m", "littlebig_cli", *words], stdout=2, check=False).returncode:
         raise Failure(f"'littlebig {' '.join(words)}' failed, see above: mend it, or give another --repository")
 
 
-def _as_typed(words: list[str]) -> str:
+def as_typed(words: list[str]) -> str:
     """The command, with the machine's own paths left out."""
     named = ["=".join(Path(part).name if part.startswith("/") else part for part in word.split("=")) for word in words]
     return shlex.join(["littlebig", *named])

@@ -38,6 +38,9 @@ COMMANDS = {
     "costs": Entry("Count a pair's parameters and multiply-adds; measure its time.", "export"),
     "demo": Entry("Export the default pair, serve it, classify photographs, stop.", "export,server,efficientnet-lite"),
     "export": Entry("Export a pair into a model repository that tritonserver serves.", "export"),
+    "overload": Entry(
+        "Offer more images than the cascade can answer, with a latency target.", "benchmarks,server,efficientnet-lite"
+    ),
     "plan": Entry("How many GPUs a load needs, with the cascade and with big alone.", "benchmarks,server"),
     "predict": Entry("Predict labelled images with both stages, for a calibration.", "calibration"),
     "preflight": Entry("Check what a server needs before it is started: repository, calibration, /dev/shm."),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from littlebig_cli.bench import _as_typed, command
+from littlebig_cli.bench import as_typed, command
 
 REMEDY = "pip install perf-analyzer (glibc 2.38 or later), or name one with --perf-analyzer PATH"
 
@@ -87,4 +87,4 @@ def test_the_command_is_told_without_the_machine_s_own_paths():
         "--output",
         "out/a b",
     ]
-    assert _as_typed(words) == ("littlebig bench --variant mine=gate --perf-analyzer perf_analyzer --output 'out/a b'")
+    assert as_typed(words) == ("littlebig bench --variant mine=gate --perf-analyzer perf_analyzer --output 'out/a b'")
