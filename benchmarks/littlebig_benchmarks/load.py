@@ -37,6 +37,7 @@ class Load:
         requests: no more are sent.
         seed: of the arrivals.
         may_fail: whether a request may be answered with an error; else the first one ends the run.
+        threshold: that each request asks for; None for the model's own.
     """
 
     model: str
@@ -46,6 +47,7 @@ class Load:
     requests: int = 100_000
     seed: int = 0
     may_fail: bool = False
+    threshold: float | None = None
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,7 @@ class _Run:
         self._mix = mix
         self._inputs = {int(place): _input(pictures, int(place)) for place in set(mix.order.tolist())}
         self._outputs: list[triton.InferRequestedOutput] = []
+        self._parameters = None if load.threshold is None else {"threshold": load.threshold}
         self._answers = Answers()
         self._sent = 0
         self._started = self._end = 0.0
@@ -195,7 +198,11 @@ class _Run:
 
         try:
             answer = await client.infer(
-                self._load.model, [self._inputs[picture]], outputs=self._outputs, client_timeout=_PATIENCE
+                self._load.model,
+                [self._inputs[picture]],
+                outputs=self._outputs,
+                parameters=self._parameters,
+                client_timeout=_PATIENCE,
             )
         except InferenceServerException as reason:
             if not self._load.may_fail:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +43,7 @@ class Trial:
         seconds: for which they are.
         after: seconds of half of what it answers at most, afterwards.
         clients: that find out what it answers at most.
+        threshold: that requests ask for; None for the repository's. The higher, the more there is to spare.
         seed: of order and arrivals.
     """
 
@@ -50,6 +52,7 @@ class Trial:
     seconds: float = 60.0
     after: float = 10.0
     clients: int = 16
+    threshold: float | None = None
     seed: int = 0
 
 
@@ -139,23 +142,22 @@ def _offer(served: Served, pictures: Pictures, labels: Sequence[int] | None, tri
     order = np.random.default_rng(trial.seed).permutation(len(pictures.canonical))
     mix = Mix(order, pictures.unsure[order])
 
-    def ask(asked: Load) -> list[Reply]:
-        return load.run(served.url, asked, pictures, mix).replies
+    def ask(model: str, seconds: float, **how: Any) -> load.Answers:
+        asked = Load(model, seconds, seed=trial.seed, threshold=trial.threshold, **how)
+        return load.run(served.url, asked, pictures, mix)
 
     def seen(replies: Sequence[Reply]) -> Phase:
         return phase(replies, labels)
 
     tell("each once, without haste")
-    calm = ask(Load("little_big", 600.0, clients=2, requests=len(order)))
+    calm = ask("little_big", 600.0, clients=2, requests=len(order)).replies
     tell(f"{trial.clients} clients, to see what it can do")
-    capacity = load.run(
-        served.url, Load("little_big", _CAPACITY_SECONDS, clients=trial.clients), pictures, mix
-    ).images_per_second
+    capacity = ask("little_big", _CAPACITY_SECONDS, clients=trial.clients).images_per_second
     rate = trial.excess * capacity
     tell(f"{rate:.0f} images/s for {trial.seconds:g} s, {trial.excess:g} times that")
-    overloaded = ask(Load(_OVERLOADED, trial.seconds, rate=rate, seed=trial.seed, may_fail=True))
+    overloaded = ask(_OVERLOADED, trial.seconds, rate=rate, may_fail=True).replies
     tell(f"{_NORMAL * capacity:.0f} images/s for {trial.after:g} s")
-    after = ask(Load(_OVERLOADED, trial.after, rate=_NORMAL * capacity, seed=trial.seed + 1, may_fail=True))
+    after = ask(_OVERLOADED, trial.after, rate=_NORMAL * capacity, may_fail=True).replies
     first = [reply for reply in after if reply.sent < _FIRST_SECONDS]
     later = [reply for reply in after if reply.sent >= _FIRST_SECONDS]
     if min(len(overloaded), len(first), len(later)) < _TOO_FEW:

@@ -57,6 +57,11 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
     help="The gate's latency_target_ms; its queue rejects what waits for half of it.",
 )
 @click.option(
+    "--threshold",
+    type=click.FloatRange(0, 1),
+    help="Escalate below this: the higher, the more there is to spare.  [default: the repository's]",
+)
+@click.option(
     "--excess",
     type=POSITIVE,
     default=DEFAULT.excess,
@@ -87,6 +92,7 @@ def command(
     labels: Path | None,
     pictures: int,
     latency_target: float,
+    threshold: float | None,
     excess: float,
     seconds: float,
     after: float,
@@ -96,7 +102,7 @@ def command(
     """Offer more images than the cascade can answer, with a latency target: who is answered, when, and how rightly."""
     if labels is not None and data is None:
         raise click.UsageError("--labels needs --data, the folder of the images.")
-    trial = Trial(latency_target, excess, seconds, after, seed=seed)
+    trial = Trial(latency_target, excess, seconds, after, threshold=threshold, seed=seed)
     encoded, known = _pictures(data, labels, pictures, seed)
     if not repository.exists():
         export_default_pair(repository)
