@@ -122,11 +122,12 @@ class Batch:
             one.waits = True
         self._count(one for one in self._accepted if not one.waits)
 
-    def escalated(self, cancelled: Callable[[Accepted], bool]) -> Images:
+    def escalated(self, cancelled: Callable[[Accepted], bool], room: Pixels | None = None) -> Images:
         """Take the waiting requests out whose callers have gone, and give the images of the others for big.
 
         Args:
             cancelled: whether a request's caller has gone.
+            room: uint8 [images or more, H, W, 3] that they may be put into until big has them.
 
         Returns:
             The images of `to_big`, which may be none.
@@ -135,7 +136,7 @@ class Batch:
         if gone:
             self._lose([row for row in self.to_big if self._owners[row] in gone], CANCELLED)
             self.to_big = [row for row in self.to_big if self._owners[row] not in gone]
-        return self._images(self.to_big)
+        return self._images(self.to_big, room)
 
     def take(self, result: Outputs | Failure) -> None:
         """Fill in big's answers, or what takes their place, and count the requests that waited for them."""

@@ -21,7 +21,7 @@ from littlebig_batch import CANCELLED, Accepted, Batch
 from littlebig_breaker import CLOSED
 from littlebig_escalation import BigStage, Failure, Outputs, Place, StageFailed
 from littlebig_gate import BadRequest, Options
-from littlebig_images import Images
+from littlebig_images import Images, Pixels
 from littlebig_metrics import Publisher, Tally
 from littlebig_overload import NO_RELIEF, Backlog, Relief
 from littlebig_settings import BadSetting, Settings
@@ -46,8 +46,8 @@ class TritonPythonModel:
             raise pb_utils.TritonModelException(f"{args['model_name']}: {reason}") from None
         self.defaults = Options(settings.threshold, settings.policy)
         self.max_batch_size = config["max_batch_size"]
-        # Little's images are put here, batch after batch: fresh memory for each would cost a page fault per 4 KiB.
-        self.room = np.empty((self.max_batch_size, *config["input"][0]["dims"]), np.uint8)
+        self.image_dims = config["input"][0]["dims"]
+        self.rooms = threading.local()
         self.big = BigStage(
             lambda images, outputs, timeout_us: _call("big", images, outputs, timeout_us),
             in_flight=settings.max_batches_in_flight,
@@ -110,7 +110,7 @@ class TritonPythonModel:
     def _decide(self, accepted: Sequence[Accepted]) -> Batch:
         """Ask little, and send what it is unsure of on to big."""
         batch = Batch(accepted, self.settings, self.tally)
-        batch.ask_little(lambda images, outputs, timeout_us: _call("little", images, outputs, timeout_us), self.room)
+        batch.ask_little(lambda images, outputs, timeout_us: _call("little", images, outputs, timeout_us), self._room())
         batch.plan(self._relief())
         if self.audit.rate:
             for images, labels in batch.sure():
@@ -125,7 +125,7 @@ class TritonPythonModel:
             return time.monotonic() - started > _FRESH and bool(one.request.is_cancelled())
 
         def images() -> Images:
-            return batch.escalated(gone)
+            return batch.escalated(gone, self._room())
 
         def settle(result: Outputs | Failure) -> None:
             batch.take(result)
@@ -135,6 +135,13 @@ class TritonPythonModel:
                 sender.send(response, flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
 
         self.big.ask(place, images, len(batch.to_big), batch.outputs, batch.timeout_us(), settle)
+
+    def _room(self) -> Pixels:
+        """Where the calling thread gathers images, batch after batch: fresh memory costs a page fault per 4 KiB."""
+        if not hasattr(self.rooms, "pixels"):
+            self.rooms.pixels = np.empty((self.max_batch_size, *self.image_dims), np.uint8)
+        pixels: Pixels = self.rooms.pixels
+        return pixels
 
     def _now(self, batch: Batch, entry: Any) -> Any:
         """What `execute` returns for one request: its response, or None if it waits for big."""
