@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import tritonclient.grpc
 from PIL import Image, UnidentifiedImageError
+from tritonclient.utils import InferenceServerException
 
 from littlebig_benchmarks.errors import ImagesError
 from littlebig_benchmarks.serving import Served
@@ -117,13 +118,22 @@ def crops(paths: Sequence[Path], count: int, seed: int) -> list[bytes]:
 
 
 def look_through(served: Served, encoded: Sequence[bytes]) -> Pictures:
-    """Ask the served preprocessing for the canonical images, and little for its score of each."""
+    """Ask the served preprocessing for the canonical images, and little for its score of each.
+
+    Raises:
+        ImagesError: if one cannot be preprocessed.
+    """
     canonical, scores = [], []
     with tritonclient.grpc.InferenceServerClient(served.url) as client:
-        for file in encoded:
+        for number, file in enumerate(encoded):
             tensor = tritonclient.grpc.InferInput("encoded_image", [1, 1], "BYTES")
             tensor.set_data_from_numpy(np.array([[file]], object))
-            image = client.infer("preprocess", [tensor]).as_numpy("image")
+            try:
+                image = client.infer("preprocess", [tensor]).as_numpy("image")
+            except InferenceServerException as reason:
+                raise ImagesError(
+                    f"picture {number + 1} of {len(encoded)} cannot be used: {reason.message()}; leave it out"
+                ) from None
             asked = tritonclient.grpc.InferInput("image", list(image.shape), "UINT8")
             asked.set_data_from_numpy(image)
             wanted = [tritonclient.grpc.InferRequestedOutput(served.score)]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,22 +13,16 @@ from littlebig_benchmarks.plots import draw
 from littlebig_benchmarks.report import as_json, as_markdown
 from littlebig_benchmarks.scenario import PARTS, Scenario, Stability
 from littlebig_benchmarks.suite import Subject, run
-from littlebig_cli.failures import Failure, told_in_one_line
+from littlebig_cli.failures import told_in_one_line
+from littlebig_cli.measured import as_typed, export_default_pair, repository_option
 from littlebig_server import ServerError
 
-PAIR = "efficientnet-lite"
 DEFAULT = Scenario()
 SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
 
 
 @click.command(epilog="Example:  littlebig bench --only gate --variant threads=build/gate_with_threads")
-@click.option(
-    "--repository",
-    type=click.Path(path_type=Path),
-    default=Path("build/model_repository"),
-    show_default=True,
-    help="The model repository to serve; the default pair is exported to it if it does not exist.",
-)
+@repository_option
 @click.option("--url", metavar="HOST:PORT", help="Measure this running server (KServe gRPC) instead of serving one.")
 @click.option(
     "--perf-analyzer", "analyzer", metavar="PATH", help="The perf_analyzer to use.  [default: the one on PATH]"
@@ -153,16 +145,3 @@ def _variants(words: tuple[str, ...]) -> dict[str, Path]:
             raise click.BadParameter(f"'{word}' is not NAME=DIR", param_hint="--variant")
         found[name] = Path(folder)
     return found
-
-
-def export_default_pair(repository: Path) -> None:
-    """Export the default pair in a process of its own: its libraries are gone before anything is measured."""
-    words = ["export", "--pair", PAIR, "--target", "cpu", "--output", str(repository)]
-    if subprocess.run([sys.executable, "-m", "littlebig_cli", *words], stdout=2, check=False).returncode:
-        raise Failure(f"'littlebig {' '.join(words)}' failed, see above: mend it, or give another --repository")
-
-
-def as_typed(words: list[str]) -> str:
-    """The command, with the machine's own paths left out."""
-    named = ["=".join(Path(part).name if part.startswith("/") else part for part in word.split("=")) for word in words]
-    return shlex.join(["littlebig", *named])

@@ -14,8 +14,8 @@ from littlebig_benchmarks.errors import BenchmarkError
 from littlebig_benchmarks.overload import Trial, as_markdown, run
 from littlebig_calibration.errors import CalibrationError
 from littlebig_calibration.labelled import find_labelled_images
-from littlebig_cli.bench import as_typed, export_default_pair
 from littlebig_cli.failures import told_in_one_line
+from littlebig_cli.measured import as_typed, export_default_pair, repository_option
 from littlebig_server import ServerError
 
 DEFAULT = Trial()
@@ -23,13 +23,7 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
 @click.command(epilog="Example:  littlebig overload --data imagenet/val --latency-target 600")
-@click.option(
-    "--repository",
-    type=click.Path(path_type=Path),
-    default=Path("build/model_repository"),
-    show_default=True,
-    help="The model repository to serve; the default pair is exported to it if it does not exist.",
-)
+@repository_option
 @click.option("--tritonserver", type=click.Path(path_type=Path), metavar="PATH", help="The binary, as for serve.")
 @click.option(
     "--data",

@@ -137,7 +137,7 @@ class TritonPythonModel:
         self.big.ask(place, images, len(batch.to_big), batch.outputs, batch.timeout_us(), settle)
 
     def _room(self) -> Pixels:
-        """Where the calling thread gathers images, batch after batch: fresh memory costs a page fault per 4 KiB."""
+        """Where the calling thread gathers images: the heap grows when each batch gets fresh memory of its own size."""
         if not hasattr(self.rooms, "pixels"):
             self.rooms.pixels = np.empty((self.max_batch_size, *self.image_dims), np.uint8)
         pixels: Pixels = self.rooms.pixels

@@ -11,6 +11,7 @@ from tests.perf_analyzer import perf_analyzer
 from tests.tiny_pair import write_tiny_pair
 
 from littlebig_benchmarks import images, load
+from littlebig_benchmarks.errors import ImagesError
 from littlebig_benchmarks.measuring import Bench
 from littlebig_benchmarks.rounds import Case
 from littlebig_benchmarks.serving import look_at, serving, serving_stages_that_do_nothing
@@ -47,6 +48,12 @@ def bench(*words):
 def test_the_textbook_gate_and_variants_are_served_beside_the_pair(served):
     assert served.models == ("big", "classify", "copy", "little", "little_big", "preprocess", "textbook")
     assert (served.threshold, served.shape) == (0.9, (32, 32, 3))
+
+
+def test_a_picture_that_cannot_be_read_is_told_by_its_number(served):
+    good = images.crops(images.photographs(None), 1, seed=0)
+    with pytest.raises(ImagesError, match=r"^picture 2 of 2 cannot be used: .*; leave it out$"):
+        images.look_through(served, [*good, b"no picture"])
 
 
 @pytest.mark.parametrize("model", ["little_big", "textbook", "copy"])

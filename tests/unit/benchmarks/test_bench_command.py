@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from littlebig_cli.bench import as_typed, command
+from littlebig_cli.bench import command
+from littlebig_cli.measured import as_typed
 
 REMEDY = "pip install perf-analyzer (glibc 2.38 or later), or name one with --perf-analyzer PATH"
 
