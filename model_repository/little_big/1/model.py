@@ -29,8 +29,8 @@ from littlebig_settings import BadSetting, Settings
 # Seconds between two looks at time limits, thresholds and probes, and between two publications of metrics.
 _TICK, _PUBLISH = 0.1, 1.0
 # Whether a caller has gone is asked by a message to Triton, which costs as much as an answer: not within this many
-# seconds since Triton, which drops cancelled requests from its own queue, handed the request over.
-_FRESH = 0.01
+# seconds since Triton, which drops cancelled requests from its own queue, handed the request over. Few give up sooner.
+_FRESH = 0.1
 
 
 class TritonPythonModel:

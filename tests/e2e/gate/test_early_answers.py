@@ -1,9 +1,13 @@
 """Nobody waits for somebody else's escalation."""
 
 import queue
+import time
 
 import pytest
 from tests.e2e.gate.puppets import DEADLINE, SURE, UNSURE, until
+
+# Seconds after which the gate asks whether a request's caller is still there.
+OLD = 0.1
 
 
 @pytest.fixture
@@ -60,8 +64,10 @@ def test_requests_whose_callers_have_gone_cost_big_nothing(puppets, answers, tmp
         running.tell("little", announce=str(tmp_path / "asked"), wait_for=str(tmp_path / "go"))
         call = running.send(UNSURE, told=noted(answers, "gone"))
         until((tmp_path / "asked").exists, "little has it")
+        handed_over = time.monotonic()
         call.cancel()
         assert "CANCELLED" in str(next_of(answers)[1]).upper()
+        until(lambda: time.monotonic() - handed_over > OLD, "the gate asks whether old requests are still wanted")
         (tmp_path / "go").touch()
         assert running.ask(SURE) == [(0, 1)]
         assert running.ask(UNSURE) == [(1, 2)]

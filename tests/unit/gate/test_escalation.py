@@ -158,6 +158,7 @@ def test_an_open_breaker_answers_at_once_and_a_probe_closes_it(big, stage, clock
     stage.open.clear()
     answered = Answered()
     ask(big, answered)
+    until(lambda: stage.calls)
     clock[0] = 1.0
     big.tick()
     assert big.breaker.state == OPEN
@@ -178,6 +179,7 @@ def test_an_answer_that_comes_too_late_does_not_close_the_breaker(big, stage, cl
     stage.open.clear()
     answered = Answered()
     ask(big, answered)
+    until(lambda: stage.calls)
     clock[0] = 1.0
     big.tick()
     stage.open.set()
@@ -192,6 +194,7 @@ def test_a_hung_stage_is_probed_by_a_bounded_number_of_threads(big, stage, clock
     stage.open.clear()
     answered = Answered()
     ask(big, answered)
+    until(lambda: stage.calls)
     for step in range(2, 60):
         clock[0] = step / 2
         big.tick()
