@@ -29,6 +29,7 @@ class TritonPythonModel:
         # Idle threads must sleep, not spin: the other stage needs their cores.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         graph = Path(args["model_repository"]) / args["model_version"] / "model.onnx"
+        self.images_per_run = int(parameters["images_per_run"])
         self.session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
 
     def execute(self, requests: list[Any]) -> list[Any]:
@@ -37,9 +38,9 @@ class TritonPythonModel:
         names = sorted({name for names in wanted for name in names})
         images = [pb_utils.get_input_tensor_by_name(request, "image").as_numpy() for request in requests]
         batch = images[0] if len(images) == 1 else np.concatenate(images)
-        # Row by row: a batch's activations fall out of the cache, and a CPU has nothing to gain from a batch.
-        rows = [self.session.run(names, {"image": batch[row : row + 1]}) for row in range(len(batch))]
-        outputs = {name: np.concatenate(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
+        starts = range(0, len(batch), self.images_per_run)
+        runs = [self.session.run(names, {"image": batch[at : at + self.images_per_run]}) for at in starts]
+        outputs = {name: np.concatenate(values) for name, values in zip(names, zip(*runs, strict=True), strict=True)}
         responses, start = [], 0
         for request_names, request_images in zip(wanted, images, strict=True):
             share = slice(start, start + len(request_images))
