@@ -21,13 +21,14 @@ def curves(
     delay: float = 0.0,
     transport: float = 0.0,
     nice: int = 0,
+    preferred: int = 0,
 ) -> StageCurves:
     """A pair's; both stages are served alike."""
     return StageCurves(
         "made-up",
         Device(kind, "a device of no kind", capacity),
-        StageCurve(little, instances, most, delay),
-        StageCurve(big, instances, most, delay, nice=nice),
+        StageCurve(little, instances, most, delay, preferred_batch_size=preferred),
+        StageCurve(big, instances, most, delay, nice=nice, preferred_batch_size=preferred),
         GateCurve(curve(gate), instances, most, in_flight),
         (transport,),
         {"measured": "never"},

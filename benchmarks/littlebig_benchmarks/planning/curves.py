@@ -64,6 +64,7 @@ class StageCurve:
         max_queue_delay: of its dynamic batcher, seconds.
         threads: cores that a batch of one instance takes; 1 on a GPU.
         nice: of its processes on a CPU.
+        preferred_batch_size: the largest of its dynamic batcher; 0 for none.
     """
 
     curve: Curve
@@ -72,6 +73,7 @@ class StageCurve:
     max_queue_delay: float = 0.0
     threads: int = 1
     nice: int = 0
+    preferred_batch_size: int = 0
 
 
 @dataclass(frozen=True)
@@ -212,6 +214,7 @@ def _stage(found: Mapping[str, Any]) -> StageCurve:
         _at_least(found, "max_queue_delay", 0.0),
         _whole(found, "threads"),
         int(_at_least(found, "nice", 0.0)),
+        int(_at_least(found, "preferred_batch_size", 0.0)),
     )
 
 

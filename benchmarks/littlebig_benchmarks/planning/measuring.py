@@ -186,6 +186,7 @@ def _stage(config: Any, times: Mapping[int, tuple[float, ...]]) -> StageCurve:
         config.dynamic_batching.max_queue_delay_microseconds / 1e6,
         int(config.parameters["threads"].string_value or 1),
         int(config.parameters["nice"].string_value or 0),
+        max(config.dynamic_batching.preferred_batch_size, default=0),
     )
 
 

@@ -185,7 +185,8 @@ class _Replica:
         self._since = self._clock.now
 
     def _stage(self, stage: StageCurve, instances: int, delay: float) -> Worker:
-        batching = Batching(instances, min(stage.max_batch_size, stage.curve.largest), delay)
+        most = min(stage.max_batch_size, stage.curve.largest)
+        batching = Batching(instances, most, delay, stage.preferred_batch_size)
         seconds = self._seconds(stage.curve, batching.max_batch_size)
         return Worker(self._clock, batching, seconds, stage.threads, weight_of(stage.nice))
 

@@ -1,7 +1,8 @@
 """A model in Triton: a queue, the dynamic batcher, instances.
 
-The batcher's rule, without preferred sizes: when an instance is free, a batch leaves if it is full or if its oldest
-request has waited for max_queue_delay. Requests are never split and never overtake one another.
+The batcher's rule: when an instance is free, a batch leaves if it is full or if its oldest request has waited for
+max_queue_delay. Full is the largest preferred size where there is one (smaller ones are not simulated). Requests are
+never split and never overtake one another; a larger one is a batch of its own.
 """
 
 from __future__ import annotations
@@ -42,11 +43,18 @@ class Batching:
         instances: how many batches it works on at a time.
         max_batch_size: most images in a batch.
         max_queue_delay: how long a batch may wait to be full, seconds.
+        preferred_batch_size: up to which requests are merged; 0 for max_batch_size.
     """
 
     instances: int
     max_batch_size: int
     max_queue_delay: float = 0.0
+    preferred_batch_size: int = 0
+
+    @property
+    def full(self) -> int:
+        """Images of a batch to which nothing is added."""
+        return min(self.preferred_batch_size or self.max_batch_size, self.max_batch_size)
 
 
 class Station(ABC):
@@ -87,7 +95,7 @@ class Station(ABC):
     def _go(self) -> None:
         while self._free and self._queue:
             due = self._queue[0].came + self._batching.max_queue_delay
-            if self._waiting < self._batching.max_batch_size and self.clock.now < due:
+            if self._waiting < self._batching.full and self.clock.now < due:
                 if self._alarm != due:
                     self._alarm = due
                     self.clock.at(due, self._go)
@@ -97,7 +105,7 @@ class Station(ABC):
     def _take(self) -> list[Call]:
         batch: list[Call] = []
         rows = 0
-        while self._queue and (not batch or rows + self._queue[0].rows <= self._batching.max_batch_size):
+        while self._queue and (not batch or rows + self._queue[0].rows <= self._batching.full):
             call = self._queue.popleft()
             batch.append(call)
             rows += call.rows

@@ -18,7 +18,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def written(path):
-    made = curves(curve(0.001, 0.0005), curve(0.003), kind="cpu", capacity=1.75, delay=0.002, nice=10)
+    made = curves(curve(0.001, 0.0005), curve(0.003), kind="cpu", capacity=1.75, delay=0.002, nice=10, preferred=2)
     write_curves(path, made)
     return made
 
@@ -84,7 +84,9 @@ def test_a_file_that_lacks_a_part(path, written, name):
     assert broken(path, lambda found: found.pop(name)) == f"stage curves 'FILE' lack '{name}': {AGAIN}"
 
 
-@pytest.mark.parametrize("name", ["batches", "instances", "max_batch_size", "threads", "nice", "max_queue_delay"])
+@pytest.mark.parametrize(
+    "name", ["batches", "instances", "max_batch_size", "threads", "nice", "max_queue_delay", "preferred_batch_size"]
+)
 def test_a_stage_that_lacks_a_part(path, written, name):
     assert broken(path, lambda found: found["little"].pop(name)) == f"stage curves 'FILE' lack '{name}': {AGAIN}"
 

@@ -86,6 +86,20 @@ def test_a_lone_image_waits_for_the_whole_delay_and_a_full_batch_for_none_of_it(
     assert full.batch == {"big": 8.0}
 
 
+def test_requests_are_merged_up_to_the_preferred_size():
+    batches = [
+        simulate(
+            curves(curve(1 * MS, 1 * MS), curve(1 * MS, 1 * MS), instances=2, capacity=2.0, preferred=size),
+            Layout("big"),
+            OpenLoad(3000),
+            0.0,
+        ).batch["big"]
+        for size in (0, 2)
+    ]
+    assert batches[0] > 10
+    assert batches[1] == pytest.approx(2, rel=0.01)
+
+
 def test_a_stage_of_higher_priority_is_held_up_less():
     alike, nice = (
         curves(curve(1 * MS), curve(20 * MS), kind="cpu", capacity=1.0, nice=steps, in_flight=10_000, instances=2)
