@@ -11,27 +11,27 @@ import queue
 import threading
 from collections.abc import Callable
 
-Inbox = queue.SimpleQueue[Callable[[], None]]
-
 
 class Workers:
     """Runs work beside its caller."""
 
     def __init__(self) -> None:
         """No thread yet."""
-        self._free: list[Inbox] = []
+        self._work: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._free = 0
 
     def run(self, work: Callable[[], None]) -> None:
         """Run it soon, on some thread; it must not raise."""
-        try:
-            # The one that was busy last: the memory that it keeps for images is still in the caches.
-            self._free.pop().put(work)
-        except IndexError:
-            inbox: Inbox = queue.SimpleQueue()
-            inbox.put(work)
-            threading.Thread(target=self._serve, args=(inbox,), daemon=True).start()
+        with self._lock:
+            start = self._free == 0
+            self._free -= not start
+        self._work.put(work)
+        if start:
+            threading.Thread(target=self._serve, daemon=True).start()
 
-    def _serve(self, inbox: Inbox) -> None:
+    def _serve(self) -> None:
         while True:
-            inbox.get()()
-            self._free.append(inbox)
+            self._work.get()()
+            with self._lock:
+                self._free += 1
