@@ -35,7 +35,7 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 _MOST_INSTANCES = 4
 # Of big's processes on a CPU: enough to make way for little, as PRIORITY_MAX does for it on a GPU.
 _NICE = 10
-# Two share what is read of the weights; the activations of more fall out of a core's cache (docs/gate.md).
+# Images in one run of ONNX Runtime, measured in docs/gate.md.
 _IMAGES_PER_RUN = 2
 
 
@@ -167,7 +167,8 @@ def _on_cpu(config: Config, cores: int) -> None:
     ]
     message.dynamic_batching.preferred_batch_size[:] = [_IMAGES_PER_RUN]
     config.comments["dynamic_batching[]/preferred_batch_size"] = [
-        "# What one run of ONNX Runtime takes: an instance that took all that waits would leave the others idle.",
+        "# Also what one run of ONNX Runtime takes: two share what is read of the weights, the activations of more fall",
+        "# out of a core's cache. And an instance that took all that waits would leave the others idle.",
     ]
     del message.model_warmup[1:]  # one image is enough: a CPU has no kernels to choose for a larger batch
     config.comments["model_warmup[one image]"] = ["# The first user does not pay for lazy initialisation."]
@@ -182,10 +183,6 @@ def _on_cpu(config: Config, cores: int) -> None:
     set_parameter(message, "threads", layout.threads)
     config.comments["parameters[threads]"] = [
         "# Threads of ONNX Runtime per instance, for the cores that the export found."
-    ]
-    set_parameter(message, "images_per_run", _IMAGES_PER_RUN)
-    config.comments["parameters[images_per_run]"] = [
-        "# Two share what is read of the weights; the activations of more fall out of a core's cache.",
     ]
     if message.name == "big":
         set_parameter(message, "nice", _NICE)

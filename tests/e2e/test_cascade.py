@@ -90,6 +90,18 @@ def test_stages_can_be_asked_on_their_own(triton):
         assert answer.as_numpy("margin")[0, 0] == pytest.approx(ordered[-1] - ordered[-2], abs=1e-6)
 
 
+@pytest.mark.parametrize("stage", ["little", "big"])
+def test_a_stage_answers_a_batch_of_any_size_as_it_does_each_image(triton, stage):
+    """Five are more than one run of ONNX Runtime takes, and not a multiple of it."""
+    names = ("label", "confidence", "probabilities")
+    photographs = np.stack([canonical(triton, path) for path in (COFFEE, CAT, CAMERA, CAT, COFFEE)])
+    together = infer(triton, stage, photographs, outputs=names)
+    alone = [infer(triton, stage, one[None], outputs=names) for one in photographs]
+    for name in names:
+        each = np.concatenate([answer.as_numpy(name) for answer in alone])
+        assert together.as_numpy(name) == pytest.approx(each, abs=1e-5)
+
+
 def test_an_answer_does_not_depend_on_its_neighbours(client, triton):
     alone = {path: client.classify(path) for path in (COFFEE, CAT, CAMERA)}
     mixed = list(client.classify_many([COFFEE, CAT, CAMERA] * 20, concurrency=16))

@@ -29,7 +29,8 @@ class TritonPythonModel:
         # Idle threads must sleep, not spin: the other stage needs their cores.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         graph = Path(args["model_repository"]) / args["model_version"] / "model.onnx"
-        self.images_per_run = int(parameters["images_per_run"])
+        # What the batcher prefers to hand over is what one run takes.
+        self.images_per_run = max(config["dynamic_batching"]["preferred_batch_size"])
         self.session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
 
     def execute(self, requests: list[Any]) -> list[Any]:
