@@ -24,7 +24,7 @@ IN_PROCESS = "in_process"
 _WARM_UP = 4
 _LEAST = 40
 # Runs of each layout of the in-process cascade, and their length in images, to choose one by.
-_TRIES, _TRIED_WITH = 3, 60
+_TRIES, _TRIED_WITH = 5, 150
 # Where a rate is offered there are no clients to share the pictures out to; this many make a long enough order.
 _COLUMNS = 8
 
