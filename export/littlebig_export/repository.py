@@ -167,8 +167,8 @@ def _on_cpu(config: Config, cores: int) -> None:
     ]
     message.dynamic_batching.preferred_batch_size[:] = [_IMAGES_PER_RUN]
     config.comments["dynamic_batching[]/preferred_batch_size"] = [
-        "# Also what one run of ONNX Runtime takes: two share what is read of the weights, the activations of more fall",
-        "# out of a core's cache. And an instance that took all that waits would leave the others idle.",
+        "# Also what one run of ONNX Runtime takes: two share what is read of the weights, the activations of more",
+        "# fall out of a core's cache. And an instance that took all that waits would leave the others idle.",
     ]
     del message.model_warmup[1:]  # one image is enough: a CPU has no kernels to choose for a larger batch
     config.comments["model_warmup[one image]"] = ["# The first user does not pay for lazy initialisation."]
