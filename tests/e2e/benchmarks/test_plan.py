@@ -56,7 +56,7 @@ def test_stages_are_measured_as_they_are_served(measured):
         assert sorted(stage.curve.batches) == [1, 2, 4, 8, 16, 32]
         assert all(len(times) >= 5 for times in stage.curve.batches.values())
         assert stage.max_batch_size == 32
-    assert (curves.little.nice, curves.big.nice) == (0, 10)
+    assert (curves.little.nice, curves.big.nice) == (0, 15)
     assert (curves.little.preferred_batch_size, curves.big.preferred_batch_size) == (2, 2)
     assert curves.gate.max_batches_in_flight == 4
     # 32 images take longer than one, and less than 32 times one: or the wrong counters were read.

@@ -30,6 +30,7 @@ def refusal(action) -> str:
 def test_a_repository_is_complete(tiny_pair, tmp_path):
     export(tiny_pair, tmp_path / "out")
     assert sorted(files(tmp_path / "out")) == [
+        "big/1/littlebig_scheduling.py",
         "big/1/model.onnx",
         "big/1/model.py",
         "big/config.pbtxt",
@@ -37,6 +38,7 @@ def test_a_repository_is_complete(tiny_pair, tmp_path):
         "classify/1/.keep",
         "classify/config.pbtxt",
         "classify/labels.txt",
+        "little/1/littlebig_scheduling.py",
         "little/1/model.onnx",
         "little/1/model.py",
         "little/config.pbtxt",
