@@ -20,7 +20,7 @@ def curves(
     in_flight: int = 4,
     delay: float = 0.0,
     transport: float = 0.0,
-    nice: int = 0,
+    weight: float = 1.0,
     preferred: int = 0,
 ) -> StageCurves:
     """A pair's; both stages are served alike."""
@@ -28,8 +28,8 @@ def curves(
         "made-up",
         Device(kind, "a device of no kind", capacity),
         StageCurve(little, instances, most, delay, preferred_batch_size=preferred),
-        StageCurve(big, instances, most, delay, nice=nice, preferred_batch_size=preferred),
+        StageCurve(big, instances, most, delay, weight=weight, preferred_batch_size=preferred),
         GateCurve(curve(gate), instances, most, in_flight),
-        (transport,),
+        transport,
         {"measured": "never"},
     )

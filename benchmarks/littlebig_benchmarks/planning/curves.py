@@ -63,7 +63,8 @@ class StageCurve:
         max_batch_size: of its config.pbtxt.
         max_queue_delay: of its dynamic batcher, seconds.
         threads: cores that a batch of one instance takes; 1 on a GPU.
-        nice: of its processes on a CPU.
+        weight: of each of its threads (cpu) or batches (gpu) where both stages want more than the device has; little's
+            is 1.
         preferred_batch_size: the largest of its dynamic batcher; 0 for none.
     """
 
@@ -72,7 +73,7 @@ class StageCurve:
     max_batch_size: int
     max_queue_delay: float = 0.0
     threads: int = 1
-    nice: int = 0
+    weight: float = 1.0
     preferred_batch_size: int = 0
 
 
@@ -119,7 +120,7 @@ class StageCurves:
         little: the little stage.
         big: the big stage.
         gate: the gate.
-        transport: seconds between client and server for a request of one image, one per measurement.
+        transport: mean seconds between client and server for a request of one image.
         machine: machine, versions and time of the measurement, as printed.
     """
 
@@ -128,7 +129,7 @@ class StageCurves:
     little: StageCurve
     big: StageCurve
     gate: GateCurve
-    transport: tuple[float, ...]
+    transport: float
     machine: Mapping[str, str]
 
 
@@ -144,7 +145,7 @@ def write_curves(path: Path, curves: StageCurves) -> None:
         stage["batches"] = [
             {"images": images, "seconds": _rounded(times)} for images, times in stage.pop("curve")["batches"].items()
         ]
-    plain["transport"] = _rounded(curves.transport)
+    plain["transport"] = round(curves.transport, 6)
     text = json.dumps({"format": FORMAT, **plain, **stages}, indent=1, ensure_ascii=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -201,7 +202,7 @@ def _curves(found: Mapping[str, Any]) -> StageCurves:
             _curve(gate["batches"], zero=True),
             *(_whole(gate, name) for name in ("instances", "max_batch_size", "max_batches_in_flight")),
         ),
-        _times("transport", found["transport"], zero=True),
+        _at_least(found, "transport", 0.0),
         {str(name): str(value) for name, value in found["machine"].items()},
     )
 
@@ -213,7 +214,7 @@ def _stage(found: Mapping[str, Any]) -> StageCurve:
         _whole(found, "max_batch_size"),
         _at_least(found, "max_queue_delay", 0.0),
         _whole(found, "threads"),
-        int(_at_least(found, "nice", 0.0)),
+        _at_least(found, "weight", 1e-9),
         int(_at_least(found, "preferred_batch_size", 0.0)),
     )
 

@@ -1,21 +1,13 @@
 """What the stages share: weighted processor sharing of a device's capacity.
 
-A CPU's scheduler shares cores so by design, with a weight per thread from its niceness. A GPU does not quite: two
-streams' kernels take turns or overlap; that they slow each other down in proportion is the assumption made here, and
-the measured capacity says by how much together they are faster than one alone.
+A CPU's scheduler shares cores so by design, with a weight per thread. A GPU does not quite: two streams' kernels take
+turns or overlap; that they slow each other down in proportion is the assumption made here. The measured capacity says
+by how much together they are faster than one alone, and the measured weights who is slowed down more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-
-# Linux: a thread's weight changes by 1.25 per step of niceness.
-_NICE_STEP = 1.25
-
-
-def weight_of(nice: int) -> float:
-    """A thread's weight against one of niceness 0."""
-    return float(_NICE_STEP**-nice)
 
 
 class Job:

@@ -1,7 +1,7 @@
 """Measures stage curves on a running server, from the server's own statistics; works on any target.
 
 A request of n images to an idle server is one batch of n, and Triton counts how long it computed. What the device does
-when everything on it is busy is measured too: both stages are kept busy for some seconds.
+when everything on it is busy, and for which stage, is measured too: both are kept busy for some seconds.
 """
 
 from __future__ import annotations
@@ -11,14 +11,16 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import tritonclient.grpc
 from tritonclient.utils import InferenceServerException
 
+from littlebig_benchmarks import load
 from littlebig_benchmarks.errors import RunFailed, ScenarioError
+from littlebig_benchmarks.images import for_stages_that_do_nothing, mix
 from littlebig_benchmarks.machine import describe
 from littlebig_benchmarks.planning.curves import BATCHES, Curve, Device, GateCurve, StageCurve, StageCurves
 from littlebig_benchmarks.serving import Served
@@ -27,7 +29,7 @@ STAGES = ("little", "big")
 # Of each size at least so many batches, at most so many, and then no more than this time for one size.
 _LEAST, _MOST, _SECONDS = 5, 40, 2.0
 _PATIENCE = 60.0
-# Images per request, and seconds before and while the busy device is measured.
+# Images per request where the batcher prefers no size, and seconds before and while the busy device is measured.
 _TOGETHER, _WARM_UP, _BUSY = 8, 1.0, 6.0
 _DEFAULT_IN_FLIGHT = "4"
 _KIND_GPU = 1
@@ -67,23 +69,23 @@ def measure(served: Served, pair: str, device_name: str | None, tell: Callable[[
         device_name = device_name or _this_device(kind)
         asked = _Asked(client, served.shape)
         times: dict[str, dict[int, tuple[float, ...]]] = {}
-        transport: tuple[float, ...] = ()
         for model, config in configs.items():
             tell(f"measure batches of {model}")
             sizes = [size for size in BATCHES if size <= config.max_batch_size]
-            samples = {size: asked.samples(model, size) for size in sizes}
-            times[model] = {size: tuple(own for own, _ in taken) for size, taken in samples.items()}
-            transport = tuple(on_the_way for _, on_the_way in samples[1])
+            times[model] = {size: asked.samples(model, size) for size in sizes}
+        tell("measure the way to the server")
+        transport = _transport(served, client)
         stages = {name: _stage(configs[name], times[name]) for name in STAGES}
         tell("measure both stages at once")
-        capacity = _capacity(served, stages, kind, float(np.mean(transport)))
+        work = _work_when_busy(served, stages)
+        capacity = sum(work.values()) + (_clients_work(work, stages, transport) if kind == "cpu" else 0.0)
     gate = configs["little_big"]
     parameter = gate.parameters["max_batches_in_flight"].string_value or _DEFAULT_IN_FLIGHT
     return StageCurves(
         pair,
         Device(kind, device_name, capacity),
         stages["little"],
-        stages["big"],
+        replace(stages["big"], weight=_weight(work, stages)),
         GateCurve(Curve(times["little_big"]), _instances(gate), gate.max_batch_size, int(parameter)),
         transport,
         {
@@ -99,26 +101,23 @@ class _Asked:
     def __init__(self, client: tritonclient.grpc.InferenceServerClient, shape: Sequence[int]) -> None:
         self._client, self._shape = client, shape
 
-    def samples(self, model: str, size: int) -> list[tuple[float, float]]:
-        """Per batch: seconds of the model's own work, and seconds on the way to the server and back."""
+    def samples(self, model: str, size: int) -> tuple[float, ...]:
+        """Seconds of the model's own work, per batch."""
         tensor = images(self._shape, size)
         self._ask(model, tensor, size)  # lazy initialisation of this size
         began = time.perf_counter()
-        taken: list[tuple[float, float]] = []
+        taken: list[float] = []
         while len(taken) < _LEAST or (len(taken) < _MOST and time.perf_counter() - began < _SECONDS):
             taken.append(self._ask(model, tensor, size))
-        return taken
+        return tuple(taken)
 
-    def _ask(self, model: str, tensor: tritonclient.grpc.InferInput, size: int) -> tuple[float, float]:
+    def _ask(self, model: str, tensor: tritonclient.grpc.InferInput, size: int) -> float:
         models = (model, "little") if model == "little_big" else (model,)
         before = [read(self._client, name) for name in models]
-        parameters = {"policy": "little"} if model == "little_big" else None
-        began = time.perf_counter()
-        infer(self._client, model, tensor, parameters)
-        seconds = time.perf_counter() - began
+        infer(self._client, model, tensor, {"policy": "little"} if model == "little_big" else None)
         counted = [self._counted(name, old, size) for name, old in zip(models, before, strict=True)]
         own = counted[0].batches[size][1] - (counted[1].request_ns if len(counted) > 1 else 0)
-        return max(own, 0) / 1e9, max(seconds - counted[0].request_ns / 1e9, 0.0)
+        return max(own, 0) / 1e9
 
     def _counted(self, model: str, before: Counted, size: int) -> Counted:
         """What a request added; Triton counts it a little after it has answered."""
@@ -185,8 +184,7 @@ def _stage(config: Any, times: Mapping[int, tuple[float, ...]]) -> StageCurve:
         config.max_batch_size,
         config.dynamic_batching.max_queue_delay_microseconds / 1e6,
         int(config.parameters["threads"].string_value or 1),
-        int(config.parameters["nice"].string_value or 0),
-        max(config.dynamic_batching.preferred_batch_size, default=0),
+        preferred_batch_size=max(config.dynamic_batching.preferred_batch_size, default=0),
     )
 
 
@@ -214,26 +212,41 @@ def _instances(config: Any) -> int:
     return sum(group.count for group in config.instance_group)
 
 
-def _capacity(served: Served, stages: Mapping[str, StageCurve], kind: str, transport: float) -> float:
-    """Work per second while all instances of both stages are busy; see `curves.Device`."""
+def _transport(served: Served, client: tritonclient.grpc.InferenceServerClient) -> float:
+    """Mean seconds that a request of one image needs besides the server's own, with the client of `load`."""
+    pictures = for_stages_that_do_nothing(_TOGETHER, 0.5, served.shape, 0)
+    before = read(client, "little")
+    asked = load.Load("little", _SECONDS, clients=1)
+    answers = load.run(served.url, asked, pictures, mix(pictures, 0.5, 1, 0))
+    counted = difference(before, read(client, "little"))
+    seconds = float(np.mean([reply.ms for reply in answers.replies])) / 1e3
+    return max(seconds - counted.request_ns / counted.images / 1e9, 0.0)
+
+
+def _asked_together(stage: StageCurve) -> int:
+    """Images per request to a busy device: what one batch of the stage holds when more than enough is waiting."""
+    return min(stage.preferred_batch_size or _TOGETHER, stage.curve.largest)
+
+
+def _work_when_busy(served: Served, stages: Mapping[str, StageCurve]) -> dict[str, float]:
+    """Work per second of each stage while all instances of both are busy; see `curves.Device`."""
     ended = threading.Event()
     failures: list[Exception] = []
-    size = min(_TOGETHER, *(stage.curve.largest for stage in stages.values()))
 
     def send(model: str) -> None:
         try:
             with tritonclient.grpc.InferenceServerClient(served.url) as client:
-                tensor = images(served.shape, size)
+                tensor = images(served.shape, _asked_together(stages[model]))
                 while not ended.is_set():
                     infer(client, model, tensor, None)
         except Exception as reason:  # told by the thread that waits
             failures.append(reason)
 
-    # One request more than instances: the next batch is there when one is done.
+    # Two requests per instance: the next batch is there when one is done.
     senders = [
         threading.Thread(target=send, args=(name,))
         for name, stage in stages.items()
-        for _ in range(stage.instances + 1)
+        for _ in range(2 * stage.instances)
     ]
     for sender in senders:
         sender.start()
@@ -249,11 +262,32 @@ def _capacity(served: Served, stages: Mapping[str, StageCurve], kind: str, trans
             sender.join()
     if failures:
         raise failures[0]
-    work = 0.0
+    work = {}
     for name, stage in stages.items():
         done = difference(before[name], after[name])
         alone = stage.curve.seconds(stage.curve.largest)
-        work += sum(count * alone[images_] for images_, (count, _) in done.batches.items()) * stage.threads
-        if kind == "cpu":  # the client's part is on the same cores, and grows with the images
-            work += done.images / size * transport
-    return work / seconds
+        work[name] = sum(count * alone[size] for size, (count, _) in done.batches.items()) * stage.threads / seconds
+        if not work[name]:
+            raise RunFailed(
+                f"'{name}' finished no batch in {_BUSY:g} s beside the other stage: serve it with more of the device"
+            )
+    return work
+
+
+def _clients_work(work: Mapping[str, float], stages: Mapping[str, StageCurve], transport: float) -> float:
+    """Work per second of clients on the same cores while both stages are busy: some for each request."""
+    total = 0.0
+    for name, stage in stages.items():
+        size = _asked_together(stage)
+        total += work[name] / (stage.curve.seconds(size)[size] * stage.threads) * transport
+    return total
+
+
+def _weight(work: Mapping[str, float], stages: Mapping[str, StageCurve]) -> float:
+    """Big's weight where little's is 1: what one of its threads got done beside one of little's.
+
+    Measured because it is not what the configuration says: on two cores, big at niceness 15 gets 0.15 of little's part
+    and not 0.035, because each core has a queue of its own.
+    """
+    little, big = (work[name] / (stages[name].instances * stages[name].threads) for name in STAGES)
+    return big / little

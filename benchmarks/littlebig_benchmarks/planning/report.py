@@ -75,9 +75,10 @@ def curves_as_markdown(curves: StageCurves) -> str:
             f"# Stage curves of {curves.pair} on {_device_in_words(curves)}\n",
             "Milliseconds for a batch of that many images, mean; the device was otherwise idle.\n",
             _table(("", *map(str, sizes)), rows),
-            f"* The client and the network add {np.mean(curves.transport) * 1e3:.2f} ms to a request of one image.",
+            f"* The client and the network add {curves.transport * 1e3:.2f} ms to a request of one image.",
             f"* With all instances of both stages busy the device does {curves.device.capacity:.2f} times the work of "
-            f"one lone {'thread' if curves.device.kind == 'cpu' else 'batch'}.",
+            f"one lone {'thread' if curves.device.kind == 'cpu' else 'batch'}, and of it an instance of big gets "
+            f"{curves.big.weight:.2f} of what one of little gets.",
             *(f"* {name}: {value}" for name, value in curves.machine.items()),
             "",
         ]

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from littlebig_benchmarks.planning.arrivals import ClosedLoad, OpenLoad, RecordedLoad, arrivals
 from littlebig_benchmarks.planning.clock import Clock
 from littlebig_benchmarks.planning.curves import Curve, StageCurve, StageCurves
-from littlebig_benchmarks.planning.device import SharedDevice, weight_of
+from littlebig_benchmarks.planning.device import SharedDevice
 from littlebig_benchmarks.planning.errors import PlanRefused
 from littlebig_benchmarks.planning.outcome import Outcome
 from littlebig_benchmarks.planning.station import Batching, Call, Station, Worker
@@ -188,7 +188,7 @@ class _Replica:
         most = min(stage.max_batch_size, stage.curve.largest)
         batching = Batching(instances, most, delay, stage.preferred_batch_size)
         seconds = self._seconds(stage.curve, batching.max_batch_size)
-        return Worker(self._clock, batching, seconds, stage.threads, weight_of(stage.nice))
+        return Worker(self._clock, batching, seconds, stage.threads, stage.weight)
 
     def _gate(self, curves: StageCurves, instances: int, little: Worker, big: Worker) -> _Gate:
         gate = curves.gate
@@ -207,11 +207,11 @@ class _Replica:
 
     def _line(self, curves: StageCurves) -> Callable[[Callable[[], None]], None]:
         """How a request comes from the client to the server."""
-        seconds, clock = self._scattered(curves.transport), self._clock
+        clock, seconds = self._clock, curves.transport
         if curves.device.kind == "cpu":  # measured with the client on the same cores: one thread of it
-            client = Worker(clock, Batching(1, 1), lambda _: next(seconds), 1, 1)
+            client = Worker(clock, Batching(1, 1), lambda _: seconds, 1, 1)
             return lambda done: client.put(Call(1, done))
-        return lambda done: clock.at(clock.now + next(seconds), done)
+        return lambda done: clock.at(clock.now + seconds, done)
 
     def _seconds(self, curve: Curve, most: int) -> Callable[[int], float]:
         means, scatter = curve.seconds(most), self._scattered(curve.spread)

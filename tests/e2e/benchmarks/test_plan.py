@@ -56,14 +56,15 @@ def test_stages_are_measured_as_they_are_served(measured):
         assert sorted(stage.curve.batches) == [1, 2, 4, 8, 16, 32]
         assert all(len(times) >= 5 for times in stage.curve.batches.values())
         assert stage.max_batch_size == 32
-    assert (curves.little.nice, curves.big.nice) == (0, 15)
+    assert curves.little.weight == 1
+    assert 0 < curves.big.weight < 1  # it is nice
     assert (curves.little.preferred_batch_size, curves.big.preferred_batch_size) == (2, 2)
     assert curves.gate.max_batches_in_flight == 4
     # 32 images take longer than one, and less than 32 times one: or the wrong counters were read.
     for stage in (curves.little, curves.big):
         one, most = (float(np.median(stage.curve.batches[size])) for size in (1, 32))
         assert one < most < 32 * one
-    assert np.mean(curves.transport) > 0
+    assert 0 < curves.transport < 0.1
     assert {"processor", "tritonserver", "measured"} <= set(curves.machine)
 
 

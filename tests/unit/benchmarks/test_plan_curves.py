@@ -18,7 +18,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def written(path):
-    made = curves(curve(0.001, 0.0005), curve(0.003), kind="cpu", capacity=1.75, delay=0.002, nice=10, preferred=2)
+    made = curves(curve(0.001, 0.0005), curve(0.003), kind="cpu", capacity=1.75, delay=0.002, weight=0.15, preferred=2)
     write_curves(path, made)
     return made
 
@@ -85,7 +85,7 @@ def test_a_file_that_lacks_a_part(path, written, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["batches", "instances", "max_batch_size", "threads", "nice", "max_queue_delay", "preferred_batch_size"]
+    "name", ["batches", "instances", "max_batch_size", "threads", "weight", "max_queue_delay", "preferred_batch_size"]
 )
 def test_a_stage_that_lacks_a_part(path, written, name):
     assert broken(path, lambda found: found["little"].pop(name)) == f"stage curves 'FILE' lack '{name}': {AGAIN}"
@@ -104,7 +104,7 @@ def test_a_stage_that_lacks_a_part(path, written, name):
         (lambda found: found["big"]["batches"][0].update(seconds=[]), "seconds [] are not positive times"),
         (lambda found: found["big"]["batches"][0].update(seconds=[0]), "seconds [0] are not positive times"),
         (lambda found: found["big"]["batches"][0].update(seconds=["x"]), "could not convert string to float: 'x'"),
-        (lambda found: found.update(transport=[-1]), "transport [-1] are not positive times"),
+        (lambda found: found.update(transport=-1), "transport -1 is too small"),
         (lambda found: found.update(machine=[]), "'list' object has no attribute 'items'"),
     ],
 )

@@ -101,11 +101,11 @@ def test_requests_are_merged_up_to_the_preferred_size():
 
 
 def test_a_stage_of_higher_priority_is_held_up_less():
-    alike, nice = (
-        curves(curve(1 * MS), curve(20 * MS), kind="cpu", capacity=1.0, nice=steps, in_flight=10_000, instances=2)
-        for steps in (0, 10)
+    alike, light = (
+        curves(curve(1 * MS), curve(20 * MS), kind="cpu", capacity=1.0, weight=weight, in_flight=10_000, instances=2)
+        for weight in (1.0, 0.1)
     )
-    first, second = (simulate(one, Layout(), OpenLoad(100), 0.3).percentile(50, False) for one in (alike, nice))
+    first, second = (simulate(one, Layout(), OpenLoad(100), 0.3).percentile(50, False) for one in (alike, light))
     assert second < 0.8 * first
 
 

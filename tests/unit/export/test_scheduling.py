@@ -1,6 +1,5 @@
 """The slice is read back from the kernel; every test asks for it in a thread of its own, which ends with it."""
 
-import ctypes
 import os
 import platform
 from concurrent.futures import ThreadPoolExecutor
@@ -9,12 +8,9 @@ import littlebig_scheduling
 import pytest
 from littlebig_scheduling import set_slice
 
-GETATTR = {"x86_64": 315, "aarch64": 275}
-KERNEL = tuple(int(part) for part in platform.release().split("-")[0].split(".")[:2])
+from tests.scheduling import attributes, needs_slices, needs_the_call
 
-pytestmark = pytest.mark.skipif(
-    platform.machine() not in GETATTR, reason="the kernel's call is known for two processors"
-)
+pytestmark = needs_the_call
 
 
 def in_a_thread(work):
@@ -22,14 +18,7 @@ def in_a_thread(work):
         return pool.submit(work).result()
 
 
-def attributes():
-    found = littlebig_scheduling._SchedAttr()
-    call = (GETATTR[platform.machine()], 0, ctypes.byref(found), ctypes.sizeof(found), 0)
-    assert ctypes.CDLL(None, use_errno=True).syscall(*call) == 0, os.strerror(ctypes.get_errno())
-    return found
-
-
-@pytest.mark.skipif(KERNEL < (6, 12), reason="needs Linux 6.12, which is the first to let a process choose its slice")
+@needs_slices
 @pytest.mark.parametrize(("milliseconds", "taken"), [(20, 20e6), (0.25, 0.25e6), (1000, 100e6)])
 def test_the_kernel_takes_the_slice(milliseconds, taken):
     assert in_a_thread(lambda: (set_slice(milliseconds), attributes())[1]).runtime == taken
