@@ -115,23 +115,28 @@ class _Asked:
         models = (model, "little") if model == "little_big" else (model,)
         before = [read(self._client, name) for name in models]
         infer(self._client, model, tensor, {"policy": "little"} if model == "little_big" else None)
-        counted = [self._counted(name, old, size) for name, old in zip(models, before, strict=True)]
+        counted = [_counted(self._client, name, old, size) for name, old in zip(models, before, strict=True)]
         own = counted[0].batches[size][1] - (counted[1].request_ns if len(counted) > 1 else 0)
         return max(own, 0) / 1e9
 
-    def _counted(self, model: str, before: Counted, size: int) -> Counted:
-        """What a request added; Triton counts it a little after it has answered."""
-        deadline = time.monotonic() + _PATIENCE
-        while True:
-            found = difference(before, read(self._client, model))
-            if found.images == size and found.batches.get(size, (0, 0))[0] == 1:
-                return found
-            if found.images > size or time.monotonic() > deadline:
-                raise RunFailed(
-                    f"'{model}' counted {found.images} images where {size} were sent: somebody else uses this server, "
-                    "measure one that nobody does"
-                )
-            time.sleep(0.001)
+
+def _counted(client: Any, model: str, before: Counted, size: int, requests: int = 1) -> Counted:
+    """What requests of a size added; Triton counts them a little after it has answered.
+
+    Raises:
+        RunFailed: if others have come in between.
+    """
+    sent, deadline = size * requests, time.monotonic() + _PATIENCE
+    while True:
+        found = difference(before, read(client, model))
+        if found.images == sent and found.batches.get(size, (0, 0))[0] == requests:
+            return found
+        if found.images > sent or time.monotonic() > deadline:
+            raise RunFailed(
+                f"'{model}' counted {found.images} images where {sent} were sent: somebody else uses this server, "
+                "measure one that nobody does"
+            )
+        time.sleep(0.001)
 
 
 def images(shape: Sequence[int], size: int) -> tritonclient.grpc.InferInput:
@@ -218,7 +223,7 @@ def _transport(served: Served, client: tritonclient.grpc.InferenceServerClient) 
     before = read(client, "little")
     asked = load.Load("little", _SECONDS, clients=1)
     answers = load.run(served.url, asked, pictures, mix(pictures, 0.5, 1, 0))
-    counted = difference(before, read(client, "little"))
+    counted = _counted(client, "little", before, 1, answers.images)
     seconds = float(np.mean([reply.ms for reply in answers.replies])) / 1e3
     return max(seconds - counted.request_ns / counted.images / 1e9, 0.0)
 
@@ -286,8 +291,8 @@ def _clients_work(work: Mapping[str, float], stages: Mapping[str, StageCurve], t
 def _weight(work: Mapping[str, float], stages: Mapping[str, StageCurve]) -> float:
     """Big's weight where little's is 1: what one of its threads got done beside one of little's.
 
-    Measured because it is not what the configuration says: on two cores, big at niceness 15 gets 0.15 of little's part
-    and not 0.035, because each core has a queue of its own.
+    Measured because it is not what the configuration says: on two cores, big at niceness 15 gets 0.11 to 0.15 of what
+    little gets and not 0.035, because each core has a queue of its own.
     """
     little, big = (work[name] / (stages[name].instances * stages[name].threads) for name in STAGES)
     return big / little
