@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import socket
 import subprocess
 import urllib.error
 import urllib.parse
 import urllib.request
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +89,11 @@ class Prometheus:
     def rules(self) -> list[dict[str, Any]]:
         """All rules, as Prometheus reports on them."""
         return [rule for group in self._get("rules")["groups"] for rule in group["rules"]]
+
+    def evaluated(self) -> float:
+        """When the rule that was evaluated longest ago was, in whole seconds of the epoch."""
+        texts = (re.sub(r"\.\d+", "", rule["lastEvaluation"]).replace("Z", "+00:00") for rule in self.rules())
+        return min(datetime.fromisoformat(text).timestamp() for text in texts)
 
     def _running(self) -> bool:
         assert self._process.poll() is None, self._log.read_text()

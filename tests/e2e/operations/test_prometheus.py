@@ -70,7 +70,10 @@ def observed(tiny_repository, tmp_path_factory):
             running.tell("big", seconds=BIG_SECONDS)
             _load(running, 8)
             after = until(lambda: _seen_by_both(prometheus, running), "Prometheus has seen it all")
-            until(lambda: prometheus.value("littlebig:cost_saved:ratio5m") is not None, "the rules are evaluated")
+            seen = time.time()
+            # A rule that was evaluated before the last scrape lacks what that one brought, and in Triton 24.10 a lone
+            # instance may let a request wait for half a second: a tenth of all the waiting in one scrape.
+            until(lambda: prometheus.evaluated() > seen, "every rule is evaluated with the last scrape")
             yield Observed(prometheus, before, after)
 
 
@@ -134,8 +137,7 @@ def test_queue_time_is_tritons(observed, stage):
     waited = observed.grown("nv_inference_queue_duration_us", model=stage) / 1e6
     requests = observed.grown("nv_inference_request_success", model=stage)
     record = f'littlebig:stage_queue_seconds:mean5m{{model="{stage}"}}'
-    # Most of the waiting happens at a few moments, which weigh more where they lie at an end of the window.
-    assert observed.prometheus.value(record) == pytest.approx(waited / requests, rel=4 * NEAR)
+    assert observed.prometheus.value(record) == pytest.approx(waited / requests, rel=NEAR)
 
 
 def test_cost_saved_is_what_the_stages_times_say(observed):
