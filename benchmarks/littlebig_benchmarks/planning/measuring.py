@@ -78,14 +78,14 @@ def measure(served: Served, pair: str, device_name: str | None, tell: Callable[[
         stages = {name: _stage(configs[name], times[name]) for name in STAGES}
         tell("measure both stages at once")
         work = _work_when_busy(served, stages)
-        capacity = sum(work.values()) + (_clients_work(work, stages, transport) if kind == "cpu" else 0.0)
+        capacity = sum(work.values()) + (work_of_clients(work, stages, transport) if kind == "cpu" else 0.0)
     gate = configs["little_big"]
     parameter = gate.parameters["max_batches_in_flight"].string_value or _DEFAULT_IN_FLIGHT
     return StageCurves(
         pair,
         Device(kind, device_name, capacity),
         stages["little"],
-        replace(stages["big"], weight=_weight(work, stages)),
+        replace(stages["big"], weight=weight_of_big(work, stages)),
         GateCurve(Curve(times["little_big"]), _instances(gate), gate.max_batch_size, int(parameter)),
         transport,
         {
@@ -279,8 +279,14 @@ def _work_when_busy(served: Served, stages: Mapping[str, StageCurve]) -> dict[st
     return work
 
 
-def _clients_work(work: Mapping[str, float], stages: Mapping[str, StageCurve], transport: float) -> float:
-    """Work per second of clients on the same cores while both stages are busy: some for each request."""
+def work_of_clients(work: Mapping[str, float], stages: Mapping[str, StageCurve], transport: float) -> float:
+    """Work per second of clients on the same cores while both stages are busy: some for each request.
+
+    Args:
+        work: per second of each stage, as `curves.Device` counts it.
+        stages: by name.
+        transport: seconds of the client's cores per request.
+    """
     total = 0.0
     for name, stage in stages.items():
         size = _asked_together(stage)
@@ -288,11 +294,15 @@ def _clients_work(work: Mapping[str, float], stages: Mapping[str, StageCurve], t
     return total
 
 
-def _weight(work: Mapping[str, float], stages: Mapping[str, StageCurve]) -> float:
+def weight_of_big(work: Mapping[str, float], stages: Mapping[str, StageCurve]) -> float:
     """Big's weight where little's is 1: what one of its threads got done beside one of little's.
 
-    Measured because it is not what the configuration says: on two cores, big at niceness 15 gets 0.11 to 0.15 of what
-    little gets and not 0.035, because each core has a queue of its own.
+    Measured because it is not what the configuration says: on two cores big gets several times the share of a core
+    that its niceness would give it there. A likely reason is that Linux has a queue per core.
+
+    Args:
+        work: per second of each stage while all instances of both are busy.
+        stages: by name.
     """
     little, big = (work[name] / (stages[name].instances * stages[name].threads) for name in STAGES)
     return big / little
