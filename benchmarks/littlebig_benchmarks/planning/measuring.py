@@ -297,8 +297,7 @@ def work_of_clients(work: Mapping[str, float], stages: Mapping[str, StageCurve],
 def weight_of_big(work: Mapping[str, float], stages: Mapping[str, StageCurve]) -> float:
     """Big's weight where little's is 1: what one of its threads got done beside one of little's.
 
-    Measured because it is not what the configuration says: on two cores big gets several times the share of a core
-    that its niceness would give it there. A likely reason is that Linux has a queue per core.
+    Measured because niceness does not tell it; docs/planning.md has both figures.
 
     Args:
         work: per second of each stage while all instances of both are busy.
