@@ -149,6 +149,7 @@ def _offer(served: Served, pictures: Pictures, labels: Sequence[int] | None, tri
     def seen(replies: Sequence[Reply]) -> Phase:
         return phase(replies, labels)
 
+    about = machine.describe(served.version, None)
     tell("each once, without haste")
     calm = ask("little_big", 600.0, clients=2, requests=len(order)).replies
     tell(f"{trial.clients} clients, to see what it can do")
@@ -165,7 +166,7 @@ def _offer(served: Served, pictures: Pictures, labels: Sequence[int] | None, tri
             f"only {len(overloaded)} images were offered and {len(first)} + {len(later)} afterwards, too few for a "
             f"99th percentile: ask for more --seconds or more --after"
         )
-    return Outcome(machine.describe(served.version, None), capacity, *map(seen, (calm, overloaded, first, later)))
+    return Outcome(about, capacity, *map(seen, (calm, overloaded, first, later)))
 
 
 def phase(replies: Sequence[Reply], labels: Sequence[int] | None) -> Phase:

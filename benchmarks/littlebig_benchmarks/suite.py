@@ -72,23 +72,22 @@ def run(subject: Subject, scenario: Scenario, tell: Tell) -> Results:
         ServerError: if the server does not start.
     """
     analyzer = perf_analyzer.version(subject.perf_analyzer)
-    results = Results()
+    # Now, not when it ends: a commit made meanwhile is not what is measured.
+    results = Results(machine.describe("", analyzer))
     if scenario.rounds < _ROUNDS_THAT_TELL:
         results.notes.append(f"Fewer than {_ROUNDS_THAT_TELL} rounds say little about how stable the machine was.")
-    version = ""
     if set(scenario.parts) - {"gate"}:
         with (
             tempfile.TemporaryDirectory(prefix="littlebig-bench-") as folder,
             _real(subject, scenario, folder) as served,
         ):
-            version = served.version
+            results.machine["tritonserver"] = served.version
             _on_real_stages(subject, scenario, served, Path(folder), results, tell)
     if "gate" in scenario.parts:
         if subject.repository is None:
             results.notes.append("The gate alone was not measured: it needs a server of its own, so --repository.")
         else:
-            version = _gate_alone(subject, subject.repository, scenario, results, tell)
-    results.machine = machine.describe(version, analyzer)
+            _gate_alone(subject, subject.repository, scenario, results, tell)
     return results
 
 
@@ -197,7 +196,7 @@ def throughput_cases(scenario: Scenario, names: Sequence[str]) -> list[Case]:
     return cases
 
 
-def _gate_alone(subject: Subject, repository: Path, scenario: Scenario, results: Results, tell: Tell) -> str:
+def _gate_alone(subject: Subject, repository: Path, scenario: Scenario, results: Results, tell: Tell) -> None:
     with tempfile.TemporaryDirectory(prefix="littlebig-bench-") as name:
         folder = Path(name)
         (folder / "models").mkdir()
@@ -205,6 +204,7 @@ def _gate_alone(subject: Subject, repository: Path, scenario: Scenario, results:
             repository, scenario.variants, folder / "models", subject.tritonserver
         )
         with starting as served:
+            results.machine["tritonserver"] = served.version
             escalation = scenario.escalations[0]
             pictures = images.for_stages_that_do_nothing(40, escalation, served.shape, scenario.seed)
             bench = Bench(served, pictures, subject.perf_analyzer, folder, scenario.seconds, scenario.seed)
@@ -214,4 +214,3 @@ def _gate_alone(subject: Subject, repository: Path, scenario: Scenario, results:
                 for contender in ("little", "little_big", *scenario.variants, "textbook")
             ]
             results.gate = interleaved(cases, scenario.rounds, bench.run, lambda line: tell(f"gate alone, {line}"))
-            return served.version
