@@ -17,8 +17,8 @@ from littlebig_overload import ServiceRate
 from littlebig_workers import Workers
 
 Outputs = Mapping[str, npt.NDArray[np.generic]]
-# Probes of a hung stage that may wait for it at a time; each holds a thread until the stage is back.
-_MOST_PROBES = 8
+# Probes of a hung stage that may wait for it at a time; each holds a thread, here and in Triton, until it is back.
+MOST_PROBES = 8
 
 
 class StageFailed(Exception):
@@ -163,7 +163,7 @@ class BigStage:
             self._account()
             self.rate.observe(self._answered, self._busy)
             self._answered, self._busy = 0, 0.0
-            sample = self._sample if self._probes < _MOST_PROBES and self.breaker.probe_due(now) else None
+            sample = self._sample if self._probes < MOST_PROBES and self.breaker.probe_due(now) else None
             self._probes += sample is not None
         if sample is not None:
             self._workers.run(partial(self._probe, sample, now + self._timeout))

@@ -8,6 +8,10 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 POLICIES = ("cascade", "little", "big")
+# Triton's Python backend makes all BLS calls of an instance on 32 threads (its thread-pool-size, unless the server was
+# started with another), and a call holds its thread until it is back. Calls of big must leave some: for little, for an
+# audit, and for the probes of a hung stage (MOST_PROBES in littlebig_escalation.py).
+MOST_IN_FLIGHT = 22
 
 
 class BadSetting(ValueError):
@@ -128,7 +132,7 @@ _READERS: Mapping[str, Callable[[str, str], object]] = {
     "gate": _one_of("confidence", "margin"),
     "answer": _one_of("big", "arbitrate"),
     "offset": _number(-100.0, 100.0, "a number from -100 to 100"),
-    "max_batches_in_flight": _whole(1, 1024),
+    "max_batches_in_flight": _whole(1, MOST_IN_FLIGHT),
     "big_max_batch_size": _whole(0, 65536),
     "on_big_failure": _one_of("error", "little"),
     "big_timeout_ms": _number(1.0, _DAY_MS, "milliseconds from 1 to a day"),

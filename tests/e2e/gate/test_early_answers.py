@@ -4,6 +4,7 @@ import queue
 import time
 
 import pytest
+from littlebig_settings import MOST_IN_FLIGHT
 from tests.e2e.gate.puppets import DEADLINE, SURE, UNSURE, until
 
 # Seconds after which the gate asks whether a request's caller is still there.
@@ -58,6 +59,22 @@ def test_a_slow_big_stage_pushes_back_into_tritons_queue(puppets, answers, tmp_p
         assert sorted(next_of(answers) for _ in range(6)) == [(number, None) for number in range(1, 7)]
 
 
+def test_as_many_batches_as_may_wait_for_big_leave_little_a_thread_of_tritons(puppets, answers, tmp_path):
+    with puppets(threshold=0.5, max_batches_in_flight=MOST_IN_FLIGHT, big_timeout_ms=60_000) as running:
+        asked = tmp_path / "asked"
+        running.tell("big", announce=str(asked), wait_for=str(tmp_path / "go"))
+        numbers = range(1, MOST_IN_FLIGHT)  # one more, and the gate would hold the next batch back
+        for number in numbers:
+            running.send(UNSURE, told=noted(answers, number))
+            until(
+                lambda n=number: asked.exists() and pending(running, "big") == n - 1, "all but the first wait for big"
+            )
+        assert running.ask(SURE, client_timeout=DEADLINE) == [(0, 1)]
+        assert answers.empty()
+        (tmp_path / "go").touch()
+        assert sorted(next_of(answers) for _ in numbers) == [(number, None) for number in numbers]
+
+
 def test_requests_whose_callers_have_gone_cost_big_nothing(puppets, answers, tmp_path):
     with puppets(threshold=0.5) as running:
         before = executions(running, "big")
@@ -74,8 +91,8 @@ def test_requests_whose_callers_have_gone_cost_big_nothing(puppets, answers, tmp
         assert executions(running, "big") - before == 1
 
 
-def pending(running):
-    return running.metric("nv_inference_pending_request_count", model="little_big")
+def pending(running, model="little_big"):
+    return running.metric("nv_inference_pending_request_count", model=model)
 
 
 def executions(running, model):

@@ -5,6 +5,7 @@ import threading
 import time
 
 import numpy as np
+from littlebig_settings import MOST_IN_FLIGHT
 from tests.e2e.gate.puppets import DEADLINE, UNSURE, until
 
 DOUBTFUL, SECONDS_PER_IMAGE, TARGET_MS = 100, 0.02, 400  # confidence 0.39, unsure at 0.5; big answers 50 images/s
@@ -31,7 +32,8 @@ def effective(running):
 
 
 def test_with_a_target_the_surest_of_the_unsure_are_spared_and_everybody_is_answered(puppets):
-    with puppets(threshold=0.5, latency_target_ms=TARGET_MS, threshold_floor=0.1, max_batches_in_flight=64) as running:
+    settings = {"latency_target_ms": TARGET_MS, "threshold_floor": 0.1, "max_batches_in_flight": MOST_IN_FLIGHT}
+    with puppets(threshold=0.5, **settings) as running:
         running.tell("big", seconds=SECONDS_PER_IMAGE)
         told = offer(running, rate=100, seconds=8, pixels=[DOUBTFUL])
         stages, milliseconds = (np.array(column) for column in zip(*told, strict=True))
@@ -43,7 +45,8 @@ def test_with_a_target_the_surest_of_the_unsure_are_spared_and_everybody_is_answ
 
 
 def test_below_the_floor_nobody_is_spared(puppets):
-    with puppets(threshold=0.5, latency_target_ms=50, threshold_floor=0.3, max_batches_in_flight=64) as running:
+    settings = {"latency_target_ms": 50, "threshold_floor": 0.3, "max_batches_in_flight": MOST_IN_FLIGHT}
+    with puppets(threshold=0.5, **settings) as running:
         running.tell("big", seconds=SECONDS_PER_IMAGE)
         told = offer(running, rate=100, seconds=2, pixels=[UNSURE, DOUBTFUL])
         assert {stage for stage, _ in told} <= {1, 3}

@@ -11,7 +11,9 @@ def stages(**of_big):
     """Little takes 10 ms for each image and big 20; little has two instances of a thread."""
     return {
         "little": StageCurve(curve(0.01, 0.01), 2, 32, preferred_batch_size=2),
-        "big": StageCurve(curve(0.02, 0.02), **{"instances": 2, "max_batch_size": 32, "preferred_batch_size": 2, **of_big}),
+        "big": StageCurve(
+            curve(0.02, 0.02), **{"instances": 2, "max_batch_size": 32, "preferred_batch_size": 2, **of_big}
+        ),
     }
 
 

@@ -1,5 +1,9 @@
 import pytest
-from littlebig_settings import BadSetting, Settings
+from littlebig_escalation import MOST_PROBES
+from littlebig_settings import MOST_IN_FLIGHT, BadSetting, Settings
+
+# thread_pool_size of Triton's Python backend, in its python_be.cc.
+THREADS = 32
 
 
 def test_only_the_threshold_must_be_set():
@@ -32,6 +36,11 @@ def test_every_setting_is_read_from_its_text():
     )
 
 
+def test_calls_that_never_come_back_leave_triton_a_thread_for_little():
+    audit = 1
+    assert MOST_IN_FLIGHT + MOST_PROBES + audit < THREADS
+
+
 def test_parameters_in_capitals_are_tritons():
     assert Settings.of_model({"threshold": "0.3", "FORCE_CPU_ONLY_INPUT_TENSORS": "yes"}) == Settings(0.3)
 
@@ -48,9 +57,9 @@ def test_parameters_in_capitals_are_tritons():
         ({"offset": "inf"}, "parameter 'offset' = 'inf' is not a number from -100 to 100"),
         (
             {"max_batches_in_flight": "0"},
-            "parameter 'max_batches_in_flight' = '0' is not a whole number from 1 to 1024",
+            "parameter 'max_batches_in_flight' = '0' is not a whole number from 1 to 22",
         ),
-        ({"max_batches_in_flight": "2.5"}, "'max_batches_in_flight' = '2.5' is not a whole number from 1 to 1024"),
+        ({"max_batches_in_flight": "2.5"}, "'max_batches_in_flight' = '2.5' is not a whole number from 1 to 22"),
         ({"on_big_failure": "retry"}, "parameter 'on_big_failure' = 'retry' is none of error, little"),
         ({"big_timeout_ms": "0"}, "parameter 'big_timeout_ms' = '0' is not milliseconds from 1 to a day"),
         ({"breaker_retry_ms": "5"}, "parameter 'breaker_retry_ms' = '5' is not milliseconds from 100 to a day"),
