@@ -61,7 +61,7 @@ class Place:
 class _Call:
     rows: int
     deadline: float
-    counts: bool
+    patient: bool
     settle: Callable[[Outputs | Failure], None]
     sample: Images | None = None
 
@@ -137,8 +137,8 @@ class BigStage:
             settle: called once, on some thread, with big's outputs or the reason why there are none.
         """
         limit_us = int(self._timeout * 1e6)
-        ours = timeout_us == 0 or timeout_us >= limit_us
-        call = _Call(rows, self._clock() + self._timeout, ours, settle)
+        patient = timeout_us == 0 or timeout_us >= limit_us
+        call = _Call(rows, self._clock() + self._timeout, patient, settle)
         place.used = True
         with self._lock:
             reason = self.breaker.reason if self.breaker.state != CLOSED else None
@@ -201,7 +201,7 @@ class BigStage:
             if not isinstance(result, Failure):
                 self._answered += call.rows
                 self.breaker.succeeded()
-            elif result.reason != "breaker_open" and call.counts and call.sample is not None:  # else big never saw it
+            elif call.sample is not None and _blames_big(call, result):
                 self._sample = call.sample.copy()
                 self.breaker.failed(self._clock(), result.message, result.reason == "timeout")
         try:
@@ -229,3 +229,13 @@ class BigStage:
         if self.rows:
             self._busy += now - self._since
         self._since = now
+
+
+def _blames_big(call: _Call, failure: Failure) -> bool:
+    """Whether a failed call says that something is wrong with big.
+
+    No answer within the gate's own time does, whatever limit the callers had: while a stage hangs Triton rejects nothing
+    from its queue, and each further call would hold one of its threads for ever. An error may only say that the callers
+    did not want to wait for so long.
+    """
+    return failure.reason == "timeout" or (failure.reason == "error" and call.patient)

@@ -211,6 +211,20 @@ def test_impatient_callers_do_not_open_the_breaker_for_everybody(big, stage):
     assert big.breaker.state == CLOSED
 
 
+def test_a_hung_stage_opens_it_for_impatient_callers_too(big, stage, clock):
+    stage.open.clear()
+    answered = Answered()
+    ask(big, answered, timeout_us=10)
+    until(lambda: stage.calls)
+    clock[0] = 1.0
+    big.tick()
+    assert answered.wait() == [Failure("timeout", "no answer within 1000 ms")]
+    assert big.breaker.state == OPEN
+    ask(big, answered, timeout_us=10)
+    assert answered.wait(2)[1].reason == "breaker_open"
+    assert len(stage.calls) == 1
+
+
 def until(condition):
     """Wait for another thread."""
     ready = threading.Event()
