@@ -234,8 +234,8 @@ class BigStage:
 def _blames_big(call: _Call, failure: Failure) -> bool:
     """Whether a failed call says that something is wrong with big.
 
-    No answer within the gate's own time does, whatever limit the callers had: while a stage hangs Triton rejects nothing
-    from its queue, and each further call would hold one of its threads for ever. An error may only say that the callers
-    did not want to wait for so long.
+    No answer within the gate's own time does, whatever limit the callers had: while a stage hangs Triton rejects
+    nothing from its queue, and each further call would hold one of its threads for ever.
+    An error may only say that the callers did not want to wait for so long.
     """
     return failure.reason == "timeout" or (failure.reason == "error" and call.patient)
