@@ -75,6 +75,7 @@ class BigStage:
         timeout: seconds that one call may take.
         retry: seconds between two probes of a stage that has failed.
         max_batch_size: most images in one call.
+        prepare: what each thread does at once that will call for one of the batches in flight.
         clock: seconds.
     """
 
@@ -86,6 +87,7 @@ class BigStage:
         timeout: float,
         retry: float,
         max_batch_size: int,
+        prepare: Callable[[], object] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Nothing is in flight and the breaker is closed."""
@@ -98,7 +100,7 @@ class BigStage:
         self._max_batch_size = max_batch_size
         self._slots = threading.BoundedSemaphore(in_flight)
         self._lock = threading.Lock()
-        self._workers = Workers()
+        self._workers = Workers(in_flight, prepare)
         self._calls: list[_Call] = []
         self._sample: Images | None = None
         self._probes = 0

@@ -48,12 +48,14 @@ class TritonPythonModel:
         self.max_batch_size = config["max_batch_size"]
         self.image_dims = config["input"][0]["dims"]
         self.rooms = threading.local()
+        self._room()
         self.big = BigStage(
             lambda images, outputs, timeout_us: _call("big", images, outputs, timeout_us),
             in_flight=settings.max_batches_in_flight,
             timeout=settings.big_timeout_ms / 1e3,
             retry=settings.breaker_retry_ms / 1e3,
             max_batch_size=settings.big_max_batch_size or self.max_batch_size,
+            prepare=self._room,
         )
         self.backlog = Backlog()
         self.tally = Tally()
@@ -137,9 +139,12 @@ class TritonPythonModel:
         self.big.ask(place, images, len(batch.to_big), batch.outputs, batch.timeout_us(), settle)
 
     def _room(self) -> Pixels:
-        """Where the calling thread gathers images: the heap grows when each batch gets fresh memory of its own size."""
+        """Where the calling thread gathers images: the heap grows when each batch gets fresh memory of its own size.
+
+        Written to when it is made, at load, so that memory does not grow bit by bit as larger batches come either.
+        """
         if not hasattr(self.rooms, "pixels"):
-            self.rooms.pixels = np.empty((self.max_batch_size, *self.image_dims), np.uint8)
+            self.rooms.pixels = np.full((self.max_batch_size, *self.image_dims), 0, np.uint8)
         pixels: Pixels = self.rooms.pixels
         return pixels
 

@@ -8,6 +8,7 @@ from littlebig_breaker import CLOSED, HALF_OPEN, OPEN
 from littlebig_escalation import BigStage, Failure, StageFailed
 from littlebig_images import Images
 
+IN_FLIGHT = 2
 IMAGES = Images(np.arange(3 * 4 * 4 * 3, dtype=np.uint8).reshape(3, 4, 4, 3))
 
 
@@ -59,7 +60,7 @@ def clock():
 
 @pytest.fixture
 def big(stage, clock):
-    return BigStage(stage, in_flight=2, timeout=1.0, retry=0.5, max_batch_size=2, clock=lambda: clock[0])
+    return BigStage(stage, in_flight=IN_FLIGHT, timeout=1.0, retry=0.5, max_batch_size=2, clock=lambda: clock[0])
 
 
 def ask(big, answered, images=IMAGES, timeout_us=0):
@@ -190,7 +191,7 @@ def test_an_answer_that_comes_too_late_does_not_close_the_breaker(big, stage, cl
 
 
 def test_a_hung_stage_is_probed_by_a_bounded_number_of_threads(big, stage, clock):
-    before = threading.active_count()
+    before = threading.active_count() - IN_FLIGHT
     stage.open.clear()
     answered = Answered()
     ask(big, answered)
