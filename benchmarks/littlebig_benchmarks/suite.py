@@ -73,7 +73,7 @@ def run(subject: Subject, scenario: Scenario, tell: Tell) -> Results:
     """
     analyzer = perf_analyzer.version(subject.perf_analyzer)
     # Now, not when it ends: a commit made meanwhile is not what is measured.
-    results = Results(machine.describe("", analyzer))
+    results = Results(machine=machine.describe("", analyzer))
     if scenario.rounds < _ROUNDS_THAT_TELL:
         results.notes.append(f"Fewer than {_ROUNDS_THAT_TELL} rounds say little about how stable the machine was.")
     if set(scenario.parts) - {"gate"}:
