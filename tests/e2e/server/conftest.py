@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -58,8 +59,13 @@ def repository(make_repository: RepositoryMaker) -> Path:
 
 @pytest.fixture
 def regions() -> Callable[[int], list[str]]:
-    """Names of the shared memory regions of the servers that a process has started."""
-    return lambda pid: sorted(region.name for region in Path("/dev/shm").glob(f"littlebig_{pid}_*"))  # noqa: S108
+    """Names of the shared memory regions of the servers that a process has started since the test began."""
+
+    def of(pid: int) -> set[str]:
+        return {region.name for region in Path("/dev/shm").glob(f"littlebig_{pid}_*")}  # noqa: S108
+
+    others = of(os.getpid())
+    return lambda pid: sorted(of(pid) - others)
 
 
 @pytest.fixture
