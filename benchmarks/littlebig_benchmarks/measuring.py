@@ -86,14 +86,16 @@ class Bench:
         server = processes.server_processes(self.served.pid)
         with tritonclient.grpc.InferenceServerClient(self.served.url) as client:
             counted, used = triton_statistics.read(client), processes.read(server)
-            timing = perf_analyzer.run(self.binary, order, self.folder, max(perf_analyzer.PATIENCE, 10 * self.seconds))
-            usage = processes.difference(used, processes.read(server))
+            patience = max(perf_analyzer.PATIENCE, 10 * self.seconds)
+            with processes.Meter(server) as meter:
+                timing = perf_analyzer.run(self.binary, order, self.folder, patience)
+            other_load = processes.other_load(used, processes.read(server))
             models = triton_statistics.differences(counted, triton_statistics.read(client))
         measures = {
             "images_per_second": timing.images_per_second,
             "images": float(timing.requests),
             **{f"p{share}_ms": timing.percentile(share) for share in (50, 90, 99)},
-            "other_load": usage.other_load,
+            "other_load": other_load,
         }
         little, big = models.get("little"), models.get("big")
         if case.contender not in ("little", "big") and little is not None and big is not None and little.images:
@@ -103,8 +105,8 @@ class Bench:
                 measures[f"{name}_batch"] = model.batch
                 measures[f"{name}_queue_ms"] = model.queue_ms
                 measures[f"{name}_compute_ms"] = model.compute_ms
-        for name, seconds in usage.cpu_seconds.items():
-            measures[f"cpu_ms_per_image_{name}"] = seconds / timing.requests * 1e3
+        for name, seconds in meter.between(timing.first, timing.last).items():
+            measures[f"cpu_ms_per_image_{name}"] = seconds / timing.steady * 1e3
         for name, size in processes.memory(server).items():
             measures[f"memory_mib_{name}"] = size
         return measures
@@ -119,8 +121,8 @@ class Bench:
         server = processes.server_processes(self.served.pid)
         used = processes.read(server)
         answers = ask(self.seconds)
-        usage = processes.difference(used, processes.read(server))
-        return {**answers.measures(), "other_load": usage.other_load}
+        other_load = processes.other_load(used, processes.read(server))
+        return {**answers.measures(), "other_load": other_load}
 
     def _in_process(self, case: Case) -> Measures:
         stages = in_process.graphs(self.served.repository) if self.served.repository else None
@@ -138,12 +140,12 @@ class Bench:
             self._expected[case] = warm.images / warm.seconds
         used = processes.read([])
         answered = run(self.layout, max(_LEAST, round(self._expected[case] * self.seconds)))
-        usage = processes.difference(used, processes.read([]))
+        other_load = processes.other_load(used, processes.read([]))
         return {
             "images_per_second": answered.images / answered.seconds,
             "images": float(answered.images),
             "escalation": answered.escalated / answered.images,
-            "other_load": usage.other_load,
+            "other_load": other_load,
             "cpu_ms_per_image_in_process": answered.cpu_seconds / answered.images * 1e3,
         }
 

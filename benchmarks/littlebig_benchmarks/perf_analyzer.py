@@ -48,20 +48,23 @@ class Timing:
 
     Attributes:
         requests: how many were answered.
-        steady: answers after the first two of each client, until the last request was sent.
-        seconds: that these took: before and after, the server is not as busy as the load would have it.
+        first: when each client had about two answers, seconds since the epoch.
+        last: when the last request was sent, likewise. Before and after, the server is not as busy as the load would
+            have it.
+        steady: answers between them.
         latencies_ms: one per request, sorted.
     """
 
     requests: int
+    first: float
+    last: float
     steady: int
-    seconds: float
     latencies_ms: tuple[float, ...]
 
     @property
     def images_per_second(self) -> float:
         """Answers over time, while the server had as many requests as the load would have it."""
-        return self.steady / self.seconds
+        return self.steady / (self.last - self.first)
 
     def percentile(self, share: float) -> float:
         """Milliseconds that a share, in percent, of the requests took at most."""
@@ -175,7 +178,7 @@ def parse_export(text: str, order: Order) -> Timing:
     if not steady:
         raise RunFailed(f"perf_analyzer on '{order.model}': {len(spans)} requests are too few for a rate; ask for more")
     latencies = sorted((answered - sent) / 1e6 for sent, answered in spans)
-    return Timing(len(spans), steady, (last - first) / 1e9, tuple(latencies))
+    return Timing(len(spans), first / 1e9, last / 1e9, steady, tuple(latencies))
 
 
 def _last_line(text: Sequence[str] | str) -> str:

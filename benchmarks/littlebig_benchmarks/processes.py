@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 
+import numpy as np
 import psutil
 
 _STUB = "triton_python_backend_stub"
+# Seconds between two readings of a Meter.
+_EVERY = 0.05
 
 
 @dataclass(frozen=True)
@@ -17,29 +22,14 @@ class Used:
     """CPU time so far, in seconds.
 
     Attributes:
-        by_role: of the server's processes: `tritonserver`, and each Python model by its name.
-        ours: of these, this process, and the children it has waited for.
+        ours: of the server's processes, this one, and the children it has waited for.
         machine: of all processes on all cores, with what the hypervisor took.
         wall: seconds on a clock, times cores.
     """
 
-    by_role: Mapping[str, float]
     ours: float
     machine: float
     wall: float
-
-
-@dataclass(frozen=True)
-class Usage:
-    """The difference of two readings.
-
-    Attributes:
-        cpu_seconds: role -> CPU seconds.
-        other_load: share of the machine's CPU time that went to processes that are not ours, in [0, 1].
-    """
-
-    cpu_seconds: Mapping[str, float]
-    other_load: float
 
 
 def role(command: list[str]) -> str:
@@ -61,27 +51,75 @@ def server_processes(pid: int | None) -> list[tuple[str, psutil.Process]]:
     ]
 
 
-def read(server: list[tuple[str, psutil.Process]]) -> Used:
-    """CPU times now."""
+def cpu_seconds(server: list[tuple[str, psutil.Process]]) -> dict[str, float]:
+    """Role -> CPU seconds so far."""
     by_role: dict[str, float] = {}
     for name, process in server:
         times = process.cpu_times()
         by_role[name] = by_role.get(name, 0.0) + times.user + times.system
+    return by_role
+
+
+def read(server: list[tuple[str, psutil.Process]]) -> Used:
+    """CPU times now."""
     own = os.times()
     machine = psutil.cpu_times()
     busy = sum(machine) - machine.idle - machine.iowait - machine.guest - machine.guest_nice
-    ours = sum(by_role.values()) + own.user + own.system + own.children_user + own.children_system
-    return Used(by_role, ours, busy, sum(machine) - machine.guest - machine.guest_nice)
+    ours = sum(cpu_seconds(server).values()) + own.user + own.system + own.children_user + own.children_system
+    return Used(ours, busy, sum(machine) - machine.guest - machine.guest_nice)
 
 
-def difference(before: Used, after: Used) -> Usage:
-    """What was used between two readings."""
+def other_load(before: Used, after: Used) -> float:
+    """Share of the machine's CPU time that went to processes that are not ours, in [0, 1]."""
     wall = after.wall - before.wall
     other = (after.machine - before.machine) - (after.ours - before.ours)
-    return Usage(
-        {name: seconds - before.by_role.get(name, 0.0) for name, seconds in after.by_role.items()},
-        max(0.0, other / wall) if wall > 0 else 0.0,
-    )
+    return max(0.0, other / wall) if wall > 0 else 0.0
+
+
+class Meter:
+    """Reads the CPU time of the server's processes again and again, while its block runs.
+
+    A run as a whole costs the server what no request does: perf_analyzer first registers a region of shared memory per
+    image and client, and each is looked for among those that are there already.
+    """
+
+    def __init__(self, server: list[tuple[str, psutil.Process]]) -> None:
+        """Remember whose time to read."""
+        self._server = server
+        self._readings: list[tuple[float, dict[str, float]]] = []
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Meter:
+        """Begin."""
+        self._read()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End."""
+        self._over.set()
+        self._thread.join()
+        if error is None:
+            self._read()
+
+    def between(self, first: float, last: float) -> dict[str, float]:
+        """CPU seconds that each role used between two times of the block, in seconds since the epoch."""
+        times = [at for at, _ in self._readings]
+        used = {role: [reading[role] for _, reading in self._readings] for role in self._readings[0][1]}
+        return {role: float(np.diff(np.interp([first, last], times, values))[0]) for role, values in used.items()}
+
+    def _run(self) -> None:
+        while not self._over.wait(_EVERY):
+            try:
+                self._read()
+            except psutil.Error:  # the server is gone: the run itself will say so
+                return
+
+    def _read(self) -> None:
+        self._readings.append((time.time(), cpu_seconds(self._server)))
 
 
 def memory(server: list[tuple[str, psutil.Process]]) -> dict[str, float]:

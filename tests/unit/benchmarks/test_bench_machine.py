@@ -3,11 +3,15 @@
 import os
 import subprocess
 import sys
+import threading
+import time
 
+import psutil
 import pytest
 from tritonclient.grpc import service_pb2
 
 from littlebig_benchmarks import processes, triton_statistics
+from littlebig_benchmarks.errors import RunFailed
 from littlebig_benchmarks.machine import processor
 from littlebig_benchmarks.processes import Used
 from littlebig_benchmarks.rounds import Case, interleaved, order_of
@@ -21,20 +25,48 @@ def test_a_process_is_known_by_its_command_line():
 
 
 def test_what_others_used_is_what_is_left_of_the_machine():
-    before = Used({"little": 1.0}, ours=2.0, machine=100.0, wall=200.0)
-    after = Used({"little": 4.0, "big": 1.0}, ours=7.0, machine=107.0, wall=210.0)
-    usage = processes.difference(before, after)
-    assert usage.cpu_seconds == {"little": 3.0, "big": 1.0}
-    assert usage.other_load == pytest.approx(0.2)
+    before = Used(ours=2.0, machine=100.0, wall=200.0)
+    after = Used(ours=7.0, machine=107.0, wall=210.0)
+    assert processes.other_load(before, after) == pytest.approx(0.2)
 
 
 def test_a_process_s_own_work_is_not_other_load():
     before = processes.read([])
     subprocess.run([sys.executable, "-c", "sum(range(20_000_000))"], check=True)
-    usage = processes.difference(before, processes.read([]))
-    assert 0.0 <= usage.other_load <= 1.0
-    ours = processes.read([]).ours - before.ours
-    assert ours > 0.1
+    after = processes.read([])
+    assert 0.0 <= processes.other_load(before, after) <= 1.0
+    assert after.ours - before.ours > 0.1
+
+
+def test_cpu_time_is_told_for_any_part_of_a_run():
+    work = "import time; print(time.time()); sum(range(20_000_000)); print(time.time(), flush=True); input()"
+    process = subprocess.Popen([sys.executable, "-c", work], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    with processes.Meter([("big", psutil.Process(process.pid))]) as meter:
+        began, ended = float(process.stdout.readline()), float(process.stdout.readline())
+        rested = ended + (ended - began)
+        while time.time() < rested:
+            threading.Event().wait(0.01)
+    worked, idle = meter.between(began, ended)["big"], meter.between(ended, rested)["big"]
+    process.communicate("")
+    assert 0.1 < worked <= ended - began + 0.1
+    assert idle < worked / 2
+    assert meter.between(began, rested)["big"] == pytest.approx(worked + idle)
+
+
+def test_a_server_that_goes_away_ends_the_readings_and_not_the_run(capfd):
+    process = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE, text=True)
+    threads = threading.active_count()
+
+    def run():
+        process.communicate("")
+        deadline = time.monotonic() + 10
+        while threading.active_count() > threads and time.monotonic() < deadline:
+            threading.Event().wait(0.01)
+        raise RunFailed(f"readings by {threading.active_count() - threads} threads")
+
+    with pytest.raises(RunFailed, match="by 0 threads"), processes.Meter([("big", psutil.Process(process.pid))]):
+        run()
+    assert capfd.readouterr().err == ""
 
 
 def test_this_process_counts_as_a_server_s():
