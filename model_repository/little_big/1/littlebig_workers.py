@@ -11,9 +11,11 @@ import queue
 import threading
 from collections.abc import Callable
 
+_Inbox = queue.SimpleQueue[Callable[[], None]]
+
 
 class Workers:
-    """Runs work beside its caller.
+    """Runs work beside its caller, on the thread that was busy last: what that one keeps is in the caches yet.
 
     Args:
         ready: threads that are there from the start.
@@ -22,25 +24,23 @@ class Workers:
 
     def __init__(self, ready: int, prepare: Callable[[], object]) -> None:
         """Start those that are to be ready."""
-        self._work: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._lock = threading.Lock()
-        self._free = ready
-        for _ in range(ready):
-            threading.Thread(target=self._serve, args=[prepare], daemon=True).start()
+        self._free = [self._start(prepare) for _ in range(ready)]
 
     def run(self, work: Callable[[], None]) -> None:
         """Run it soon, on some thread; it must not raise."""
-        with self._lock:
-            start = self._free == 0
-            self._free -= not start
-        self._work.put(work)
-        if start:
-            threading.Thread(target=self._serve, daemon=True).start()
+        try:
+            inbox = self._free.pop()
+        except IndexError:
+            inbox = self._start(lambda: None)
+        inbox.put(work)
 
-    def _serve(self, prepare: Callable[[], object] | None = None) -> None:
-        if prepare is not None:
-            prepare()
+    def _start(self, prepare: Callable[[], object]) -> _Inbox:
+        inbox: _Inbox = queue.SimpleQueue()
+        threading.Thread(target=self._serve, args=[inbox, prepare], daemon=True).start()
+        return inbox
+
+    def _serve(self, inbox: _Inbox, prepare: Callable[[], object]) -> None:
+        prepare()
         while True:
-            self._work.get()()
-            with self._lock:
-                self._free += 1
+            inbox.get()()
+            self._free.append(inbox)

@@ -31,3 +31,14 @@ def test_one_more_is_started_when_all_are_busy(let_go):
     for _ in range(2):
         workers.run(lambda: (at_work.put(threading.get_ident()), let_go.wait(10)))
     assert len({at_work.get(timeout=10) for _ in range(2)}) == 2
+
+
+def test_few_threads_do_what_comes_one_after_another():
+    workers = Workers(8, lambda: None)
+    at_work = queue.SimpleQueue()
+    used = set()
+    for _ in range(100):
+        workers.run(lambda: at_work.put(threading.get_ident()))
+        used.add(at_work.get(timeout=10))
+    # One, but for work that comes before the thread of the last is back.
+    assert len(used) <= 4
