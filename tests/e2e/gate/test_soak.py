@@ -48,6 +48,7 @@ def ask(binary, order, folder, answered) -> int:
     except RunHung as hung:  # perf_analyzer may wait for ever although every request was answered; the server may not
         if answered() - before < order.requests:
             raise RunFailed(f"{hung} It answered {answered() - before} of {order.requests} requests.") from None
+        print(f"perf_analyzer hung with all of {order.requests:,} requests answered")
     return answered()
 
 
