@@ -93,6 +93,20 @@ def test_a_perf_analyzer_that_hangs_once_is_asked_again(served, pictures, tmp_pa
     assert first.exists()
 
 
+def test_what_the_server_did_before_the_load_is_not_counted_as_its_cost(served, pictures, tmp_path):
+    script = tmp_path / "perf_analyzer"
+    turn = f'rm -f {tmp_path / "profile_export.json"}; {perf_analyzer()} "$@"'
+    script.write_text(f"#!/bin/sh\n{turn}; {turn}; {turn}; {turn}\n")  # all the server's work but the last is before
+    script.chmod(0o755)
+
+    def cpu(binary):
+        measured = Bench(served, pictures, str(binary), tmp_path, seconds=1.0, seed=0).run(Case("little_big", 0.35, 4))
+        return sum(value for name, value in measured.items() if name.startswith("cpu_ms_per_image_"))
+
+    once, after_others = cpu(perf_analyzer()), cpu(script)
+    assert 0 < after_others < 2 * once
+
+
 def test_the_cascade_in_one_process_escalates_the_same_images(served, pictures, tmp_path):
     measured = Bench(served, pictures, "no perf_analyzer is needed", tmp_path, seconds=0.2, seed=0)
     found = measured.run(Case("in_process", 0.35, 4))
