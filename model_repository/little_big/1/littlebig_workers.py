@@ -15,7 +15,7 @@ _Inbox = queue.SimpleQueue[Callable[[], None]]
 
 
 class Workers:
-    """Runs work beside its caller, on the thread that was busy last: what that one keeps is in the caches yet.
+    """Runs work beside its caller, on the thread that was busy last: what it keeps may still be in the caches.
 
     Args:
         ready: threads that are there from the start.
