@@ -135,20 +135,25 @@ def _gate_alone(rounds: Rounds, scenario: Scenario, axes: Axes) -> None:
         own = figure(gate_cpu(runs, case.contender), [runs], stability)
         bars.append((f"{case.contender}, {load}, the gate's processes", own, _colour(case.contender)))
     _bars(axes, bars, digits=2)
-    axes.set_xlabel("CPU ms per request of all the server, stages that do nothing")
+    axes.set_xlabel("the server's CPU ms per request, stages that do nothing")
 
 
 def _bars(axes: Axes, bars: Sequence[tuple[str, Figure, str]], digits: int = 0) -> None:
     """Horizontal bars, first on top; what was not stable says so in the place of its bar."""
     for place, (_, found, colour) in enumerate(bars):
         if found.unstable:
-            axes.text(0, place, " unstable", va="center", color="#555555")
+            _beside(axes, 0, place, "unstable", color="#555555")
             continue
         axes.barh(place, found.median, xerr=_whiskers([found]), color=colour, ecolor="#333333", capsize=3)
-        axes.text(max(found.values), place, f"  {found.median:.{digits}f}", va="center")
+        _beside(axes, max(found.values), place, f"{found.median:.{digits}f}", color="black")
     axes.set_yticks(range(len(bars)), [name for name, _, _ in bars])
     axes.set_ylim(len(bars) - 0.5, -0.5)
     axes.set_xlim(left=0)
+
+
+def _beside(axes: Axes, right_of: float, place: int, text: str, color: str) -> None:
+    """Text right of a point, clear of a whisker that ends there; spaces before it would be lost in an SVG."""
+    axes.annotate(text, (right_of, place), xytext=(6, 0), textcoords="offset points", va="center", color=color)
 
 
 def _whiskers(found: Sequence[Figure]) -> list[list[float]]:
