@@ -108,21 +108,3 @@ def test_an_answer_does_not_depend_on_its_neighbours(client, triton):
     for path, answer in zip([COFFEE, CAT, CAMERA] * 20, mixed, strict=True):
         assert (answer.label, answer.stage) == (alone[path].label, alone[path].stage)
         assert answer.confidence == pytest.approx(alone[path].confidence, abs=1e-4)
-
-
-def test_the_gate_makes_one_call_for_several_waiting_requests(client, triton):
-    """Statistics of the stages: fewer executions than images means that requests were gathered."""
-    image = canonical(triton, CAT)
-
-    def counts(model):
-        stats = triton.get_inference_statistics(model).model_stats[0]
-        return np.array([stats.inference_count, stats.execution_count])
-
-    before = {model: counts(model) for model in ("little_big", "little", "big")}
-    assert all(
-        answer.stage == "big" for answer in client.classify_many([image] * 200, concurrency=32, policy="cascade")
-    )
-    for model, earlier in before.items():
-        images, executions = counts(model) - earlier
-        assert images == 200
-        assert executions < 100, model

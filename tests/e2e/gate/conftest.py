@@ -1,5 +1,6 @@
 """Starts the gate between its puppets."""
 
+import queue
 import shutil
 from contextlib import contextmanager
 from functools import partial
@@ -36,3 +37,9 @@ def serve_puppets(repository, folder, gate_instances=1, big_instances=1, **param
 def puppets(tiny_repository, tmp_path):
     """puppets(parameters) -> context manager of Puppets."""
     return partial(serve_puppets, tiny_repository, tmp_path / "models")
+
+
+@pytest.fixture
+def answers():
+    """Where a test collects what its callers were told."""
+    return queue.Queue()

@@ -27,6 +27,16 @@ def until(condition, what, seconds=DEADLINE):
     pytest.fail(f"{what}: not within {seconds} s")
 
 
+def noted(answers, name):
+    """What `Puppets.send` is told: puts (name, error) among the answers."""
+    return lambda result, error: answers.put((name, error))
+
+
+def next_of(answers):
+    """The next (name, error) that comes."""
+    return answers.get(timeout=DEADLINE)
+
+
 class Puppets:
     """A running server with the gate and its two puppets."""
 
@@ -67,6 +77,14 @@ class Puppets:
     def metric(self, name, **labels):
         """Sum of the series with these labels."""
         return sum(v for (_, of), v in self.series([name]).items() if labels.items() <= dict(of).items())
+
+    def pending(self, model):
+        """How many requests Triton holds for a model that has not taken them yet."""
+        return self.metric("nv_inference_pending_request_count", model=model)
+
+    def executions(self, model):
+        """How many batches a model has been given."""
+        return int(self.triton.get_inference_statistics(model).model_stats[0].execution_count)
 
     def stub(self, model):
         """Process ids of a model's stubs."""

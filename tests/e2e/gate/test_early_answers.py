@@ -1,27 +1,12 @@
 """Nobody waits for somebody else's escalation."""
 
-import queue
 import time
 
-import pytest
 from littlebig_settings import MOST_IN_FLIGHT
-from tests.e2e.gate.puppets import DEADLINE, SURE, UNSURE, until
+from tests.e2e.gate.puppets import DEADLINE, SURE, UNSURE, next_of, noted, until
 
 # Seconds after which the gate asks whether a request's caller is still there.
 OLD = 0.1
-
-
-@pytest.fixture
-def answers():
-    return queue.Queue()
-
-
-def noted(answers, name):
-    return lambda result, error: answers.put((name, error))
-
-
-def next_of(answers):
-    return answers.get(timeout=DEADLINE)
 
 
 def test_sure_images_are_answered_while_big_still_works_on_the_unsure(puppets, answers, tmp_path):
@@ -50,10 +35,10 @@ def test_a_slow_big_stage_pushes_back_into_tritons_queue(puppets, answers, tmp_p
             running.send(UNSURE, told=noted(answers, number))
             until(lambda n=number: running.metric("littlebig_batches_in_flight") == n, "a batch waits for big")
         running.send(UNSURE, told=noted(answers, 3))
-        until(lambda: pending(running) == 0, "the gate holds a third batch back")
+        until(lambda: running.pending("little_big") == 0, "the gate holds a third batch back")
         for number in (4, 5, 6):
             running.send(SURE, told=noted(answers, number))
-        until(lambda: pending(running) == 3, "the others wait in Triton's queue")
+        until(lambda: running.pending("little_big") == 3, "the others wait in Triton's queue")
         assert answers.empty()
         (tmp_path / "go").touch()
         assert sorted(next_of(answers) for _ in range(6)) == [(number, None) for number in range(1, 7)]
@@ -66,9 +51,7 @@ def test_as_many_batches_as_may_wait_for_big_leave_little_a_thread_of_tritons(pu
         numbers = range(1, MOST_IN_FLIGHT)  # one more, and the gate would hold the next batch back
         for number in numbers:
             running.send(UNSURE, told=noted(answers, number))
-            until(
-                lambda n=number: asked.exists() and pending(running, "big") == n - 1, "all but the first wait for big"
-            )
+            until(lambda n=number: asked.exists() and running.pending("big") == n - 1, "all but the first wait for big")
         assert running.ask(SURE, client_timeout=DEADLINE) == [(0, 1)]
         assert answers.empty()
         (tmp_path / "go").touch()
@@ -77,7 +60,7 @@ def test_as_many_batches_as_may_wait_for_big_leave_little_a_thread_of_tritons(pu
 
 def test_requests_whose_callers_have_gone_cost_big_nothing(puppets, answers, tmp_path):
     with puppets(threshold=0.5) as running:
-        before = executions(running, "big")
+        before = running.executions("big")
         running.tell("little", announce=str(tmp_path / "asked"), wait_for=str(tmp_path / "go"))
         call = running.send(UNSURE, told=noted(answers, "gone"))
         until((tmp_path / "asked").exists, "little has it")
@@ -88,12 +71,4 @@ def test_requests_whose_callers_have_gone_cost_big_nothing(puppets, answers, tmp
         (tmp_path / "go").touch()
         assert running.ask(SURE) == [(0, 1)]
         assert running.ask(UNSURE) == [(1, 2)]
-        assert executions(running, "big") - before == 1
-
-
-def pending(running, model="little_big"):
-    return running.metric("nv_inference_pending_request_count", model=model)
-
-
-def executions(running, model):
-    return int(running.triton.get_inference_statistics(model).model_stats[0].execution_count)
+        assert running.executions("big") - before == 1
