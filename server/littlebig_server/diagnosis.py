@@ -24,6 +24,9 @@ _WHERE = re.compile(r"\S*/([^/\s]+\(\d+\): \w+)")
 _LAST_WORDS = re.compile(
     r"error while loading shared libraries|version `GLIBC|unrecognized option|^cannot start |^error: "
 )
+# What the C++ runtime says of an exception that nobody caught, before it aborts.
+_UNCAUGHT = re.compile(r"terminate called after throwing an instance of '([^']+)'")
+_LOCK_EXCEPTION = "boost::interprocess::lock_exception"
 _LOG_PREFIX = re.compile(r"^[EWIF]\d{4} \S+ \d+ \S+\] ")
 
 
@@ -58,6 +61,15 @@ def taken_port(log: Sequence[str]) -> int | None:
     return None
 
 
+def gave_up_on_a_stub(log: Sequence[str]) -> bool:
+    """Whether Triton aborted because a Python model's process showed no sign of life for a second while it loaded.
+
+    Triton 24.10 means to fail the load with "Stub process '...' is not healthy". It does so where that process is dead;
+    where it is only late, which is seen on very busy machines, it may abort while it frees their shared memory.
+    """
+    return any((found := _UNCAUGHT.search(line)) and found[1] == _LOCK_EXCEPTION for line in log)
+
+
 def still_loading(log: Sequence[str]) -> list[str]:
     """The models that tritonserver began to load and has not finished, sorted."""
     begun = {found[1] for line in log if (found := _LOADING.search(line))}
@@ -73,9 +85,7 @@ def cause_of_end(code: int, log: Sequence[str]) -> str:
         log: its log, line by line.
     """
     if code < 0:
-        name = signal.Signals(-code).name
-        killer = ", perhaps by the kernel because memory ran out" if -code == signal.SIGKILL else ""
-        return f"killed by {name}{killer}"
+        return f"killed by {signal.Signals(-code).name}{_killer(code, log)}"
     model = failed_model(log)
     if model is not None:
         return model
@@ -85,6 +95,15 @@ def cause_of_end(code: int, log: Sequence[str]) -> str:
     for line in [*last_words, *(errors[-1:] if code else [])]:
         return _LOG_PREFIX.sub("", line).strip().strip('"').strip()
     return f"exit code {code}"
+
+
+def _killer(code: int, log: Sequence[str]) -> str:
+    if -code == signal.SIGKILL:
+        return ", perhaps by the kernel because memory ran out"
+    if gave_up_on_a_stub(log):
+        return ": a Python model's process showed no sign of life for a second; free some CPU and start again"
+    uncaught = [found[1] for line in log if (found := _UNCAUGHT.search(line))]
+    return f" after an uncaught {uncaught[-1]}" if uncaught else ""
 
 
 def _words(message: str) -> str:

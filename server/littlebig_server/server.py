@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TextIO
 
 from littlebig_server import keeper
-from littlebig_server.diagnosis import cause_of_end, taken_port
+from littlebig_server.diagnosis import cause_of_end, gave_up_on_a_stub, taken_port
 from littlebig_server.errors import SettingsError, StartError
 from littlebig_server.installation import find_tritonserver
 from littlebig_server.log import KEPT_LINES, ServerLog
@@ -23,7 +23,8 @@ from littlebig_server.repository import check_repository
 from littlebig_server.settings import ServerSettings
 from littlebig_server.wheel import Surroundings, remove, surround, surroundings_of_a_complete_installation
 
-# Another process may take a port between our choice and Triton's bind; more often in a row than this it is no accident.
+# Another process may take a port between our choice and Triton's bind, and on a busy machine Triton may give up on a
+# model that is only late; more often in a row than this it is no accident.
 _ATTEMPTS = 5
 
 
@@ -130,13 +131,13 @@ class TritonServer:
             if trouble is None:
                 return
             code = self._end()
-            port = taken_port(self.log_tail()) if trouble.ended else None
-            if port is not None:
-                for name in NAMES:
-                    if port == getattr(given, name):
-                        raise taken(port, name)
-                if attempt < _ATTEMPTS:
-                    continue
+            log = self.log_tail() if trouble.ended else ()
+            port = taken_port(log)
+            for name in NAMES:
+                if port is not None and port == getattr(given, name):
+                    raise taken(port, name)
+            if attempt < _ATTEMPTS and (port is not None or gave_up_on_a_stub(log)):
+                continue
             why = cause_of_end(code, self.log_tail()) if trouble.ended else trouble.why
             raise StartError(f"tritonserver did not start: {why}; full log: {self._log_place}")
 

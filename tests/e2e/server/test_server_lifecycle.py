@@ -16,6 +16,7 @@ import tritonclient.grpc as triton
 
 from littlebig_server import PortError, ServerSettings, StartError, TritonServer
 from littlebig_server import server as server_module
+from littlebig_server.installation import Installation, find_tritonserver
 from littlebig_server.keeper import group_members
 from littlebig_server.ports import Ports, choose_ports
 
@@ -117,6 +118,48 @@ def test_a_free_port_that_is_taken_meanwhile_is_chosen_anew(
         with TritonServer(repository) as second:
             assert len(chosen) == 2
             assert doubled(second.grpc_url) == [[2, 4, 6, 8]]
+
+
+# What a tritonserver says that gave up on a late model, then the real one.
+ABORTS = """#!/bin/sh
+echo start >> "{starts}"
+if [ "$(wc -l < "{starts}")" -le {aborts} ]; then
+    echo "terminate called after throwing an instance of 'boost::interprocess::lock_exception'"
+    kill -ABRT $$
+fi
+exec "{real}" "$@"
+"""
+
+
+@pytest.fixture
+def aborting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[int], Path]:
+    """Makes the first so many starts abort; returns the file that has a line for each start."""
+
+    def make(aborts: int) -> Path:
+        real = find_tritonserver()
+        starts, script = tmp_path / "starts", tmp_path / "tritonserver"
+        script.write_text(ABORTS.format(starts=starts, aborts=aborts, real=real.binary))
+        script.chmod(0o755)
+        monkeypatch.setattr(server_module, "find_tritonserver", lambda _: Installation(script, real.wheel))
+        return starts
+
+    return make
+
+
+def test_a_start_that_triton_aborts_because_a_model_was_late_is_made_again(
+    repository: Path, aborting: Callable[[int], Path]
+) -> None:
+    starts = aborting(2)
+    with TritonServer(repository) as server:
+        assert doubled(server.grpc_url) == [[2, 4, 6, 8]]
+    assert len(starts.read_text().splitlines()) == 3
+
+
+def test_a_start_that_is_aborted_again_and_again(repository: Path, aborting: Callable[[int], Path]) -> None:
+    starts = aborting(1000)
+    with pytest.raises(StartError, match="killed by SIGABRT: a Python model's process showed no sign of life"):
+        TritonServer(repository).start()
+    assert len(starts.read_text().splitlines()) == 5
 
 
 def test_a_given_port_that_is_taken(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:

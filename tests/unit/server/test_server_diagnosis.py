@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import pytest
 
-from littlebig_server.diagnosis import cause_of_end, failed_model, still_loading, taken_port
+from littlebig_server.diagnosis import (
+    cause_of_end,
+    failed_model,
+    gave_up_on_a_stub,
+    still_loading,
+    taken_port,
+)
 
 NO_GPU = 'E1123 11:25:10.295408 24913 server.cc:241] "CudaDriverHelper has not been initialized."'
 LAST = "error: creating server: Internal - failed to load all models"
+
+
+def uncaught(exception: str) -> list[str]:
+    return [f"terminate called after throwing an instance of '{exception}'", f"  what():  {exception}"]
+
+
+GAVE_UP = uncaught("boost::interprocess::lock_exception")
 
 
 def test_the_model_at_fault_is_named_and_not_the_ensemble_above_it() -> None:
@@ -50,6 +63,12 @@ def test_a_config_refused_for_another_reason() -> None:
     [
         (-9, [NO_GPU], "killed by SIGKILL, perhaps by the kernel because memory ran out"),
         (-11, [NO_GPU], "killed by SIGSEGV"),
+        (-6, [NO_GPU, *uncaught("std::bad_alloc")], "killed by SIGABRT after an uncaught std::bad_alloc"),
+        (
+            -6,
+            [NO_GPU, *GAVE_UP],
+            "killed by SIGABRT: a Python model's process showed no sign of life for a second; free some CPU and start again",
+        ),
         (0, [NO_GPU], "exit code 0"),
         (3, [], "exit code 3"),
         (
@@ -90,3 +109,9 @@ def test_models_that_are_still_loading() -> None:
         "I1123 11:03:28.6 8649 model_lifecycle.cc:839] \"successfully loaded 'little'\"",
     ]
     assert still_loading(log) == ["big", "preprocess"]
+
+
+def test_the_exception_that_gives_a_late_model_away() -> None:
+    assert gave_up_on_a_stub([NO_GPU, *GAVE_UP])
+    assert not gave_up_on_a_stub([NO_GPU, *uncaught("std::bad_alloc")])
+    assert not gave_up_on_a_stub([NO_GPU, "boost::interprocess::lock_exception is what a model printed"])
