@@ -62,12 +62,12 @@ def taken_port(log: Sequence[str]) -> int | None:
 
 
 def gave_up_on_a_stub(log: Sequence[str]) -> bool:
-    """Whether Triton aborted because a Python model's process showed no sign of life for a second while it loaded.
+    """Whether Triton, while loading, aborted as it does over a Python model's process that is late with a sign of life.
 
-    Triton 24.10 means to fail the load with "Stub process '...' is not healthy". It does so where that process is dead;
-    where it is only late, which is seen on very busy machines, it may abort while it frees their shared memory.
+    Such a process has a second. Triton 24.10 means to fail the load with "Stub process '...' is not healthy", and does
+    so where it is dead; where it is only late, as on a very busy machine, Triton may abort while it frees their memory.
     """
-    return any((found := _UNCAUGHT.search(line)) and found[1] == _LOCK_EXCEPTION for line in log)
+    return _uncaught(log) == _LOCK_EXCEPTION
 
 
 def still_loading(log: Sequence[str]) -> list[str]:
@@ -100,10 +100,16 @@ def cause_of_end(code: int, log: Sequence[str]) -> str:
 def _killer(code: int, log: Sequence[str]) -> str:
     if -code == signal.SIGKILL:
         return ", perhaps by the kernel because memory ran out"
-    if gave_up_on_a_stub(log):
-        return ": a Python model's process showed no sign of life for a second; free some CPU and start again"
-    uncaught = [found[1] for line in log if (found := _UNCAUGHT.search(line))]
-    return f" after an uncaught {uncaught[-1]}" if uncaught else ""
+    exception = _uncaught(log)
+    if exception is None:
+        return ""
+    why = "; seen where a Python model's process gave no sign of life for a second: free some CPU, and start again"
+    return f" after an uncaught {exception}{why if exception == _LOCK_EXCEPTION else ''}"
+
+
+def _uncaught(log: Sequence[str]) -> str | None:
+    """The type of the exception that nobody caught."""
+    return next((found[1] for line in log if (found := _UNCAUGHT.search(line))), None)
 
 
 def _words(message: str) -> str:

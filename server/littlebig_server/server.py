@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TextIO
+from typing import Literal, TextIO
 
 from littlebig_server import keeper
 from littlebig_server.diagnosis import cause_of_end, gave_up_on_a_stub, taken_port
@@ -123,7 +123,7 @@ class TritonServer:
         for attempt in range(1, _ATTEMPTS + 1):
             self._ports = choose_ports(self._address, given)
             try:
-                self._launch(self._ports, self._open_log_file())
+                self._launch(self._ports, self._open_log_file("w" if attempt == 1 else "a"))
                 trouble = self._wait()
             except BaseException:  # also Ctrl-C: nothing is left running
                 self.stop()
@@ -181,10 +181,10 @@ class TritonServer:
             return str(self.settings.log_file)
         return "above" if self._on_log is not None else "log_tail()"
 
-    def _open_log_file(self) -> TextIO | None:
+    def _open_log_file(self, mode: Literal["w", "a"]) -> TextIO | None:
         file = self.settings.log_file
         try:
-            return None if file is None else file.open("w", encoding="utf-8")
+            return None if file is None else file.open(mode, encoding="utf-8")
         except OSError as error:
             raise SettingsError(f"log file '{file}' cannot be written: {error.strerror}") from None
 

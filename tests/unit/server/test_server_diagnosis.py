@@ -67,7 +67,8 @@ def test_a_config_refused_for_another_reason() -> None:
         (
             -6,
             [NO_GPU, *GAVE_UP],
-            "killed by SIGABRT: a Python model's process showed no sign of life for a second; free some CPU and start again",
+            "killed by SIGABRT after an uncaught boost::interprocess::lock_exception; seen where a Python model's process "
+            "gave no sign of life for a second: free some CPU, and start again",
         ),
         (0, [NO_GPU], "exit code 0"),
         (3, [], "exit code 3"),
