@@ -14,12 +14,14 @@ class Counted:
 
     Attributes:
         images: inferences.
+        requests: that brought them; one call of a gate brings many images.
         batches: executions.
-        queue_ns: time that requests waited.
-        compute_ns: time that the backend computed, added up over requests.
+        queue_ns: time that requests waited, added up over requests.
+        compute_ns: time that the backend computed, added up over executions.
     """
 
     images: int = 0
+    requests: int = 0
     batches: int = 0
     queue_ns: int = 0
     compute_ns: int = 0
@@ -28,6 +30,7 @@ class Counted:
         """What came on top of an earlier reading."""
         return Counted(
             self.images - before.images,
+            self.requests - before.requests,
             self.batches - before.batches,
             self.queue_ns - before.queue_ns,
             self.compute_ns - before.compute_ns,
@@ -40,13 +43,13 @@ class Counted:
 
     @property
     def queue_ms(self) -> float:
-        """Mean time in the queue, per image."""
-        return self.queue_ns / self.images / 1e6 if self.images else 0.0
+        """Mean time in the queue, per request."""
+        return self.queue_ns / self.requests / 1e6 if self.requests else 0.0
 
     @property
     def compute_ms(self) -> float:
-        """Mean time that the batch with this image took, per image."""
-        return self.compute_ns / self.images / 1e6 if self.images else 0.0
+        """Mean time of one execution."""
+        return self.compute_ns / self.batches / 1e6 if self.batches else 0.0
 
 
 def read(client: tritonclient.grpc.InferenceServerClient) -> dict[str, Counted]:
@@ -61,9 +64,11 @@ def counters(answer: Any) -> dict[str, Counted]:
         one = found.get(model.name, Counted())
         found[model.name] = Counted(
             one.images + model.inference_count,
+            one.requests + model.inference_stats.queue.count,
             one.batches + model.execution_count,
             one.queue_ns + model.inference_stats.queue.ns,
-            one.compute_ns + model.inference_stats.compute_infer.ns,
+            # Its own sum counts an execution once for each of its requests.
+            one.compute_ns + sum(size.compute_infer.ns for size in model.batch_stats),
         )
     return found
 

@@ -76,16 +76,19 @@ def test_this_process_counts_as_a_server_s():
     assert processes.server_processes(None) == []
 
 
-def test_counters_are_differences_and_means_per_image():
+def test_counters_are_differences_and_means_per_request_and_batch():
     answer = service_pb2.ModelStatisticsResponse()
     for version in ("1", "2"):
         model = answer.model_stats.add(name="big", version=version, inference_count=30, execution_count=10)
+        model.inference_stats.queue.count = 15
         model.inference_stats.queue.ns = 60_000_000
-        model.inference_stats.compute_infer.ns = 300_000_000
+        for size, count in ((2, 5), (4, 5)):
+            batch = model.batch_stats.add(batch_size=size)
+            batch.compute_infer.count, batch.compute_infer.ns = count, count * size * 10_000_000
     now = triton_statistics.counters(answer)
-    assert now == {"big": Counted(60, 20, 120_000_000, 600_000_000)}
-    since = triton_statistics.differences({"big": Counted(20, 10, 40_000_000, 200_000_000)}, now)["big"]
-    assert (since.images, since.batch, since.queue_ms, since.compute_ms) == (40, 4.0, 2.0, 10.0)
+    assert now == {"big": Counted(60, 30, 20, 120_000_000, 600_000_000)}
+    since = triton_statistics.differences({"big": Counted(20, 10, 10, 40_000_000, 200_000_000)}, now)["big"]
+    assert (since.images, since.batch, since.queue_ms, since.compute_ms) == (40, 4.0, 4.0, 40.0)
     assert Counted().batch == Counted().queue_ms == Counted().compute_ms == 0.0
 
 
