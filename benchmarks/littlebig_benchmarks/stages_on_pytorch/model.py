@@ -1,6 +1,6 @@
 """A stage on PyTorch: one CUDA graph per batch size, which also serves smaller batches with stale rows behind theirs.
 
-Copied beside stage.pt by `python -m littlebig_benchmarks.stages_on_pytorch`. Without a GPU it runs the same module
+Copied beside stage.pt2 by `python -m littlebig_benchmarks.stages_on_pytorch`. Without a GPU it runs the same module
 without graphs, so that all but the graphs can be tested there.
 """
 
@@ -19,25 +19,30 @@ OUTPUTS = ("label", "confidence", "margin", "probabilities")
 
 @dataclass(frozen=True)
 class Captured:
-    """What a batch size has of its own: its graph, and where that leaves the outputs, in pinned memory."""
+    """What a batch size has of its own: its graph, and the memory that the graph reads and writes at each replay.
+
+    Attributes:
+        graph: copy in, module, copies out.
+        image: on the GPU. PyTorch may give memory back that nobody holds, and a graph knows only its address.
+        outputs: in pinned memory.
+    """
 
     graph: torch.cuda.CUDAGraph
+    image: torch.Tensor
     outputs: dict[str, torch.Tensor]
 
 
 class TritonPythonModel:
-    """Runs one scripted module."""
+    """Runs one exported program."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Load the module and capture a graph for each of the sizes that config.pbtxt lists."""
+        """Load the program and capture a graph for each of the sizes that config.pbtxt lists."""
         config = json.loads(args["model_config"])
         self.cuda = torch.cuda.is_available()
         device = torch.device("cuda" if self.cuda else "cpu")
         torch.set_num_threads(1)
-        path = Path(args["model_repository"]) / args["model_version"] / "stage.pt"
-        # Graphs launch the kernels; a compiler that specialises for each shape would only delay the captures.
-        torch._C._jit_set_profiling_executor(False)
-        self.module = torch.jit.load(str(path), map_location=device).eval()
+        path = Path(args["model_repository"]) / args["model_version"] / "stage.pt2"
+        self.module = torch.export.load(path).module().to(memory_format=torch.channels_last)
         self.largest = int(config["max_batch_size"])
         shape = next(tensor["dims"] for tensor in config["input"] if tensor["name"] == "image")
         self.images = torch.zeros(self.largest, *map(int, shape), dtype=torch.uint8, pin_memory=self.cuda)
@@ -60,8 +65,7 @@ class TritonPythonModel:
                 image.copy_(self.images[:size], non_blocking=True)
                 for host, output in zip(hosts, self.module(image), strict=True):
                     host.copy_(output, non_blocking=True)
-        self.stream = stream
-        return Captured(graph, dict(zip(OUTPUTS, hosts, strict=True)))
+        return Captured(graph, image, dict(zip(OUTPUTS, hosts, strict=True)))
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer every request with the outputs it asked for."""

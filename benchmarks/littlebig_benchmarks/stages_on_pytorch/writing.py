@@ -1,9 +1,8 @@
-"""Writes a model repository again with its stages on PyTorch: networks scripted, configs changed where they must be."""
+"""Writes a model repository again with its stages on PyTorch: networks traced, configs changed where they must be."""
 
 from __future__ import annotations
 
 import shutil
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import timm.data
 import torch
 from google.protobuf import text_format
 from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 from tritonclient.grpc import model_config_pb2
 
 from littlebig_benchmarks.errors import ScenarioError
@@ -31,7 +31,7 @@ class Stage(nn.Module):  # type: ignore[misc]  # torch is not installed for a li
     def __init__(self, network: nn.Module, model: Preprocessing, canonical: Preprocessing, dtype: torch.dtype) -> None:
         """Put a network, which becomes `dtype`, between the canonical image and the outputs; all else is FP32."""
         super().__init__()
-        self.network = network.to(dtype=dtype, memory_format=torch.channels_last)
+        self.network = network.to(dtype)
         self.dtype = dtype
         start, end = view_box(canonical, model)
         self.resampled = (start, end, model.size) != (0.0, float(canonical.size), canonical.size)
@@ -52,6 +52,35 @@ class Stage(nn.Module):  # type: ignore[misc]  # torch is not installed for a li
         probabilities = self.network(view).to(torch.float32).softmax(-1)
         top, labels = probabilities.topk(2, dim=-1)
         return labels[:, :1].to(torch.int32), top[:, :1], top[:, :1] - top[:, 1:], probabilities
+
+
+def fold_batch_norms(network: nn.Module, example: torch.Tensor) -> None:
+    """Put each batch norm that follows a convolution into its weights, in place, as TensorRT does with an engine.
+
+    Args:
+        network: in evaluation mode, FP32, on the CPU.
+        example: an input, run once to see which norm takes which convolution's output.
+    """
+    made: dict[int, tuple[nn.Module, torch.Tensor]] = {}  # the tensor is kept, so that its id stays its own
+    pairs: list[tuple[nn.Module, nn.Module]] = []
+
+    def see(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        if isinstance(module, nn.Conv2d):
+            made[id(output)] = (module, output)
+        elif id(inputs[0]) in made:
+            pairs.append((made[id(inputs[0])][0], module))
+
+    kinds = (nn.Conv2d, nn.BatchNorm2d)
+    hooks = [each.register_forward_hook(see) for each in network.modules() if isinstance(each, kinds)]
+    network(example)
+    for hook in hooks:
+        hook.remove()
+    names = {module: name for name, module in network.named_modules()}
+    for convolution, norm in pairs:
+        statistics = (norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias)
+        convolution.weight, convolution.bias = fuse_conv_bn_weights(convolution.weight, convolution.bias, *statistics)
+        # timm's norms bring their activation along.
+        network.set_submodule(names[norm], getattr(norm, "act", nn.Identity()))
 
 
 def write(pair: Pair, repository: Path, output: Path, tell: Callable[[str], None]) -> None:
@@ -85,17 +114,17 @@ def write(pair: Pair, repository: Path, output: Path, tell: Callable[[str], None
     # Most operators have no half-precision kernel on a CPU.
     dtype = torch.float16 if device.type == "cuda" else torch.float32
     for stage in STAGES:
-        module = Stage(networks[stage], facts[stage], facts["big"], dtype).eval().to(device)
         size = facts["big"].size
         example = torch.randint(0, 256, (2, size, size, 3), dtype=torch.uint8, device=device)
-        with torch.inference_mode(), warnings.catch_warnings():
-            # TorchScript is what PyTorch advises against for new models; here it is a file that needs no timm to load.
-            warnings.simplefilter("ignore", FutureWarning)
-            scripted = torch.jit.freeze(torch.jit.trace(module, example, check_trace=False))
+        batch = torch.export.Dim("batch", min=1, max=configs[stage].max_batch_size)
+        with torch.no_grad():
+            fold_batch_norms(networks[stage], torch.zeros(1, 3, facts[stage].size, facts[stage].size))
+            module = Stage(networks[stage], facts[stage], facts["big"], dtype).eval().to(device)
+            program = torch.export.export(module, (example,), dynamic_shapes=({0: batch},))
         folder = output / stage
         for old in (folder / "1").iterdir():
             old.unlink()
-        scripted.save(str(folder / "1" / "stage.pt"))
+        torch.export.save(program, folder / "1" / "stage.pt2")
         shutil.copyfile(_MODEL, folder / "1" / "model.py")
         _adapt(configs[stage], sizes)
         (folder / "config.pbtxt").write_text(text_format.MessageToString(configs[stage]), encoding="utf-8")
