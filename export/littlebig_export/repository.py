@@ -33,6 +33,8 @@ _HERE = Path(__file__).parent
 _LARGEST_GRAPH = 1_900_000_000
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 _MOST_INSTANCES = 4
+# With a single instance of the gate all clients may stand still for half a second, see docs/gate.md.
+_LEAST_GATES = 2
 # Of big's processes on a CPU: enough to make way for little, as PRIORITY_MAX does for it on a GPU. At 19 it would stand
 # still where little keeps the cores busy.
 _NICE = 15
@@ -146,6 +148,12 @@ def _adapt(config: Config, rendering: Rendering) -> None:
     if message.name == "little_big":
         forget_calibration(message)  # the reference pair's
         set_parameter(message, "threshold", rendering.threshold)
+        if rendering.target == "cpu":
+            message.instance_group[0].count = max(_LEAST_GATES, cpu_layout(rendering.cores).instances)
+            config.comments["instance_group[]/count"] = [
+                "# Each instance has one call of little under way at a time: as many as little has instances keep those",
+                "# busy.",
+            ]
     elif message.name == "preprocess":
         set_parameter(message, "resize", rendering.canonical.resize)
         set_parameter(message, "crop_mode", rendering.canonical.crop_mode)

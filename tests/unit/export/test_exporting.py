@@ -6,6 +6,7 @@ import onnxruntime
 import pytest
 
 from littlebig_export import exporting, repository
+from littlebig_export.config_pbtxt import read_config
 from littlebig_export.errors import ExportError
 from littlebig_export.exporting import export_pair, override_weights
 from littlebig_export.pair import load_pair
@@ -221,3 +222,18 @@ def test_onnx_files_take_no_other_weights(tiny_pair, tmp_path):
     pair = load_pair(str(tiny_pair))
     message = refusal(lambda: override_weights(pair, None, None, random=True))
     assert message == f"'{tmp_path / 'little.onnx'}' is an ONNX file with its weights in it; it takes no others"
+
+
+@pytest.mark.parametrize(("cores", "littles", "gates"), [(1, 1, 2), (2, 2, 2), (4, 4, 4), (16, 4, 4)])
+def test_on_a_cpu_the_gate_has_as_many_instances_as_little_and_never_just_one(
+    tiny_pair, tmp_path, cores, littles, gates
+):
+    export(tiny_pair, tmp_path / "out", cores=cores)
+    found = [read_config(tmp_path / "out" / name / "config.pbtxt").message for name in ("little", "little_big")]
+    assert [config.instance_group[0].count for config in found] == [littles, gates]
+
+
+def test_before_a_gpu_the_gate_has_more_instances_than_little(tiny_pair, tmp_path):
+    export(tiny_pair, tmp_path / "out", "tensorrt")
+    found = [read_config(tmp_path / "out" / name / "config.pbtxt").message for name in ("little", "little_big")]
+    assert [config.instance_group[0].count for config in found] == [2, 4]
