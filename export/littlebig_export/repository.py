@@ -151,8 +151,7 @@ def _adapt(config: Config, rendering: Rendering) -> None:
         if rendering.target == "cpu":
             message.instance_group[0].count = max(_LEAST_GATES, cpu_layout(rendering.cores).instances)
             config.comments["instance_group[]/count"] = [
-                "# Each instance has one call of little under way at a time: as many as little has instances keep those",
-                "# busy.",
+                "# Each instance has one call of little under way at a time: as many as little has keep those busy."
             ]
     elif message.name == "preprocess":
         set_parameter(message, "resize", rendering.canonical.resize)
