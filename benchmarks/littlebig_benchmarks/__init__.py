@@ -14,4 +14,5 @@ suite.py                   which measurements make a report
 report.py                  JSON and Markdown   (plots.py: SVG)
 planning/                  how many GPUs a load needs: docs/planning.md
 baselines/, stages_that_do_nothing/    what the gate is compared with
+stages_on_pytorch/         what stands in for engines on a GPU without TensorRT
 """
