@@ -162,10 +162,11 @@ def _check_glibc(version: str) -> None:
 
 
 def _numpy_version() -> str | None:
-    try:
-        return importlib.metadata.version("numpy")
-    except importlib.metadata.PackageNotFoundError:
-        return None
+    """The version that the stub's Python finds: it is embedded, and takes no notice of PYTHONPATH."""
+    unseen = {os.path.abspath(folder) for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder}
+    seen = [folder for folder in sys.path if os.path.abspath(folder) not in unseen]
+    found = next(iter(importlib.metadata.distributions(name="numpy", path=seen)), None)
+    return found.version if found else None
 
 
 def _check_numpy(version: str | None) -> None:

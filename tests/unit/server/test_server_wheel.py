@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import shutil
 import sys
 import sysconfig
@@ -13,6 +14,7 @@ from littlebig_server import InstallationError
 from littlebig_server import wheel as module
 from littlebig_server.wheel import environment, libpython_folder, remove, surround
 
+numpy_version = module._numpy_version  # the fixture puts another in its place
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
@@ -112,6 +114,19 @@ def test_numpy_2(wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(failure.value) == (
         "NumPy 2.1.0 does not work with nvidia-pytriton's Python backend, its models get empty tensors: pip install 'numpy<2'"
     )
+
+
+def test_numpy_is_the_one_of_the_environment_not_of_pythonpath(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder, version in (("path", "1.26.4"), ("environment", "2.1.0")):
+        about = tmp_path / folder / f"numpy-{version}.dist-info"
+        about.mkdir(parents=True)
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: numpy\nVersion: {version}\n")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'path'}:")
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "path"), str(tmp_path / "environment")])
+    assert importlib.metadata.version("numpy") == "1.26.4"
+    assert numpy_version() == "2.1.0"
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "path")])
+    assert numpy_version() is None
 
 
 def test_no_numpy(wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
