@@ -145,7 +145,7 @@ def _row(choice: Choice) -> tuple[str, ...]:
     layout, outcome = choice.layout, choice.outcome
     instances, delays = f"big {layout.big}", f"big {layout.big_delay * 1e3:g}"
     if layout.entry == "cascade":
-        instances = f"little {layout.little}, {instances}"
+        instances = f"gate {layout.gate}, little {layout.little}, {instances}"
         delays = f"little {layout.little_delay * 1e3:g}, {delays}"
     p99 = outcome.with_error(99)
     worst = f"{p99.ms:.1f} +- {p99.error_ms:.1f}"
@@ -154,12 +154,13 @@ def _row(choice: Choice) -> tuple[str, ...]:
 
 def _choice(choice: Choice) -> dict[str, Any]:
     layout, outcome = choice.layout, choice.outcome
-    used = ("little", "big") if layout.entry == "cascade" else ("big",)
+    stages = ("little", "big") if layout.entry == "cascade" else ("big",)
+    models = ("gate", *stages) if layout.entry == "cascade" else stages
     p99 = outcome.with_error(99)
     return {
         "replicas": choice.replicas,
-        "instances": {stage: getattr(layout, stage) for stage in used},
-        "max_queue_delay_ms": {stage: getattr(layout, f"{stage}_delay") * 1e3 for stage in used},
+        "instances": {model: getattr(layout, model) for model in models},
+        "max_queue_delay_ms": {stage: getattr(layout, f"{stage}_delay") * 1e3 for stage in stages},
         "p50_ms": outcome.percentile(50),
         "p99_ms": p99.ms,
         "p99_standard_error_ms": p99.error_ms,

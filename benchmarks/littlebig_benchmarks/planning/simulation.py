@@ -32,7 +32,7 @@ class Layout:
 
     Attributes:
         entry: `cascade`, or `little` or `big` alone.
-        little: instances of little. The gate has as many: each has one call of little under way at a time.
+        little: instances of little. The gate has as many at least: each has one call of little under way at a time.
         big: instances of big.
         little_delay: little's max_queue_delay, seconds.
         big_delay: big's, seconds.
@@ -45,10 +45,12 @@ class Layout:
     big_delay: float | None = None
 
     def of(self, curves: StageCurves) -> Filled:
-        """The same with every None filled in."""
+        """The same with every None filled in, and the gate's instances."""
+        little = curves.little.instances if self.little is None else self.little
         return Filled(
             self.entry,
-            curves.little.instances if self.little is None else self.little,
+            max(curves.gate.instances, little),
+            little,
             curves.big.instances if self.big is None else self.big,
             curves.little.max_queue_delay if self.little_delay is None else self.little_delay,
             curves.big.max_queue_delay if self.big_delay is None else self.big_delay,
@@ -60,6 +62,7 @@ class Filled:
     """A layout in which everything is known; see Layout."""
 
     entry: str
+    gate: int
     little: int
     big: int
     little_delay: float
@@ -130,7 +133,7 @@ class _Replica:
         self._models: dict[str, Station] = {"little": little, "big": big}
         self._entry: Station
         if layout.entry == "cascade":
-            self._entry = self._models["little_big"] = self._gate(curves, layout.little, little, big)
+            self._entry = self._models["little_big"] = self._gate(curves, layout.gate, little, big)
         else:
             self._entry = self._models[layout.entry]
         self._transport = self._line(curves)

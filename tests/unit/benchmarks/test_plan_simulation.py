@@ -1,5 +1,7 @@
 """The simulation against what theory knows: queues with one server, closed loops, Little's law."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tests.planning import curve, curves
@@ -112,6 +114,16 @@ def test_a_stage_of_higher_priority_is_held_up_less():
 def test_the_gate_s_own_time_is_the_device_s_only_on_a_cpu():
     cpu, gpu = (curves(curve(1 * MS), curve(1 * MS), gate=1 * MS, kind=kind, instances=2) for kind in ("cpu", "gpu"))
     assert simulate(cpu, Layout(), OpenLoad(100), 0.0).busy > 1.5 * simulate(gpu, Layout(), OpenLoad(100), 0.0).busy
+
+
+def test_the_gate_has_the_instances_that_were_measured_and_at_least_as_many_as_little():
+    made = curves(curve(1 * MS), curve(1 * MS), gate=9 * MS, most=1, capacity=4.0, instances=3)
+    for instances, little, rate in ((1, 1, 100), (3, 1, 300), (1, 2, 200), (3, 2, 300)):
+        served = replace(made, gate=replace(made.gate, instances=instances))
+        layout = Layout(little=little)
+        assert layout.of(served).gate == max(instances, little)
+        found = simulate(served, layout, ClosedLoad(16), 0.0, requests=1000)
+        assert found.images_per_second == pytest.approx(rate, rel=0.05)
 
 
 def test_the_same_seed_gives_the_same_outcome_and_another_one_another():
