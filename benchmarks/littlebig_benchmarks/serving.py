@@ -77,7 +77,7 @@ def serving_stages_that_do_nothing(
 ) -> Iterator[Served]:
     """Serve the same gates over stages that answer at once, with images of 260 x 260; see `serving`."""
     gate = _gate(repository)
-    stage = read_config(_NOTHING / "config.pbtxt")
+    stage = _read(_NOTHING / "config.pbtxt")
     image, probabilities = stage.input[0].dims, stage.output[3].dims
     for name in ("little", "big"):
         stage.name = name
@@ -153,14 +153,14 @@ def _gate(repository: Path) -> Any:
             raise ScenarioError(
                 f"'{repository}' has no model '{model}': make a repository with 'littlebig export --output DIR'"
             )
-    return read_config(repository / "little_big" / "config.pbtxt")
+    return _read(repository / "little_big" / "config.pbtxt")
 
 
 def _write_gates(folder: Path, gate: Any, variants: Mapping[str, Path]) -> None:
     """The textbook gate and the variants, for the same images, classes, score and threshold as `little_big`."""
-    _write(folder / "textbook", _like(read_config(_TEXTBOOK / "config.pbtxt"), gate), _TEXTBOOK / "model.py")
+    _write(folder / "textbook", _like(_read(_TEXTBOOK / "config.pbtxt"), gate), _TEXTBOOK / "model.py")
     for name, source in variants.items():
-        config = _like(read_config(source / "config.pbtxt"), gate)
+        config = _like(_read(source / "config.pbtxt"), gate)
         config.name = name
         _write(folder / name, config, *sorted((source / "1").glob("*.py")))
 
@@ -176,12 +176,7 @@ def _like(config: Any, gate: Any) -> Any:
     return config
 
 
-def read_config(path: Path) -> Any:
-    """Read a config.pbtxt as a ModelConfig.
-
-    Raises:
-        ScenarioError: if it is none.
-    """
+def _read(path: Path) -> Any:
     try:
         return text_format.Parse(path.read_text(encoding="utf-8"), model_config_pb2.ModelConfig())
     except text_format.ParseError as reason:

@@ -96,7 +96,7 @@ def write_repository(output: Path, rendering: Rendering) -> None:
     """
     check_output(output)
     try:
-        with _replacing(output) as folder:
+        with replacing(output) as folder:
             for model in MODELS:
                 _write_model(folder / model, rendering)
             text = json.dumps(rendering.provenance, indent=2, ensure_ascii=False)
@@ -238,7 +238,7 @@ def save_graph(graph: onnx.ModelProto, path: Path) -> None:
 
 
 @contextmanager
-def _replacing(output: Path) -> Iterator[Path]:
+def replacing(output: Path) -> Iterator[Path]:
     """A new folder beside `output` that takes its place when the block ends well, and vanishes when it does not."""
     output.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))

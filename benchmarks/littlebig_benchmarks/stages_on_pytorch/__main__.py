@@ -8,7 +8,6 @@ import click
 
 from littlebig_benchmarks.errors import BenchmarkError
 from littlebig_benchmarks.stages_on_pytorch.writing import write
-from littlebig_cli.failures import told_in_one_line
 from littlebig_export.errors import ExportError
 from littlebig_export.exporting import override_weights
 from littlebig_export.pair import load_pair
@@ -21,7 +20,6 @@ from littlebig_export.pair import load_pair
 @click.option("--little-weights", type=click.Path(path_type=Path), help="As for littlebig export.")
 @click.option("--big-weights", type=click.Path(path_type=Path), help="Likewise.")
 @click.option("--random-weights", is_flag=True, help="Likewise.")
-@told_in_one_line(BenchmarkError, ExportError)
 def main(
     pair: str,
     repository: Path,
@@ -31,8 +29,11 @@ def main(
     random_weights: bool,
 ) -> None:
     """Write a repository like REPOSITORY whose stages run on PyTorch, for a GPU without TensorRT."""
-    served = override_weights(load_pair(pair), little_weights, big_weights, random=random_weights)
-    write(served, repository, output, lambda line: click.echo(line, err=True))
+    try:
+        served = override_weights(load_pair(pair), little_weights, big_weights, random=random_weights)
+        write(served, repository, output, lambda line: click.echo(line, err=True))
+    except (BenchmarkError, ExportError) as reason:
+        raise SystemExit(f"littlebig: {reason}") from None
     click.echo(f"wrote {output}", err=True)
 
 

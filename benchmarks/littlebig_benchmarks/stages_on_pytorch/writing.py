@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import timm.data
 import torch
-from google.protobuf import text_format
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 from tritonclient.grpc import model_config_pb2
 
 from littlebig_benchmarks.errors import ScenarioError
-from littlebig_benchmarks.serving import read_config
+from littlebig_export.config_pbtxt import Config, read_config, set_parameter, write_config
 from littlebig_export.pair import Pair, TimmModel
 from littlebig_export.preprocessing import Preprocessing, view_box
+from littlebig_export.provenance import PROVENANCE, read_provenance
+from littlebig_export.repository import STAGES, replacing
 from littlebig_export.resampling import resampling_matrix
 from littlebig_export.weights import load_timm
 
-STAGES = ("little", "big")
 _MODEL = Path(__file__).parent / "model.py"
 
 
@@ -93,54 +94,73 @@ def write(pair: Pair, repository: Path, output: Path, tell: Callable[[str], None
         tell: called with one line per step.
 
     Raises:
-        ScenarioError: if a stage of the pair is an ONNX file, or the output exists.
-        ExportError: if a network or its weights cannot be had.
+        ScenarioError: if a stage of the pair is an ONNX file, the repository is another pair's, or the output exists.
+        ExportError: if the repository is not ours, or a network or its weights cannot be had.
     """
     if output.exists():
         raise ScenarioError(f"'{output}' exists: remove it, or choose another --output")
-    models = {"little": pair.little, "big": pair.big}
-    for stage, model in models.items():
+    provenance = read_provenance(repository)
+    if provenance["pair"]["name"] != pair.name:
+        raise ScenarioError(
+            f"'{repository}' is of the pair '{provenance['pair']['name']}', not '{pair.name}': give that"
+        )
+    networks = {}
+    for stage, model in (("little", pair.little), ("big", pair.big)):
         if not isinstance(model, TimmModel):
             raise ScenarioError(f"{stage} of pair '{pair.name}' is an ONNX file: only timm's models run on PyTorch")
-    networks = {stage: load_timm(model) for stage, model in models.items() if isinstance(model, TimmModel)}
+        networks[stage] = load_timm(model)
+    configs = {stage: read_config(repository / stage / "config.pbtxt") for stage in STAGES}
+    sizes = sorted(set().union(*(_graph_sizes(config) for config in configs.values())))
+    with replacing(output) as folder:
+        unwanted = shutil.ignore_patterns("model.onnx*", "model.plan", *STAGES)
+        shutil.copytree(repository, folder, ignore=unwanted, dirs_exist_ok=True)
+        # No engines to build here: `littlebig build` goes by the target.
+        (folder / PROVENANCE).write_text(json.dumps({**provenance, "target": "pytorch"}, indent=2), encoding="utf-8")
+        for stage, program in _programs(networks, configs["big"].message.max_batch_size):
+            (folder / stage / "1").mkdir(parents=True)
+            torch.export.save(program, folder / stage / "1" / "stage.pt2")
+            shutil.copyfile(_MODEL, folder / stage / "1" / "model.py")
+            shutil.copyfile(repository / stage / "labels.txt", folder / stage / "labels.txt")
+            _adapt(configs[stage], sizes)
+            (folder / stage / "config.pbtxt").write_text(write_config(configs[stage]), encoding="utf-8")
+            tell(f"{stage}: {type(networks[stage]).__name__}, graphs for batches of {', '.join(map(str, sizes))}")
+
+
+def _programs(networks: Mapping[str, nn.Module], largest: int) -> Iterator[tuple[str, Any]]:
+    """Each stage as an exported program, for the device that this machine has."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    # Most operators have no half-precision kernel on a CPU.
+    dtype = torch.float16 if device.type == "cuda" else torch.float32
     facts = {
         stage: Preprocessing.from_timm(timm.data.resolve_model_data_config(network))
         for stage, network in networks.items()
     }
-    shutil.copytree(repository, output, ignore=shutil.ignore_patterns("model.onnx*", "model.plan"))
-    configs = {stage: read_config(output / stage / "config.pbtxt") for stage in STAGES}
-    sizes = sorted(set().union(*(_graph_sizes(config) for config in configs.values())))
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    # Most operators have no half-precision kernel on a CPU.
-    dtype = torch.float16 if device.type == "cuda" else torch.float32
-    for stage in STAGES:
-        size = facts["big"].size
-        example = torch.randint(0, 256, (2, size, size, 3), dtype=torch.uint8, device=device)
-        batch = torch.export.Dim("batch", min=1, max=configs[stage].max_batch_size)
+    size = facts["big"].size
+    example = torch.randint(0, 256, (2, size, size, 3), dtype=torch.uint8, device=device)
+    batch = torch.export.Dim("batch", min=1, max=largest)
+    for stage, network in networks.items():
         with torch.no_grad():
-            fold_batch_norms(networks[stage], torch.zeros(1, 3, facts[stage].size, facts[stage].size))
-            module = Stage(networks[stage], facts[stage], facts["big"], dtype).eval().to(device)
-            program = torch.export.export(module, (example,), dynamic_shapes=({0: batch},))
-        folder = output / stage
-        for old in (folder / "1").iterdir():
-            old.unlink()
-        torch.export.save(program, folder / "1" / "stage.pt2")
-        shutil.copyfile(_MODEL, folder / "1" / "model.py")
-        _adapt(configs[stage], sizes)
-        (folder / "config.pbtxt").write_text(text_format.MessageToString(configs[stage]), encoding="utf-8")
-        tell(f"{stage}: {type(networks[stage]).__name__}, {dtype}, on {device}")
+            fold_batch_norms(network, torch.zeros(1, 3, facts[stage].size, facts[stage].size))
+            module = Stage(network, facts[stage], facts["big"], dtype).eval().to(device)
+            yield stage, torch.export.export(module, (example,), dynamic_shapes=({0: batch},))
 
 
-def _graph_sizes(config: Any) -> set[int]:
+def _graph_sizes(config: Config) -> set[int]:
     """The batches for which an engine of this config captures a CUDA graph; Triton adds the largest."""
-    return {spec.batch_size for spec in config.optimization.cuda.graph_spec} | {1, config.max_batch_size}
+    message = config.message
+    return {spec.batch_size for spec in message.optimization.cuda.graph_spec} | {1, message.max_batch_size}
 
 
-def _adapt(config: Any, sizes: Sequence[int]) -> None:
+def _adapt(config: Config, sizes: Sequence[int]) -> None:
     """Python in the place of the engine; batching, queue and, where there is a GPU, instances stay the engine's."""
-    config.parameters["graph_sizes"].string_value = ",".join(map(str, sizes))
-    config.platform, config.backend = "", "python"
-    config.ClearField("optimization")
+    message = config.message
+    config.comments[""] = [f"# The {message.name} stage on PyTorch, in the place of an engine; see docs/benchmarks.md."]
+    set_parameter(message, "graph_sizes", ",".join(map(str, sizes)))
+    config.comments["parameters[graph_sizes]"] = [
+        "# Batches that have a CUDA graph; one between takes the next larger."
+    ]
+    message.platform, message.backend = "", "python"
+    message.ClearField("optimization")
     if not torch.cuda.is_available():
-        for group in config.instance_group:
+        for group in message.instance_group:
             group.kind = model_config_pb2.ModelInstanceGroup.KIND_CPU

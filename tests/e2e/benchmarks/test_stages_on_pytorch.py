@@ -63,12 +63,18 @@ def refusal(*words):
     return told.output.strip()
 
 
-def test_what_cannot_be_written_is_refused(repository, tmp_path):
+def test_what_cannot_be_written_is_refused(repository, tiny_repository, tmp_path):
     assert refusal("--repository", repository, "--output", tmp_path) == (
         f"littlebig: '{tmp_path}' exists: remove it, or choose another --output"
     )
     pair = write_tiny_pair(tmp_path)
     assert refusal("--pair", pair, "--repository", repository, "--output", tmp_path / "new") == (
+        f"littlebig: '{repository}' is of the pair 'efficientnet-lite', not 'tiny': give that"
+    )
+    assert refusal("--repository", tmp_path, "--output", tmp_path / "new") == (
+        f"littlebig: '{tmp_path}' is not a model repository of ours (no littlebig.json)"
+    )
+    assert refusal("--pair", pair, "--repository", tiny_repository, "--output", tmp_path / "new") == (
         "littlebig: little of pair 'tiny' is an ONNX file: only timm's models run on PyTorch"
     )
     assert not (tmp_path / "new").exists()
