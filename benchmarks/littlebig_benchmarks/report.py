@@ -28,6 +28,7 @@ def as_json(results: Results, scenario: Scenario, command: str) -> str:
             "machine": results.machine,
             "scenario": described,
             "notes": results.notes,
+            "stopped": results.stopped,
             "throughput": _rounds(results.throughput),
             "latency": _rounds(results.latency),
             "offered_rates": _rounds(results.rates),

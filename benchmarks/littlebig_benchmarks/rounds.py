@@ -46,8 +46,12 @@ def order_of(cases: Sequence[Case], number: int) -> list[Case]:
 
 
 def interleaved(
-    cases: Sequence[Case], rounds: int, measure: Callable[[Case], Measures], tell: Callable[[str], None]
-) -> dict[Case, list[Measures]]:
+    cases: Sequence[Case],
+    rounds: int,
+    measure: Callable[[Case], Measures],
+    tell: Callable[[str], None],
+    found: dict[Case, list[Measures]],
+) -> None:
     """Measure each case once per round.
 
     Args:
@@ -55,14 +59,13 @@ def interleaved(
         rounds: how often.
         measure: runs one case.
         tell: called with one line per run.
-
-    Returns:
-        Case -> one entry per round, in the order of the rounds.
+        found: filled in, case -> one entry per round in the order of the rounds. A round is added when it is complete,
+            so that whatever ends the measurement early leaves nothing that cannot be compared.
     """
-    found: dict[Case, list[Measures]] = {case: [] for case in cases}
     for number in range(rounds):
+        complete: dict[Case, Measures] = {}
         for case in order_of(cases, number):
-            measures = measure(case)
-            found[case].append(measures)
-            tell(f"round {number + 1}/{rounds}: {case}: {measures['images_per_second']:.1f} images/s")
-    return found
+            complete[case] = measure(case)
+            tell(f"round {number + 1}/{rounds}: {case}: {complete[case]['images_per_second']:.1f} images/s")
+        for case in cases:
+            found.setdefault(case, []).append(complete[case])

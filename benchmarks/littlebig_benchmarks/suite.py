@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from littlebig_benchmarks import images, in_process, machine, perf_analyzer
+from littlebig_benchmarks.errors import BenchmarkError
 from littlebig_benchmarks.figures import bound
 from littlebig_benchmarks.measuring import IN_PROCESS, Bench
 from littlebig_benchmarks.rounds import Case, Measures, interleaved
 from littlebig_benchmarks.scenario import Scenario
 from littlebig_benchmarks.serving import Served, look_at, serving, serving_stages_that_do_nothing
+from littlebig_server import ServerError
 
 Tell = Callable[[str], None]
 # Where nothing queues for long: latency is then the gate's own, and not the queue's.
@@ -54,6 +56,7 @@ class Results:
         rates: case -> rounds, over offered rates.
         gate: case -> rounds, on stages that do nothing; `little` is such a stage, asked without any gate.
         notes: what was left out, and other remarks.
+        stopped: why not everything was measured; empty if it was.
     """
 
     machine: dict[str, str] = field(default_factory=dict)
@@ -62,20 +65,47 @@ class Results:
     rates: dict[Case, list[Measures]] = field(default_factory=dict)
     gate: dict[Case, list[Measures]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    stopped: str = ""
+
+    @property
+    def parts(self) -> dict[str, dict[Case, list[Measures]]]:
+        """What was measured, by the names of `scenario.PARTS`."""
+        return {"throughput": self.throughput, "latency": self.latency, "rates": self.rates, "gate": self.gate}
 
 
 def run(subject: Subject, scenario: Scenario, tell: Tell) -> Results:
     """Measure.
 
+    What fails or interrupts the measurement after a part's first round does not take the complete rounds with it: the
+    results say in `stopped` what it was.
+
     Raises:
         BenchmarkError: with one line that says what was wrong and what to do.
         ServerError: if the server does not start.
+        KeyboardInterrupt: if Ctrl-C came before the first round was complete.
     """
     analyzer = perf_analyzer.version(subject.perf_analyzer)
     # Now, not when it ends: a commit made meanwhile is not what is measured.
     results = Results(machine=machine.describe("", analyzer))
     if scenario.rounds < _ROUNDS_THAT_TELL:
         results.notes.append(f"Fewer than {_ROUNDS_THAT_TELL} rounds say little about how stable the machine was.")
+    try:
+        _measure(subject, scenario, results, tell)
+    except (BenchmarkError, ServerError, KeyboardInterrupt) as reason:
+        if not any(results.parts.values()):
+            raise
+        results.stopped = str(reason) or "interrupted"
+        results.notes.append(_how_far(results, scenario))
+    return results
+
+
+def _how_far(results: Results, scenario: Scenario) -> str:
+    rounds = {part: len(next(iter(results.parts[part].values()), [])) for part in scenario.parts}
+    complete = ", ".join(f"{part} {number} of {scenario.rounds}" for part, number in rounds.items())
+    return f"Stopped early: {results.stopped}. Complete rounds, which the tables are of: {complete}."
+
+
+def _measure(subject: Subject, scenario: Scenario, results: Results, tell: Tell) -> None:
     if set(scenario.parts) - {"gate"}:
         with (
             tempfile.TemporaryDirectory(prefix="littlebig-bench-") as folder,
@@ -88,7 +118,6 @@ def run(subject: Subject, scenario: Scenario, tell: Tell) -> Results:
             results.notes.append("The gate alone was not measured: it needs a server of its own, so --repository.")
         else:
             _gate_alone(subject, subject.repository, scenario, results, tell)
-    return results
 
 
 @contextmanager
@@ -111,7 +140,7 @@ def _on_real_stages(
     bench = Bench(served, pictures, subject.perf_analyzer, folder, scenario.seconds, scenario.seed)
     names = contenders(scenario.variants, served, results.notes)
     if "throughput" in scenario.parts:
-        results.throughput = interleaved(throughput_cases(scenario, names), scenario.rounds, bench.run, tell)
+        interleaved(throughput_cases(scenario, names), scenario.rounds, bench.run, tell, results.throughput)
         if bench.layout is not None:
             results.notes.append(f"The in-process cascade's fastest layout here was {bench.layout}.")
     if "latency" in scenario.parts or "rates" in scenario.parts:
@@ -119,10 +148,10 @@ def _on_real_stages(
         gates = [name for name in names if name not in ("classify", IN_PROCESS)]
         if "latency" in scenario.parts:
             cases = latency_cases(scenario, gates, pace)
-            results.latency = interleaved(cases, scenario.rounds, bench.run, lambda line: tell(f"latency, {line}"))
+            interleaved(cases, scenario.rounds, bench.run, lambda line: tell(f"latency, {line}"), results.latency)
         if "rates" in scenario.parts:
             cases = rate_cases(scenario, [name for name in gates if name != "textbook"], pace)
-            results.rates = interleaved(cases, scenario.rounds, bench.run, lambda line: tell(f"rates, {line}"))
+            interleaved(cases, scenario.rounds, bench.run, lambda line: tell(f"rates, {line}"), results.rates)
 
 
 @dataclass(frozen=True)
@@ -213,4 +242,4 @@ def _gate_alone(subject: Subject, repository: Path, scenario: Scenario, results:
                 for clients in scenario.gate_clients
                 for contender in ("little", "little_big", *scenario.variants, "textbook")
             ]
-            results.gate = interleaved(cases, scenario.rounds, bench.run, lambda line: tell(f"gate alone, {line}"))
+            interleaved(cases, scenario.rounds, bench.run, lambda line: tell(f"gate alone, {line}"), results.gate)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -13,7 +16,7 @@ from littlebig_benchmarks.plots import draw
 from littlebig_benchmarks.report import as_json, as_markdown
 from littlebig_benchmarks.scenario import PARTS, Scenario, Stability
 from littlebig_benchmarks.suite import Subject, run
-from littlebig_cli.failures import told_in_one_line
+from littlebig_cli.failures import Failure, told_in_one_line
 from littlebig_cli.measured import as_typed, export_default_pair, repository_option
 from littlebig_server import ServerError
 
@@ -110,7 +113,10 @@ def command(
     max_other_load: float,
     output: Path,
 ) -> None:
-    """Measure the cascade against little, big, a textbook gate and a cascade without a server, side by side."""
+    """Measure the cascade against little, big, a textbook gate and a cascade without a server, side by side.
+
+    Ctrl-C, SIGTERM, or a run that fails ends it early, with a report of the rounds that are complete and exit code 1.
+    """
     scenario = Scenario(
         parts=only or PARTS,
         rounds=rounds,
@@ -126,7 +132,8 @@ def command(
     if url is None and not repository.exists():
         export_default_pair(repository)
     subject = Subject(None if url else repository, url, images, binary, tritonserver)
-    results = run(subject, scenario, lambda line: click.echo(line, err=True))
+    with _sigterm_as_ctrl_c():
+        results = run(subject, scenario, lambda line: click.echo(line, err=True))
     words = as_typed(sys.argv[1:])
     table = as_markdown(results, scenario, words)
     output.mkdir(parents=True, exist_ok=True)
@@ -135,6 +142,18 @@ def command(
     draw(results, scenario, output)
     click.echo(table)
     click.echo(f"wrote {output}", err=True)
+    if results.stopped:
+        raise Failure(f"stopped early, {output} has the complete rounds: {results.stopped}")
+
+
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """A `timeout` or an orchestrator ends a long measurement as a user does."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _variants(words: tuple[str, ...]) -> dict[str, Path]:

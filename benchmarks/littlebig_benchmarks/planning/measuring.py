@@ -72,7 +72,7 @@ def measure(served: Served, pair: str, device_name: str | None, tell: Callable[[
         for model, config in configs.items():
             tell(f"measure batches of {model}")
             sizes = [size for size in BATCHES if size <= config.max_batch_size]
-            times[model] = {size: asked.samples(model, size) for size in sizes}
+            times[model] = {size: asked.samples(model, size, _instances(config)) for size in sizes}
         tell("measure the way to the server")
         transport = _transport(served, client)
         stages = {name: _stage(configs[name], times[name]) for name in STAGES}
@@ -101,10 +101,11 @@ class _Asked:
     def __init__(self, client: tritonclient.grpc.InferenceServerClient, shape: Sequence[int]) -> None:
         self._client, self._shape = client, shape
 
-    def samples(self, model: str, size: int) -> tuple[float, ...]:
+    def samples(self, model: str, size: int, instances: int) -> tuple[float, ...]:
         """Seconds of the model's own work, per batch."""
         tensor = images(self._shape, size)
-        self._ask(model, tensor, size)  # lazy initialisation of this size
+        for _ in range(instances):  # each initialises itself for this size, and Triton asks them in turns
+            self._ask(model, tensor, size)
         began = time.perf_counter()
         taken: list[float] = []
         while len(taken) < _LEAST or (len(taken) < _MOST and time.perf_counter() - began < _SECONDS):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -165,6 +166,29 @@ def test_a_server_elsewhere_is_measured_without_what_needs_its_processes(served,
     assert "* The in-process cascade was not measured: it needs the ONNX graphs of --repository." in run.stdout
     found = json.loads((tmp_path / "report.json").read_text())
     assert not any("cpu" in name for case in found["throughput"] for one in case["rounds"] for name in one)
+
+
+def test_sigterm_leaves_a_report_of_the_complete_rounds(repository, tmp_path):
+    output = tmp_path / "report"
+    words = ["--perf-analyzer", perf_analyzer(), "--repository", repository, "--output", output, "--only", "gate"]
+    quick = ["--seconds", 0.3, "--gate-clients", 4, "--rounds", 500, "--max-spread", 50, "--max-other-load", 0.99]
+    command = [sys.executable, "-m", "littlebig_cli", "bench", *map(str, [*words, *quick])]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as measuring:
+        said = []
+        for line in measuring.stderr:
+            said.append(line)
+            if "round 2/500" in line:
+                measuring.send_signal(signal.SIGTERM)
+                break
+        said += measuring.stderr.readlines()
+        table = measuring.stdout.read()
+    assert measuring.returncode == 1, said
+    assert said[-1] == f"littlebig: stopped early, {output} has the complete rounds: interrupted\n"
+    assert "Stopped early: interrupted. Complete rounds, which the tables are of: gate 1 of 500." in table
+    found = json.loads((output / "report.json").read_text())
+    assert found["stopped"] == "interrupted"
+    assert {len(case["rounds"]) for case in found["gate_alone"]} == {1}
+    assert (output / "gate-alone.svg").exists()
 
 
 def test_a_gate_that_fails_gives_no_figure(repository, tmp_path):

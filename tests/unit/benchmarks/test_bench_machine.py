@@ -100,13 +100,25 @@ def test_every_case_is_measured_once_per_round_and_none_always_first():
         asked.append(case.contender)
         return {"images_per_second": float(len(asked))}
 
-    told = []
-    found = interleaved(cases, 5, measure, told.append)
+    told, found = [], {}
+    interleaved(cases, 5, measure, told.append, found)
     by_round = [asked[start : start + 5] for start in range(0, 25, 5)]
     assert all(sorted(names) == list("abcde") for names in by_round)
     assert len({names[0] for names in by_round}) >= 4
     assert [len(runs) for runs in found.values()] == [5] * 5
     assert told[0] == "round 1/5: a: 1.0 images/s"
+
+
+def test_a_round_that_is_not_complete_is_not_kept():
+    def measure(case):
+        if len(told) == 5:  # one case into the third round
+            raise KeyboardInterrupt
+        return {"images_per_second": 1.0}
+
+    told, found = [], {}
+    with pytest.raises(KeyboardInterrupt):
+        interleaved([Case("a"), Case("b")], 5, measure, told.append, found)
+    assert [(case.contender, len(runs)) for case, runs in found.items()] == [("a", 2), ("b", 2)]
 
 
 def test_two_cases_take_turns_at_being_first():
