@@ -8,6 +8,7 @@ measured, and what else was tried, is in docs/gate.md.
 
 from __future__ import annotations
 
+import asyncio  # noqa: F401  (Triton's stub imports it for the first request, which would wait for that)
 import json
 import threading
 import time

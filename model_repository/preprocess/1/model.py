@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio  # noqa: F401  (Triton's stub imports it for the first request, which would wait for that)
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
