@@ -45,17 +45,18 @@ class Target:
 
 @dataclass(frozen=True)
 class Search:
-    """What is tried.
+    """What is tried, for one instance of each stage up to as many as were measured.
+
+    What more of them would get done together is not known: a GPU that one batch of big fills gives a second one
+    nothing, and one that it does not fill gives it much.
 
     Attributes:
-        instances: of each stage.
         delays: max_queue_delay of each stage, seconds; the measured one is tried as well.
         replicas: at most so many.
         requests: that each simulation has.
         seed: of all chance; the same one gives the same plan.
     """
 
-    instances: tuple[int, ...] = (1, 2, 3)
     delays: tuple[float, ...] = (0.0, 0.001, 0.003)
     replicas: int = 4096
     requests: int = 20_000
@@ -157,8 +158,9 @@ class _Finder:
         return alone.percentile(99)
 
     def _instances(self, entry: str) -> Iterator[Filled]:
-        for big in self._search.instances:
-            for little in self._search.instances if entry == "cascade" else (None,):
+        littles = range(1, self._curves.little.instances + 1) if entry == "cascade" else (None,)
+        for big in range(1, self._curves.big.instances + 1):
+            for little in littles:
                 yield Layout(entry, little, big).of(self._curves)
 
     def _try(self, layout: Filled) -> None:

@@ -132,7 +132,8 @@ def _assumed(curves: StageCurves, plan: Plan, search: Search) -> list[str]:
         f"nothing is said of any other device. One replica is one {per}.",
         f"Assumed: requests of one image come {arriving}; replicas are chosen "
         f"{'at random' if load.balancing == 'random' else 'in turn'}; each image is unsure on its own; instances share "
-        f"the device, whose capacity ({curves.device.capacity:.2f}) does not grow with more of them; memory suffices.",
+        f"the device's capacity ({curves.device.capacity:.2f}). No more instances of a stage than were measured are "
+        "tried: to learn of more, serve them and measure again.",
         f"p50, p99 and how busy the device is: one replica, simulated for {search.requests} images with seed "
         f"{search.seed}; +- is the standard error of p99. No replica is kept in reserve for a failure.",
     ]

@@ -11,7 +11,7 @@ from littlebig_benchmarks.planning.planner import Search, Target, most_images_pe
 from littlebig_benchmarks.planning.simulation import Layout, simulate
 
 MS = 1e-3
-QUICK = Search(instances=(1, 2), delays=(0.0, 0.002), requests=4000)
+QUICK = Search(delays=(0.0, 0.002), requests=4000)
 
 
 def silent(_):
@@ -20,7 +20,7 @@ def silent(_):
 
 @pytest.fixture(scope="module")
 def made():
-    return curves(curve(1.5 * MS, 0.3 * MS), curve(4 * MS, 1.2 * MS), gate=0.2 * MS, capacity=1.2)
+    return curves(curve(1.5 * MS, 0.3 * MS), curve(4 * MS, 1.2 * MS), gate=0.2 * MS, capacity=1.2, instances=2)
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +57,12 @@ def test_no_other_layout_that_was_tried_needs_fewer(made, target, found):
         for big in (1, 2):
             outcome = simulate(made, Layout("cascade", little, big), fewer, 0.15, QUICK.requests, QUICK.seed)
             assert outcome.percentile(99) > 40
+
+
+def test_no_more_instances_are_proposed_than_were_measured(made, target):
+    single = replace(made, big=replace(made.big, instances=1))
+    for entry, choice in plan(single, target, QUICK, silent).choices.items():
+        assert (choice.layout.little <= 2, choice.layout.big) == (True, 1), entry
 
 
 def test_the_same_seed_gives_the_same_plan(made, target, found):
