@@ -14,7 +14,7 @@ from littlebig_preprocess import BadImage, Settings, canonical_image
 
 
 class TritonPythonModel:
-    """One instance decodes on as many threads as there are cores: Pillow releases the GIL while it works."""
+    """Decodes on as many threads as there are cores: Pillow releases the GIL while it works."""
 
     def initialize(self, args: dict[str, str]) -> None:
         """Read the settings; a wrong one fails the load with its name."""

@@ -237,3 +237,13 @@ def test_before_a_gpu_the_gate_has_more_instances_than_little(tiny_pair, tmp_pat
     export(tiny_pair, tmp_path / "out", "tensorrt")
     found = [read_config(tmp_path / "out" / name / "config.pbtxt").message for name in ("little", "little_big")]
     assert [config.instance_group[0].count for config in found] == [2, 4]
+
+
+@pytest.mark.parametrize("target", ["cpu", "tensorrt"])
+def test_no_model_that_clients_ask_has_a_queue_policy_and_a_single_instance(tiny_pair, tmp_path, target):
+    """Triton may leave it standing still for half a second: docs/gate.md."""
+    export(tiny_pair, tmp_path / "out", target, **({"cores": 1} if target == "cpu" else {}))
+    for name in ("preprocess", "little_big"):
+        config = read_config(tmp_path / "out" / name / "config.pbtxt").message
+        assert config.dynamic_batching.default_queue_policy.max_queue_size
+        assert config.instance_group[0].count >= 2
