@@ -140,9 +140,11 @@ def _on_real_stages(
     bench = Bench(served, pictures, subject.perf_analyzer, folder, scenario.seconds, scenario.seed)
     names = contenders(scenario.variants, served, results.notes)
     if "throughput" in scenario.parts:
-        interleaved(throughput_cases(scenario, names), scenario.rounds, bench.run, tell, results.throughput)
-        if bench.layout is not None:
-            results.notes.append(f"The in-process cascade's fastest layout here was {bench.layout}.")
+        try:
+            interleaved(throughput_cases(scenario, names), scenario.rounds, bench.run, tell, results.throughput)
+        finally:  # its complete rounds need the note as well
+            if bench.layout is not None:
+                results.notes.append(f"The in-process cascade's fastest layout here was {bench.layout}.")
     if "latency" in scenario.parts or "rates" in scenario.parts:
         pace = find_pace(scenario, results.throughput, bench.run)
         gates = [name for name in names if name not in ("classify", IN_PROCESS)]
