@@ -40,10 +40,11 @@ def as_json(results: Results, scenario: Scenario, command: str) -> str:
 
 def as_markdown(results: Results, scenario: Scenario, command: str) -> str:
     """The tables that a reader wants: medians over the rounds, with lowest and highest."""
+    rounds = f"At most {scenario.rounds}" if results.stopped else str(scenario.rounds)
     parts = [
         "# Benchmark\n",
         f"`{command}`\n",
-        f"{scenario.rounds} rounds, contenders in turns. A figure is the median over the rounds (lowest to highest); a "
+        f"{rounds} rounds, contenders in turns. A figure is the median over the rounds (lowest to highest); a "
         "ratio is taken within each round.\n",
         _table(("", ""), [(name, value) for name, value in results.machine.items()]),
     ]

@@ -87,8 +87,6 @@ def run(subject: Subject, scenario: Scenario, tell: Tell) -> Results:
     analyzer = perf_analyzer.version(subject.perf_analyzer)
     # Now, not when it ends: a commit made meanwhile is not what is measured.
     results = Results(machine=machine.describe("", analyzer))
-    if scenario.rounds < _ROUNDS_THAT_TELL:
-        results.notes.append(f"Fewer than {_ROUNDS_THAT_TELL} rounds say little about how stable the machine was.")
     try:
         _measure(subject, scenario, results, tell)
     except (BenchmarkError, ServerError, KeyboardInterrupt) as reason:
@@ -96,6 +94,8 @@ def run(subject: Subject, scenario: Scenario, tell: Tell) -> Results:
             raise
         results.stopped = str(reason) or "interrupted"
         results.notes.append(_how_far(results, scenario))
+    if any(len(runs) < _ROUNDS_THAT_TELL for cases in results.parts.values() for runs in cases.values()):
+        results.notes.append(f"Fewer than {_ROUNDS_THAT_TELL} rounds say little about how stable the machine was.")
     return results
 
 

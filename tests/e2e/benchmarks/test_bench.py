@@ -184,6 +184,7 @@ def test_sigterm_leaves_a_report_of_the_complete_rounds(repository, tmp_path):
         table = measuring.stdout.read()
     assert measuring.returncode == 1, said
     assert said[-1] == f"littlebig: stopped early, {output} has the complete rounds: interrupted\n"
+    assert "At most 500 rounds, contenders in turns." in table
     assert "Stopped early: interrupted. Complete rounds, which the tables are of: gate 1 of 500." in table
     found = json.loads((output / "report.json").read_text())
     assert found["stopped"] == "interrupted"

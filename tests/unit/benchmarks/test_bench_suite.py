@@ -49,6 +49,12 @@ def test_complete_rounds_outlive_what_ends_the_measurement(monkeypatch, reason):
     ]
 
 
+def test_few_complete_rounds_are_told_to_be_few(monkeypatch):
+    remark = "Fewer than 3 rounds say little about how stable the machine was."
+    assert run_stopped_by(KeyboardInterrupt(), monkeypatch, complete=2).notes[-1] == remark
+    assert remark not in run_stopped_by(KeyboardInterrupt(), monkeypatch, complete=3).notes
+
+
 @pytest.mark.parametrize("reason", [RunFailed("'big' is gone"), KeyboardInterrupt()])
 def test_what_ends_it_before_the_first_round_is_complete_is_raised(monkeypatch, reason):
     with pytest.raises(type(reason)):
