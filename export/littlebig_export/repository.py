@@ -192,6 +192,12 @@ def _on_cpu(config: Config, cores: int) -> None:
         "# An instance per core and a thread each: more images per second than one instance on all cores, because no",
         "# layer has to wait for its slowest thread.",
     ]
+    if layout.instances == 1:
+        message.dynamic_batching.ClearField("default_queue_policy")
+        config.comments["dynamic_batching[]"] += [
+            "# No queue policy: with one and a single instance Triton may let requests wait for half a second while",
+            '# nothing runs (docs/gate.md, "Half a second"). The gate bounds what waits here.',
+        ]
     set_parameter(message, "threads", layout.threads)
     config.comments["parameters[threads]"] = [
         "# Threads of ONNX Runtime per instance, for the cores that the export found."

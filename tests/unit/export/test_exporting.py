@@ -239,11 +239,11 @@ def test_before_a_gpu_the_gate_has_more_instances_than_little(tiny_pair, tmp_pat
     assert [config.instance_group[0].count for config in found] == [2, 4]
 
 
-@pytest.mark.parametrize("target", ["cpu", "tensorrt"])
-def test_no_model_that_clients_ask_has_a_queue_policy_and_a_single_instance(tiny_pair, tmp_path, target):
+@pytest.mark.parametrize(("target", "cores"), [("cpu", 1), ("cpu", 2), ("tensorrt", None)])
+def test_no_model_has_a_queue_policy_and_a_single_instance(tiny_pair, tmp_path, target, cores):
     """Triton may leave it standing still for half a second: docs/gate.md."""
-    export(tiny_pair, tmp_path / "out", target, **({"cores": 1} if target == "cpu" else {}))
-    for name in ("preprocess", "little_big"):
+    export(tiny_pair, tmp_path / "out", target, **({"cores": cores} if cores else {}))
+    for name in ("preprocess", "little_big", "little", "big"):
         config = read_config(tmp_path / "out" / name / "config.pbtxt").message
-        assert config.dynamic_batching.default_queue_policy.max_queue_size
-        assert config.instance_group[0].count >= 2
+        policy = config.dynamic_batching.HasField("default_queue_policy")
+        assert policy == (config.instance_group[0].count > 1), name
