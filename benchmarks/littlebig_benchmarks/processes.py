@@ -13,8 +13,9 @@ import numpy as np
 import psutil
 
 _STUB = "triton_python_backend_stub"
-# Seconds between two readings of a Meter.
-_EVERY = 0.05
+# Seconds between two readings of a Meter. Each takes 0.7 ms of a busy core, which the server then lacks: at 20 a second
+# 0.7 % of two cores. At 10 the CPU times of runs of 4 s were within 1.6 % of those by 40 a second.
+_EVERY = 0.1
 
 
 @dataclass(frozen=True)
