@@ -9,6 +9,7 @@ import click
 from littlebig_cli.failures import told_in_one_line
 from littlebig_server import ServerError
 from littlebig_server.preflight import LEAST_SHARED_MEMORY, preflight
+from littlebig_server.queueing import standing_still
 
 
 @click.command(epilog="Example:  littlebig preflight --repository /models --require-calibration")
@@ -34,6 +35,9 @@ from littlebig_server.preflight import LEAST_SHARED_MEMORY, preflight
 def command(repository: Path, require_calibration: bool, least_shared_memory: int) -> None:
     """Check the repository, its calibration and /dev/shm; exit with 1 and one line if a server would fail later.
 
-    Plans for this GPU are checked by `littlebig build`.
+    What would only be slow is told on stderr. Plans for this GPU are checked by `littlebig build`.
     """
-    click.echo(preflight(repository, require_calibration=require_calibration, least=least_shared_memory << 20))
+    found = preflight(repository, require_calibration=require_calibration, least=least_shared_memory << 20)
+    for line in standing_still(repository):
+        click.echo(f"littlebig: warning: {line}", err=True)
+    click.echo(found)

@@ -15,6 +15,7 @@ import click
 
 from littlebig_cli.failures import Failure, told_in_one_line
 from littlebig_server import ServerError, ServerSettings, TritonServer
+from littlebig_server.queueing import standing_still
 
 PORT = click.IntRange(0, 65535)
 DEFAULT = ServerSettings()
@@ -93,6 +94,8 @@ def command(
             _provide(repository, pair)
         if build:
             _littlebig("build", "--repository", str(repository))
+        for line in standing_still(repository):
+            click.echo(f"littlebig: warning: {line}", err=True)
         with TritonServer(repository, settings, on_log=lambda line: click.echo(line, err=True)) as server:
             for name, value in (
                 ("gRPC", server.grpc_url),

@@ -55,6 +55,16 @@ def test_the_command_exits_with_one_line(repository: Path) -> None:
     )
 
 
+def test_what_would_only_be_slow_is_told_and_passes(repository: Path) -> None:
+    policy = 'name: "big"\ndynamic_batching { default_queue_policy { max_queue_size: 8 } }\n'
+    (repository / "big" / "config.pbtxt").write_text(policy)
+    words = ["preflight", "--repository", str(repository), "--least-shared-memory", "0"]
+    result = CliRunner().invoke(littlebig, words)
+    assert result.exit_code == 0
+    assert result.stdout.startswith(f"{repository}: threshold 0.4 from calibration.json; ")
+    assert result.stderr.startswith(f"littlebig: warning: '{repository}/big/config.pbtxt' has a queue policy and ")
+
+
 def test_shared_memory_that_is_not_there(repository: Path, tmp_path: Path) -> None:
     nowhere = tmp_path / "nowhere"
     assert refusal(repository, shared_memory=nowhere) == (

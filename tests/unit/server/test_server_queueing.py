@@ -1,0 +1,65 @@
+"""Which models of a repository may stand still, and that whoever serves or checks it is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from littlebig_cli.main import littlebig
+from littlebig_server.queueing import standing_still
+
+SIZE = "default_queue_policy { max_queue_size: 8 }"
+
+
+def repository(folder: Path, groups: str, batching: str = f"dynamic_batching {{ {SIZE} }}") -> Path:
+    (folder / "big" / "1").mkdir(parents=True)
+    (folder / "big" / "config.pbtxt").write_text(f'name: "big"\nbackend: "python"\n{groups}\n{batching}\n')
+    return folder
+
+
+@pytest.mark.parametrize(
+    "batching",
+    [
+        f"dynamic_batching {{ {SIZE} }}",
+        "dynamic_batching { default_queue_policy { allow_timeout_override: true } }",
+        "dynamic_batching { default_queue_policy { default_timeout_microseconds: 5 } }",
+        "dynamic_batching { priority_levels: 2 default_priority_level: 1 }",
+        "dynamic_batching { priority_queue_policy { key: 1 value { max_queue_size: 8 } } }",
+    ],
+)
+@pytest.mark.parametrize("groups", ["", "instance_group { count: 1 }", "instance_group { kind: KIND_GPU gpus: [0] }"])
+def test_a_single_instance_with_any_queue_policy_may_stand_still(tmp_path: Path, groups: str, batching: str) -> None:
+    assert list(standing_still(repository(tmp_path, groups, batching))) == [
+        f"'{tmp_path}/big/config.pbtxt' has a queue policy and a single instance, with which Triton may let requests "
+        "wait for half a second while nothing runs: give it two instances, or take the policy out (dynamic_batching)"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("groups", "batching"),
+    [
+        ("instance_group { count: 2 }", f"dynamic_batching {{ {SIZE} }}"),
+        ("instance_group { gpus: [0, 1] }", f"dynamic_batching {{ {SIZE} }}"),
+        ("instance_group { count: 1 } instance_group { count: 1 }", f"dynamic_batching {{ {SIZE} }}"),
+        ("instance_group { count: 1 }", "dynamic_batching { max_queue_delay_microseconds: 100 }"),
+        ("instance_group { count: 1 }", ""),
+        ("no configuration at all", ""),
+    ],
+)
+def test_others_do_not(tmp_path: Path, groups: str, batching: str) -> None:
+    assert list(standing_still(repository(tmp_path, groups, batching))) == []
+
+
+def test_neither_does_what_this_project_serves() -> None:
+    assert list(standing_still(Path(__file__).parents[3] / "model_repository")) == []
+
+
+def test_whoever_serves_it_is_told(tmp_path: Path) -> None:
+    folder = repository(tmp_path / "models", "")
+    result = CliRunner().invoke(littlebig, ["serve", "--repository", str(folder)])
+    assert result.exit_code == 1  # it has no `classify`
+    warning, refusal = result.output.splitlines()
+    assert warning.startswith(f"littlebig: warning: '{folder}/big/config.pbtxt' has a queue policy and a single inst")
+    assert refusal.startswith(f"littlebig: model repository '{folder}' has no model 'classify'")
