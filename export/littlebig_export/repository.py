@@ -174,9 +174,9 @@ def _on_cpu(config: Config, cores: int) -> None:
     ]
     message.ClearField("optimization")
     message.dynamic_batching.ClearField("max_queue_delay_microseconds")
-    config.comments["dynamic_batching[]"] = [
+    config.comments["dynamic_batching[]"].append(
         "# No delay: on a CPU a larger batch takes as much longer as it is larger."
-    ]
+    )
     message.dynamic_batching.preferred_batch_size[:] = [_IMAGES_PER_RUN]
     config.comments["dynamic_batching[]/preferred_batch_size"] = [
         "# Also what one run of ONNX Runtime takes: two share what is read of the weights, the activations of more",
@@ -192,12 +192,6 @@ def _on_cpu(config: Config, cores: int) -> None:
         "# An instance per core and a thread each: more images per second than one instance on all cores, because no",
         "# layer has to wait for its slowest thread.",
     ]
-    if layout.instances == 1:
-        message.dynamic_batching.ClearField("default_queue_policy")
-        config.comments["dynamic_batching[]"] += [
-            "# No queue policy: with one and a single instance Triton may let requests wait for half a second while",
-            '# nothing runs (docs/gate.md, "Half a second"). The gate bounds what waits here.',
-        ]
     set_parameter(message, "threads", layout.threads)
     config.comments["parameters[threads]"] = [
         "# Threads of ONNX Runtime per instance, for the cores that the export found."

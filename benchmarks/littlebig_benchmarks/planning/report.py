@@ -137,11 +137,6 @@ def _assumed(curves: StageCurves, plan: Plan, search: Search) -> list[str]:
         f"p50, p99 and how busy the device is: one replica, simulated for {search.requests} images with seed "
         f"{search.seed}; +- is the standard error of p99. No replica is kept in reserve for a failure.",
     ]
-    if any(1 in (choice.layout.big, choice.layout.little) for choice in plan.choices.values()):
-        lines.append(
-            "A stage with a single instance must have no queue policy in its config.pbtxt: Triton may let requests wait "
-            "for half a second with both, which is not simulated."
-        )
     if curves.device.kind == "cpu":
         lines.append("The client that was measured works on the same cores, and its work is in the plan.")
     return lines

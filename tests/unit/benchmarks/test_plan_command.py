@@ -39,10 +39,6 @@ def test_a_table_of_the_cascade_and_of_big_alone_and_what_was_assumed(path):
         "* Stage times were measured on a device of no kind (1 of little and 1 of big at a time) (never); nothing is said "
         "of any other device. One replica is one GPU." in lines
     )
-    assert (
-        "* A stage with a single instance must have no queue policy in its config.pbtxt: Triton may let requests wait for "
-        "half a second with both, which is not simulated." in lines
-    )
 
 
 def test_the_same_plan_as_json(path):
@@ -82,15 +78,6 @@ def test_a_machine_without_a_gpu_is_not_called_one(tmp_path):
     _, output, _ = plan("--curves", path, *TARGET, "--simulated", 1000)
     assert "GPU" not in output
     assert output.splitlines()[2].startswith("|  | machines |")
-
-
-def test_stages_with_two_instances_each_may_have_their_queue_policies(tmp_path):
-    """Half of the device would be left idle by one instance, and so it is not planned."""
-    path = tmp_path / "curves.json"
-    write_curves(path, curves(curve(1.5 * MS), curve(4 * MS), most=1, capacity=2.0, instances=2))
-    _, output, _ = plan("--curves", path, *TARGET, "--simulated", 1000)
-    assert "gate 2, little 2, big 2" in output
-    assert "single instance" not in output
 
 
 def test_where_the_cascade_is_too_slow_its_line_says_so(path):
