@@ -14,6 +14,7 @@ from tests.tiny_pair import write_tiny_pair
 from littlebig_benchmarks.errors import RunFailed
 from littlebig_benchmarks.planning.curves import read_curves
 from littlebig_benchmarks.planning.measuring import images, infer, measure
+from littlebig_benchmarks.planning.report import HELD
 from littlebig_benchmarks.serving import look_at
 from littlebig_export.exporting import export_pair
 from littlebig_export.pair import load_pair
@@ -85,9 +86,10 @@ def test_the_simulation_is_put_beside_the_server(measured):
         # else while the curves were measured, that is what they say.
         assert point["measures"]["images/s"]["predicted"][0] <= 1.25 * reached * share
     # The same server under the same load, within an order of magnitude: these models take a fraction of a millisecond,
-    # and what a shared machine does to them is no property of the code.
+    # and what a shared machine does to them is no property of the code. One pause of 80 ms is the p99 of a second's run.
     for point in (clients, *rates):
-        for one in point["measures"].values():
+        for name in HELD:
+            one = point["measures"][name]
             assert abs(math.log10(one["predicted"][0] / one["measured"][0])) < 1
 
 
