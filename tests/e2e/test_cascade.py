@@ -7,20 +7,21 @@ import pytest
 import skimage
 import tritonclient.grpc
 from PIL import Image
+from tritonclient.utils import InferenceServerException
 
 PHOTOGRAPHS = Path(skimage.__file__).parent / "data"
 COFFEE, CAT, CAMERA = (PHOTOGRAPHS / name for name in ("coffee.png", "chelsea.png", "camera.png"))
 
 
-def infer(triton, model, images, outputs=("label", "confidence", "stage"), **parameters):
-    """Ask Triton itself, with several images in one request."""
+def infer(triton, model, images, outputs=("label", "confidence", "stage"), timeout=None, **parameters):
+    """Ask Triton itself, with several images in one request, and perhaps a time limit in microseconds."""
     dtype = "BYTES" if model == "classify" else "UINT8"
     name = "encoded_image" if model == "classify" else "image"
     batch = np.array([[Path(image).read_bytes()] for image in images], object) if model == "classify" else images
     tensor = tritonclient.grpc.InferInput(name, list(batch.shape), dtype)
     tensor.set_data_from_numpy(batch)
     wanted = [tritonclient.grpc.InferRequestedOutput(output) for output in outputs]
-    return triton.infer(model, [tensor], outputs=wanted, parameters=parameters or None)
+    return triton.infer(model, [tensor], outputs=wanted, parameters=parameters or None, timeout=timeout)
 
 
 def canonical(triton, path):
@@ -69,6 +70,13 @@ def test_each_request_of_a_coalesced_batch_keeps_its_own_parameters(client):
     forced = list(client.classify_many([CAT] * 40, policy="big", concurrency=16))
     assert {answer.stage for answer in answers} == {"little"}
     assert {answer.stage for answer in forced} == {"big"}
+
+
+def test_a_callers_time_limit_reaches_the_gate_through_the_ensemble(triton):
+    assert infer(triton, "classify", [CAT], threshold=1.0, timeout=30_000_000).as_numpy("stage").ravel().tolist() == [1]
+    with pytest.raises(InferenceServerException, match="Request timeout expired before stage 'big' answered"):
+        infer(triton, "classify", [CAT], threshold=1.0, timeout=1_000)  # less than little takes by itself
+    assert infer(triton, "classify", [COFFEE], timeout=1_000).as_numpy("stage").ravel().tolist() == [0]
 
 
 def test_probabilities_carry_names_and_belong_to_the_stage_that_answered(client, triton):

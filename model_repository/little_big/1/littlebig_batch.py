@@ -27,7 +27,12 @@ from littlebig_metrics import Tally
 from littlebig_overload import Relief
 from littlebig_settings import Settings
 
+# Errors that are no stage's fault. Clients know the beginning of the second from Triton's own queues.
 CANCELLED = "cancelled by its caller"
+TIMED_OUT = "Request timeout expired before stage 'big' answered: allow the request more time"
+Answer = dict[str, npt.NDArray[np.generic]] | str
+# Verdicts of rows that wait for big.
+_UNDECIDED = (UNSURE, BIG_ONLY)
 
 
 @dataclass(slots=True, eq=False)
@@ -38,7 +43,7 @@ class Accepted:
         request: Triton's; the batch only passes it on.
         images: what it brings, in memory of its own.
         wanted: names of the outputs that the caller wants.
-        timeout_us: how long the caller would wait in a queue, microseconds; 0 for ever.
+        timeout_us: how long the caller would wait, microseconds; 0 for ever.
         options: how it wants to be answered.
         place: its rows of the batch.
         waits: whether any of them waits for big.
@@ -54,7 +59,7 @@ class Accepted:
 
 
 class Batch:
-    """Requests that go through the gate together; each keeps its own fate.
+    """Requests that go through the gate together; each keeps its own fate. For one thread at a time.
 
     Args:
         accepted: the requests, in order; at least one, and each in no other batch.
@@ -63,8 +68,8 @@ class Batch:
 
     Attributes:
         rows: images of the batch.
-        to_big: the rows that wait for big, ascending.
-        waiting: the requests with any such row.
+        to_big: the rows that big is asked for, ascending.
+        waiting: the requests that have no answer yet because any of their rows waits for big.
         outputs: names of the outputs that stages are asked for.
     """
 
@@ -116,14 +121,14 @@ class Batch:
         if relief.target:
             self._verdicts = spare(self._verdicts, scores, thresholds, relief)
         self._answers.tell(self._verdicts)
-        self.to_big = [row for row, verdict in enumerate(self._verdicts) if verdict in (UNSURE, BIG_ONLY)]
+        self.to_big = [row for row, verdict in enumerate(self._verdicts) if verdict in _UNDECIDED]
         self.waiting = list(dict.fromkeys(self._owners[row] for row in self.to_big))
         for one in self.waiting:
             one.waits = True
         self._count(one for one in self._accepted if not one.waits)
 
     def escalated(self, cancelled: Callable[[Accepted], bool], room: Pixels | None = None) -> Images:
-        """Take the waiting requests out whose callers have gone, and give the images of the others for big.
+        """Take the requests out whose callers have gone or given up, and give the images of the others for big.
 
         Args:
             cancelled: whether a request's caller has gone.
@@ -132,26 +137,45 @@ class Batch:
         Returns:
             The images of `to_big`, which may be none.
         """
-        gone = [one for one in self.waiting if cancelled(one)]
-        if gone:
-            self._lose([row for row in self.to_big if self._owners[row] in gone], CANCELLED)
-            self.to_big = [row for row in self.to_big if self._owners[row] not in gone]
+        for one in self.waiting:
+            if cancelled(one):
+                self._lose(self._undecided(one), CANCELLED)
+        self.to_big = [row for one in self.waiting for row in self._undecided(one)]
         return self._images(self.to_big, room)
 
-    def take(self, result: Outputs | Failure) -> None:
-        """Fill in big's answers, or what takes their place, and count the requests that waited for them."""
+    def give_up(self, one: Accepted) -> bool:
+        """Do without big for a request whose caller's time is up; the others wait on.
+
+        Returns:
+            Whether it was still waiting; it has its answer now.
+        """
+        if one not in self.waiting:
+            return False
+        self.waiting.remove(one)
+        self._lose(self._without_big(self._undecided(one), "caller_timeout"), TIMED_OUT)
+        self._ended([one])
+        return True
+
+    def take(self, result: Outputs | Failure) -> list[Accepted]:
+        """Fill in big's answers, or what takes their place, for all that still wait.
+
+        Returns:
+            The requests that waited, which have their answers now.
+        """
+        rows = [row for one in self.waiting for row in self._undecided(one)]
         if isinstance(result, Failure):
-            self._do_without_big(result)
-        elif self.to_big:
+            self._lose(self._without_big(rows, result.reason), result.message, "big")
+        elif rows:
             try:
                 self._take_big(result)
             except Exception as reason:  # its callers must hear of it, and half of big's answer is none of little's
-                self._tally.add("littlebig_big_failures_total", len(self.to_big), reason="error")
-                self._lose(self.to_big, f"{type(reason).__name__}: {reason}", "big")
-        self._answers.tell(self._verdicts)
-        self._count(self.waiting)
+                self._tally.add("littlebig_big_failures_total", len(rows), reason="error")
+                self._lose(rows, f"{type(reason).__name__}: {reason}", "big")
+        waited, self.waiting = self.waiting, []
+        self._ended(waited)
+        return waited
 
-    def answer(self, one: Accepted) -> dict[str, npt.NDArray[np.generic]] | str:
+    def answer(self, one: Accepted) -> Answer:
         """A request's outputs by name, or why it has none."""
         if self._errors:
             for row in range(one.place.start, one.place.stop):
@@ -170,28 +194,39 @@ class Batch:
         """How long those who wait for big would do so together: the longest of them, 0 where one waits for ever."""
         return _timeout_us(self.waiting)
 
+    def _undecided(self, one: Accepted) -> list[int]:
+        """A request's rows that have no answer but big's."""
+        return [row for row in range(one.place.start, one.place.stop) if self._verdicts[row] in _UNDECIDED]
+
+    def _ended(self, requests: list[Accepted]) -> None:
+        """Tell who answered these requests, and count their rows."""
+        self._answers.tell(self._verdicts)
+        self._count(requests)
+
     def _take_big(self, outputs: Outputs) -> None:
-        """Write big's answers, but for those rows on which little's stands against it."""
-        rows = self.to_big
+        """Write big's answers, but for those rows on which little's stands, against it or for want of time."""
+        taken = [place for place, row in enumerate(self.to_big) if self._verdicts[row] in _UNDECIDED]
         if self._settings.answer == "arbitrate":
             little, big = self._answers.scores("confidence"), outputs["confidence"].reshape(-1).tolist()
-            offset, taken = self._settings.offset, []
-            for place, row in enumerate(rows):
-                if self._verdicts[row] == UNSURE and little_stands(little[row], big[place], offset):
+            for place in list(taken):
+                row = self.to_big[place]
+                if self._verdicts[row] == UNSURE and little_stands(little[row], big[place], self._settings.offset):
                     self._verdicts[row] = ARBITRATED
-                else:
-                    taken.append(place)
-            rows, outputs = [rows[place] for place in taken], {name: array[taken] for name, array in outputs.items()}
-        self._answers.write(rows, outputs)
+                    taken.remove(place)
+        if len(taken) < len(self.to_big):
+            outputs = {name: array[taken] for name, array in outputs.items()}
+        self._answers.write([self.to_big[place] for place in taken], outputs)
 
-    def _do_without_big(self, failure: Failure) -> None:
-        self._tally.add("littlebig_big_failures_total", len(self.to_big), reason=failure.reason)
-        lost = self.to_big
-        if self._settings.on_big_failure == "little":
-            lost = [row for row in lost if self._verdicts[row] != UNSURE]  # who asks for big alone has no other answer
-            for row in set(self.to_big).difference(lost):
+    def _without_big(self, rows: Sequence[int], reason: str) -> list[int]:
+        """Let little answer for big where it may; returns the rows where it may not."""
+        self._tally.add("littlebig_big_failures_total", len(rows), reason=reason)
+        lost = []
+        for row in rows:
+            if self._settings.on_big_failure == "little" and self._verdicts[row] == UNSURE:
                 self._verdicts[row] = BIG_FAILED
-        self._lose(lost, failure.message, "big")
+            else:  # who asks for big alone has no other answer
+                lost.append(row)
+        return lost
 
     def _lose(self, rows: Sequence[int], error: str, stage: str | None = None) -> None:
         """Give these rows no answer but an error; where a stage is to blame, say which, and count it."""

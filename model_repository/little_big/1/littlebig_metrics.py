@@ -39,7 +39,10 @@ GAUGES = {
 _FROM_THE_START: tuple[tuple[str, dict[str, str]], ...] = (
     *(("littlebig_images_total", {"stage": stage, "reason": reason}) for stage, reason, _ in VERDICTS),
     *(("littlebig_image_errors_total", {"stage": stage}) for stage in ("little", "big")),
-    *(("littlebig_big_failures_total", {"reason": reason}) for reason in ("error", "timeout", "breaker_open")),
+    *(
+        ("littlebig_big_failures_total", {"reason": reason})
+        for reason in ("error", "timeout", "breaker_open", "caller_timeout")
+    ),
     *(("littlebig_audits_total", {"outcome": outcome}) for outcome in ("agree", "disagree", "dropped", "failed")),
 )
 

@@ -17,21 +17,25 @@ from typing import Any
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
+from littlebig_alarms import Alarms
 from littlebig_audit import Auditor
-from littlebig_batch import CANCELLED, Accepted, Batch
+from littlebig_batch import CANCELLED, TIMED_OUT, Accepted, Answer, Batch
 from littlebig_breaker import CLOSED
-from littlebig_escalation import BigStage, Failure, Outputs, Place, StageFailed
+from littlebig_escalation import BigStage, Place, StageFailed
 from littlebig_gate import BadRequest, Options
 from littlebig_images import Images, Pixels
 from littlebig_metrics import Publisher, Tally
 from littlebig_overload import NO_RELIEF, Backlog, Relief
 from littlebig_settings import BadSetting, Settings
+from littlebig_waiting import Waiting
 
 # Seconds between two looks at time limits, thresholds and probes, and between two publications of metrics.
 _TICK, _PUBLISH = 0.1, 1.0
 # Whether a caller has gone is asked by a message to Triton, which costs as much as an answer: not within this many
 # seconds since Triton, which drops cancelled requests from its own queue, handed the request over. Few give up sooner.
 _FRESH = 0.1
+# Errors that are no failure of the server's, by the name of their code: pb_utils has the codes after the import only.
+_CODES = {CANCELLED: "CANCELLED", TIMED_OUT: "UNAVAILABLE"}
 
 
 class TritonPythonModel:
@@ -58,6 +62,7 @@ class TritonPythonModel:
             max_batch_size=settings.big_max_batch_size or self.max_batch_size,
             prepare=self._room,
         )
+        self.alarms = Alarms()
         self.backlog = Backlog()
         self.tally = Tally()
         self.audit = Auditor(
@@ -122,22 +127,20 @@ class TritonPythonModel:
 
     def _escalate(self, batch: Batch, place: Place, started: float) -> None:
         """Send the batch's unsure rows to big, and answer those who wait for them when it is done."""
-        senders = [one.request.get_response_sender() for one in batch.waiting]
+        rows, outputs, timeout_us = len(batch.to_big), batch.outputs, batch.timeout_us()
+        senders = {one: one.request.get_response_sender() for one in batch.waiting}
 
         def gone(one: Accepted) -> bool:
             return time.monotonic() - started > _FRESH and bool(one.request.is_cancelled())
 
-        def images() -> Images:
-            return batch.escalated(gone, self._room())
-
-        def settle(result: Outputs | Failure) -> None:
-            batch.take(result)
+        def answer(answers: Sequence[tuple[Accepted, Answer]]) -> None:
             # All are made before any is sent: to send one is to wait for Triton.
-            responses = [_response(batch.answer(one)) for one in batch.waiting]
-            for sender, response in zip(senders, responses, strict=True):
+            responses = [(senders[one], _response(told)) for one, told in answers]
+            for sender, response in responses:
                 sender.send(response, flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
 
-        self.big.ask(place, images, len(batch.to_big), batch.outputs, batch.timeout_us(), settle)
+        waiting = Waiting(batch, started, answer, self.alarms)
+        self.big.ask(place, lambda: waiting.images(gone, self._room()), rows, outputs, timeout_us, waiting.settle)
 
     def _room(self) -> Pixels:
         """Where the calling thread gathers images: the heap grows when each batch gets fresh memory of its own size.
@@ -214,10 +217,9 @@ def _call(stage: str, images: Images, outputs: Sequence[str], timeout_us: int) -
     return answers
 
 
-def _response(answer: dict[str, Any] | str) -> Any:
+def _response(answer: Answer) -> Any:
     if isinstance(answer, str):
-        code = pb_utils.TritonError.CANCELLED if answer == CANCELLED else pb_utils.TritonError.INTERNAL
-        return _error(answer, code)
+        return _error(answer, getattr(pb_utils.TritonError, _CODES.get(answer, "INTERNAL")))
     return pb_utils.InferenceResponse([pb_utils.Tensor(name, array) for name, array in answer.items()])
 
 

@@ -82,6 +82,7 @@ WELL: dict[str, float | Phases | None] = {
     big_failures("error"): 0,
     big_failures("timeout"): 0,
     big_failures("breaker_open"): 0,
+    big_failures("caller_timeout"): 0,
     BREAKER: 0,
     CALIBRATED_LOW: 0.17,
     CALIBRATED_HIGH: 0.22,
@@ -202,6 +203,10 @@ SCENARIOS = {
         60,
         fires={"LittleBigBigFailures": f"Big did not answer 10% {_FAILURES}"},
         series={images("big", "unsure"): 18, images("little", "big_failed"): 2, big_failures("timeout"): 2},
+    ),
+    "callers are in a hurry, which is none of big's failures": Scenario(
+        60,
+        series={images("big", "unsure"): 18, images("little", "big_failed"): 2, big_failures("caller_timeout"): 2},
     ),
     "big is gone": Scenario(
         60,
