@@ -19,6 +19,7 @@ _STUB_FAILED = re.compile(r"Failed to preinitialize Python stub: (.*)")
 _TAKEN = re.compile(r"Socket '[^']*:(\d+)' already in use")
 # What Triton puts before the words of whoever failed.
 _STATUS = re.compile(r"^(Internal|Invalid argument|Unavailable|Not found|Unsupported|Unknown|Already exists)(: | - )")
+_STUB_GONE = re.compile(r"^Stub process '([^']+)' is not healthy\.$")
 _WHERE = re.compile(r"\S*/([^/\s]+\(\d+\): \w+)")
 # The dynamic loader's, the option parser's, main.cc's and the keeper's own last words.
 _LAST_WORDS = re.compile(
@@ -119,4 +120,5 @@ def _words(message: str) -> str:
     said, _, trace = "\n".join(line for line in lines if line).partition("\nAt:\n")
     where = _WHERE.search(trace)
     words = _STATUS.sub("", " ".join(said.split()))
+    words = _STUB_GONE.sub(r"the Python process of instance \1 died, or gave no sign of life for a second", words)
     return f"{words} ({where[1]})" if where else words

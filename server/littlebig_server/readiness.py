@@ -15,8 +15,8 @@ from littlebig_server.ports import Ports
 
 _BETWEEN_POLLS = 0.1
 _REQUEST_TIMEOUT = 2.0
-# Triton starts and ends a stub of its own accord while it completes a configuration, so one may lie dead for a moment.
-# One that died otherwise stays so: release 24.10 then waits for its first message without an end.
+# Of most stubs that die Triton tells within a second or two. One that dies before its first message, as for want of its
+# model.py, stays a zombie: release 24.10 waits for that message without an end.
 _DEAD_STUB_AFTER = 3.0
 
 

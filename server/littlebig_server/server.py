@@ -237,6 +237,8 @@ class TritonServer:
             f"--exit-timeout-secs={settings.exit_timeout}",
             f"--model-control-mode={settings.model_control_mode}",
             f"--log-verbose={settings.log_verbose}",
+            # Every config.pbtxt is complete. To look for what it might lack, Triton would load each Python model twice.
+            "--disable-auto-complete-config",
             f"--backend-config=python,shm-region-prefix-name={self._shared_memory}",
             *settings.arguments,
         ]

@@ -52,6 +52,7 @@ def test_a_backend_that_is_not_there(make_repository: MakeRepository, regions: R
 
 
 def test_a_model_without_its_file(make_repository: MakeRepository, regions: Regions) -> None:
+    """Triton 24.10 would wait for its process's first message without an end."""
     repository = make_repository()
     file = repository / "classify" / "1" / "model.py"
     file.unlink()
@@ -61,20 +62,14 @@ def test_a_model_without_its_file(make_repository: MakeRepository, regions: Regi
     )
 
 
-def test_a_model_whose_process_dies_in_initialize(make_repository: MakeRepository, regions: Regions) -> None:
-    repository = make_repository("os.kill(os.getpid(), signal.SIGKILL)")
-    assert refusal(TritonServer(repository), regions) == (
-        "tritonserver did not start: model 'classify' failed to load: Stub process 'classify_0_0' is not healthy.; "
-        "full log: log_tail()"
-    )
+DIES = "os.kill(os.getpid(), signal.SIGKILL)"
 
 
-def test_a_model_whose_process_dies_when_it_is_imported(make_repository: MakeRepository, regions: Regions) -> None:
-    """Triton 24.10 would wait for that process's first message without an end."""
-    repository = make_repository(at_import="os.kill(os.getpid(), signal.SIGKILL)")
-    assert refusal(TritonServer(repository), regions) == (
-        "tritonserver did not start: the Python process of a model died while loading (still loading classify); "
-        "full log: log_tail()"
+@pytest.mark.parametrize("when", [{"initialize": DIES}, {"at_import": DIES}], ids=["initialized", "imported"])
+def test_a_model_whose_process_dies_when_it_is(make_repository: MakeRepository, regions: Regions, when: dict) -> None:
+    assert refusal(TritonServer(make_repository(**when)), regions) == (
+        "tritonserver did not start: model 'classify' failed to load: the Python process of instance classify_0_0 died, "
+        "or gave no sign of life for a second; full log: log_tail()"
     )
 
 
