@@ -46,7 +46,7 @@ class Accepted:
         timeout_us: how long the caller would wait, microseconds; 0 for ever.
         options: how it wants to be answered.
         place: its rows of the batch.
-        waits: whether any of them waits for big.
+        waits: whether it has no answer yet because any of them waits for big.
     """
 
     request: Any
@@ -152,9 +152,15 @@ class Batch:
         if one not in self.waiting:
             return False
         self.waiting.remove(one)
+        one.waits = False
         self._lose(self._without_big(self._undecided(one), "caller_timeout"), TIMED_OUT)
         self._ended([one])
         return True
+
+    def give_up_all(self) -> None:
+        """Do without big for all, because big had no room for the batch while its callers had time."""
+        for one in tuple(self.waiting):
+            self.give_up(one)
 
     def take(self, result: Outputs | Failure) -> list[Accepted]:
         """Fill in big's answers, or what takes their place, for all that still wait.
@@ -189,6 +195,10 @@ class Batch:
             rows = [row for row, verdict in enumerate(self._verdicts[one.place]) if verdict == SURE]
             if rows:
                 yield one.images.pixels[rows], self._answers.tensors["label"][one.place][rows]
+
+    def patience(self) -> float | None:
+        """How long, in seconds, the most patient of all the callers would wait; None where one would for ever."""
+        return _timeout_us(self._accepted) / 1e6 or None
 
     def timeout_us(self) -> int:
         """How long those who wait for big would do so together: the longest of them, 0 where one waits for ever."""

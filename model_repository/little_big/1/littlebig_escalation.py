@@ -39,21 +39,26 @@ class Failure:
 
 
 class Place:
-    """Room for one batch among those in flight, free again at the end of the block unless `ask` has used it."""
+    """Room for one batch among those in flight, free again at the end of the block unless `ask` has used it.
 
-    def __init__(self, slots: threading.Semaphore) -> None:
-        """Wait until there is one."""
-        slots.acquire()
+    Args:
+        slots: as many as batches may be in flight.
+        patience: seconds to wait for one; None for as long as it takes.
+    """
+
+    def __init__(self, slots: threading.Semaphore, patience: float | None) -> None:
+        """Wait for it."""
+        self._granted = slots.acquire(timeout=patience)
         self._slots = slots
         self.used = False
 
-    def __enter__(self) -> Place:
-        """The place itself."""
-        return self
+    def __enter__(self) -> Place | None:
+        """The place, or None if there was none in time."""
+        return self if self._granted else None
 
     def __exit__(self, *reason: object) -> None:
         """Whatever went wrong, it is free again."""
-        if not self.used:
+        if self._granted and not self.used:
             self._slots.release()
 
 
@@ -114,9 +119,9 @@ class BigStage:
         """How long one image occupies the stage."""
         return self.rate.seconds_for(1)
 
-    def reserve(self) -> Place:
-        """Wait until one more batch may be in flight."""
-        return Place(self._slots)
+    def reserve(self, patience: float | None = None) -> Place:
+        """Wait until one more batch may be in flight, or for `patience` seconds; see Place."""
+        return Place(self._slots, patience)
 
     def ask(
         self,

@@ -89,10 +89,13 @@ class TritonPythonModel:
         if not accepted:
             self.backlog.batch_ended(time.monotonic(), full=False)
             return examined
-        with self.big.reserve() as place:
-            batch = self._decide(accepted)
+        batch = Batch(accepted, self.settings, self.tally)
+        with self.big.reserve(batch.patience()) as place:
+            self._decide(batch)
+            if place is None:
+                batch.give_up_all()
             responses = [self._now(batch, entry) for entry in examined]
-            if batch.waiting:
+            if place is not None and batch.waiting:
                 self._escalate(batch, place, started)
         self.backlog.batch_ended(time.monotonic(), full=batch.rows >= self.max_batch_size)
         return responses
@@ -115,15 +118,13 @@ class TritonPythonModel:
         images = Images(tensor.as_numpy(), tensor)
         return Accepted(request, images, request.requested_output_names(), request.timeout(), options)
 
-    def _decide(self, accepted: Sequence[Accepted]) -> Batch:
-        """Ask little, and send what it is unsure of on to big."""
-        batch = Batch(accepted, self.settings, self.tally)
+    def _decide(self, batch: Batch) -> None:
+        """Ask little, and find what it is unsure of."""
         batch.ask_little(lambda images, outputs, timeout_us: _call("little", images, outputs, timeout_us), self._room())
         batch.plan(self._relief())
         if self.audit.rate:
             for images, labels in batch.sure():
                 self.audit.choose(images, labels)
-        return batch
 
     def _escalate(self, batch: Batch, place: Place, started: float) -> None:
         """Send the batch's unsure rows to big, and answer those who wait for them when it is done."""

@@ -59,9 +59,14 @@ def test_a_batch_whose_callers_gave_up_keeps_its_place_until_big_is_done_with_it
     with puppets(threshold=0.5, on_big_failure="little", big_timeout_ms=60_000, max_batches_in_flight=2) as running:
         running.tell("big", wait_for=str(tmp_path / "go"))
         assert [running.ask(UNSURE, timeout=HURRIED) for _ in range(2)] == [[(2, 1)]] * 2
-        running.send(UNSURE, told=noted(answers, "third"))
         until(lambda: running.metric("littlebig_batches_in_flight") == 2, "both still occupy big")
+        # No place is left: the hurried have little's answer all the same, and big is not asked.
+        assert [running.ask(pixel, timeout=HURRIED) for pixel in (UNSURE, SURE)] == [[(2, 1)], [(0, 1)]]
+        running.send(UNSURE, told=noted(answers, "patient"))
+        until(lambda: running.pending("little_big") == 0, "the gate holds the patient one back")
+        assert running.metric("littlebig_batches_in_flight") == 2
         assert answers.empty()
         (tmp_path / "go").touch()
-        assert next_of(answers) == ("third", None)
+        assert next_of(answers) == ("patient", None)
         until(lambda: running.metric("littlebig_batches_in_flight") == 0, "all are back")
+        assert running.metric("littlebig_big_failures_total", reason="caller_timeout") == 3

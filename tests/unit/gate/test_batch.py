@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from littlebig_batch import CANCELLED, Accepted, Batch
+from littlebig_batch import CANCELLED, TIMED_OUT, Accepted, Batch
 from littlebig_escalation import Failure, StageFailed
 from littlebig_gate import Options
 from littlebig_images import Images
@@ -153,6 +153,24 @@ def test_under_relief_the_spared_are_answered_by_little_and_marked():
     assert told(batch, spared)["stage"] == [3]
     batch.take(big(batch.escalated(nobody)))
     assert counted(tally) == {"little/overload": 1, "big/unsure": 1}
+
+
+def test_a_batch_is_as_patient_as_its_most_patient_caller():
+    assert through(request(90, timeout_us=2000), request(10, timeout_us=30_000))[0].patience() == 0.03
+    assert through(request(90, timeout_us=2000), request(10))[0].patience() is None
+
+
+def test_without_room_at_big_nobody_waits_for_it():
+    settings = Settings(0.5, on_big_failure="little")
+    sure, unsure, only_big = request(90), request(10, 80), request(70, policy="big")
+    batch, tally = through(sure, unsure, only_big, settings=settings)
+    batch.give_up_all()
+    assert batch.waiting == []
+    assert [one.waits for one in (sure, unsure, only_big)] == [False] * 3
+    assert told(batch, sure)["stage"] == [0]
+    assert told(batch, unsure)["stage"] == [2, 0]
+    assert told(batch, only_big) == TIMED_OUT
+    assert counted(tally) == {"little/sure": 2, "little/big_failed": 1}
 
 
 def test_cancelled_requests_are_taken_out_before_big_is_asked():

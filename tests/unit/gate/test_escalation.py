@@ -107,6 +107,20 @@ def test_no_more_batches_are_taken_while_as_many_as_allowed_wait(big, stage):
     assert reserved.wait(10)
 
 
+def test_who_has_no_time_to_wait_for_a_place_is_told_that_there_is_none(big, stage):
+    stage.open.clear()
+    answered = Answered()
+    ask(big, answered)
+    ask(big, answered)
+    for _ in range(2):  # and takes none away
+        with big.reserve(patience=0.01) as place:
+            assert place is None
+    stage.open.set()
+    answered.wait(2)
+    with big.reserve(patience=10) as place:
+        assert place is not None
+
+
 def test_an_error_is_told_with_its_reason(big, stage):
     stage.error = "out of memory"
     answered = Answered()
