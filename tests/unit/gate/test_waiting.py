@@ -1,6 +1,8 @@
 """Callers who wait for big, with time limits of their own, and alarms that ring when the test says so."""
 
+import gc
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -13,22 +15,31 @@ from tests.unit.gate.test_batch import big, counted, nobody, request, through
 SINCE = 100.0
 
 
+class Alarm:
+    """Holds what it calls, as those of the schedule do."""
+
+    def __init__(self, when, ring):
+        self.when, self.ring = when, ring
+
+
 class Alarms:
     """Rings on demand."""
 
     def __init__(self):
-        self.rings = {}
+        self.set = []
 
     def at(self, when, ring):
-        self.rings[when] = ring
-        return when
+        self.set.append(Alarm(when, ring))
+        return self.set[-1]
 
     def cancel(self, alarm):
-        self.rings.pop(alarm, None)
+        if alarm in self.set:
+            self.set.remove(alarm)
 
     def until(self, now):
-        for when in sorted(when for when in self.rings if when <= now):
-            self.rings.pop(when)()
+        for alarm in sorted((alarm for alarm in self.set if alarm.when <= now), key=lambda alarm: alarm.when):
+            self.set.remove(alarm)
+            alarm.ring()
 
 
 class Told:
@@ -128,15 +139,32 @@ def test_answers_in_time_leave_no_alarm_behind(alarms, told):
     waiting = Waiting(batch, SINCE, told, alarms)
     waiting.settle(big(waiting.images(nobody, None)))
     assert told.labels(one) == [(1010, 1)]
-    assert alarms.rings == {}
+    assert alarms.set == []
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_images_are_let_go_with_the_answer_and_not_when_a_collector_comes_by(alarms, told, late):
+    batch, _ = through(request(10, timeout_us=50_000), request(20, timeout_us=60_000), settings=LITTLE)
+    gone = weakref.ref(batch)
+    waiting = Waiting(batch, SINCE, told, alarms)
+    answers = big(waiting.images(nobody, None))
+    if late:
+        alarms.until(SINCE + 0.05)
+    waiting.settle(answers)
+    gc.disable()
+    try:
+        del batch, waiting
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_an_alarm_that_comes_with_the_answer_changes_nothing(alarms, told):
     batch, tally = through(one := request(10, timeout_us=50_000))
     waiting = Waiting(batch, SINCE, told, alarms)
-    (ring,) = alarms.rings.values()
+    (alarm,) = alarms.set
     waiting.settle(big(waiting.images(nobody, None)))
-    ring()
+    alarm.ring()
     assert told.labels(one) == [(1010, 1)]
     assert counted(tally, "littlebig_big_failures_total") == {}
 
@@ -174,7 +202,7 @@ def test_each_is_answered_once_whoever_comes_first(alarms, told):
         batch, _ = through(*requests, settings=LITTLE)
         waiting = Waiting(batch, SINCE, told, alarms)
         answers = big(waiting.images(nobody, None))
-        rings = list(alarms.rings.values())
+        rings = [alarm.ring for alarm in alarms.set]
         start = threading.Barrier(2)
 
         def hurry(start=start, rings=rings):
