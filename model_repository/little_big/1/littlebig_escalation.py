@@ -206,8 +206,9 @@ class BigStage:
             self.batches -= 1
             self.rows -= call.rows
             if not isinstance(result, Failure):
-                self._answered += call.rows
-                self.breaker.succeeded()
+                if result:  # else nobody was left to ask for, which says nothing about the stage
+                    self._answered += call.rows
+                    self.breaker.succeeded()
             elif call.sample is not None and _blames_big(call, result):
                 self._sample = call.sample.copy()
                 self.breaker.failed(self._clock(), result.message, result.reason == "timeout")

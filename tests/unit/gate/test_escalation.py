@@ -82,6 +82,15 @@ def test_a_batch_of_which_nothing_is_wanted_any_more_makes_no_call(big, stage):
     assert stage.calls == []
 
 
+def test_a_batch_of_which_nothing_was_asked_says_nothing_about_big(big, stage):
+    stage.error = "out of memory"
+    answered = Answered()
+    for count, images in enumerate((IMAGES, IMAGES, IMAGES.part(0, 0), IMAGES), 1):
+        ask(big, answered, images=images)
+        answered.wait(count)
+    assert big.breaker.state == OPEN  # three errors, and no success between them
+
+
 def test_the_callers_own_timeout_is_passed_on_when_it_is_shorter(big, stage):
     answered = Answered()
     for timeout_us in (0, 2_000_000, 300_000):
