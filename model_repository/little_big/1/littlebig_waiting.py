@@ -44,9 +44,8 @@ class Waiting:
 
     def settle(self, result: Outputs | Failure) -> None:
         """Answer all that still wait with big's answers, or what takes their place."""
-        while (
-            self._set
-        ):  # none is kept: an alarm holds this object, and with it images, until the cyclic collector runs
+        # None is kept: an alarm holds this object, and with it the images, until the cyclic collector runs.
+        while self._set:
             self._alarms.cancel(self._set.pop())
         with self._lock:
             answers = [(one, self._batch.answer(one)) for one in self._batch.take(result)]
