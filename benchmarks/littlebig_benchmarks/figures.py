@@ -1,4 +1,4 @@
-"""From rounds to figures: medians with their spreads, bounds, ratios. Refuses what an unstable machine gave.
+"""From rounds to figures: medians with their intervals, bounds, ratios. Refuses what an unstable machine gave.
 
 A ratio is taken within each round, between contenders that met the same machine, and the median is of these ratios:
 what drifts from round to round cancels.
@@ -6,12 +6,16 @@ what drifts from round to round cancels.
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from littlebig_benchmarks.rounds import Measures
 from littlebig_benchmarks.scenario import Stability
+
+# Of a figure's interval. Five rounds reach it with all of them, eight without the lowest and the highest.
+CONFIDENCE = 0.9
 
 
 @dataclass(frozen=True)
@@ -32,25 +36,50 @@ class Figure:
         return statistics.median(self.values)
 
     @property
-    def spread(self) -> float:
-        """(highest - lowest) / median."""
-        return spread(self.values)
+    def interval(self) -> tuple[float, float]:
+        """Where the median of many more such rounds would lie; see `interval`."""
+        return interval(self.values)
 
     def text(self, digits: int = 1, *, percent: bool = False) -> str:
-        """`median (lowest to highest)`, or why there is no figure."""
+        """`median (interval)`, or why there is no figure."""
         if self.unstable:
             return f"unstable: {self.unstable}"
-        low, middle, high = (
-            f"{value:.{digits}%}" if percent else f"{value:,.{digits}f}"
-            for value in (min(self.values), self.median, max(self.values))
+        low, high = self.interval
+        first, middle, last = (
+            f"{value:.{digits}%}" if percent else f"{value:,.{digits}f}" for value in (low, self.median, high)
         )
-        return f"{middle} ({low} to {high})"
+        return f"{middle} ({first} to {last})"
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """A confidence interval of the median that supposes nothing about how the rounds scatter.
+
+    The true median lies below the k-th lowest of n rounds as rarely as n coins show fewer than k heads (W. J. Conover,
+    Practical Nonparametric Statistics, on intervals for quantiles). So the lowest and the highest are left out, as many
+    as `CONFIDENCE` allows. Fewer than five rounds do not reach it: the interval is their range then.
+
+    Args:
+        values: one per round, at least one.
+
+    Returns:
+        Its lower and upper end.
+    """
+    ascending, left_out = sorted(values), 0
+    while _confidence(len(values), left_out + 1) >= CONFIDENCE:
+        left_out += 1
+    return ascending[left_out], ascending[-1 - left_out]
 
 
 def spread(values: Sequence[float]) -> float:
-    """(highest - lowest) / |median|; 0 where all are 0."""
+    """Width of the interval over |median|; 0 where all are 0."""
+    low, high = interval(values)
     middle = abs(statistics.median(values))
-    return (max(values) - min(values)) / middle if middle else (0.0 if max(values) == min(values) else float("inf"))
+    return (high - low) / middle if middle else (0.0 if low == high else float("inf"))
+
+
+def _confidence(rounds: int, left_out: int) -> float:
+    """That the true median lies among the rounds without as many of the lowest and of the highest."""
+    return 1.0 - 2.0 * 0.5**rounds * sum(math.comb(rounds, heads) for heads in range(left_out + 1))
 
 
 def bound(little: float, big: float, escalation: float) -> float:
@@ -80,7 +109,8 @@ def figure(values: Sequence[float], sources: Sequence[Sequence[Measures]], stabi
         )
     if spread(values) > stability.spread:
         return Figure(
-            tuple(values), f"the rounds differ by {spread(values):.0%} of their median (at most {stability.spread:.0%})"
+            tuple(values),
+            f"{len(values)} rounds tell the median to {spread(values):.0%} only (at most {stability.spread:.0%})",
         )
     return Figure(tuple(values))
 

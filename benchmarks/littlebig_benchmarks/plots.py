@@ -1,8 +1,7 @@
-"""The report's plots as SVG: medians as bars or lines, lowest to highest round as whiskers."""
+"""The report's plots as SVG: medians as bars or lines, their intervals as whiskers."""
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -145,7 +144,7 @@ def _bars(axes: Axes, bars: Sequence[tuple[str, Figure, str]], digits: int = 0) 
             _beside(axes, 0, place, "unstable", color="#555555")
             continue
         axes.barh(place, found.median, xerr=_whiskers([found]), color=colour, ecolor="#333333", capsize=3)
-        _beside(axes, max(found.values), place, f"{found.median:.{digits}f}", color="black")
+        _beside(axes, found.interval[1], place, f"{found.median:.{digits}f}", color="black")
     axes.set_yticks(range(len(bars)), [name for name, _, _ in bars])
     axes.set_ylim(len(bars) - 0.5, -0.5)
     axes.set_xlim(left=0)
@@ -157,11 +156,7 @@ def _beside(axes: Axes, right_of: float, place: int, text: str, color: str) -> N
 
 
 def _whiskers(found: Sequence[Figure]) -> list[list[float]]:
-    middles = [statistics.median(one.values) for one in found]
-    return [
-        [middle - min(one.values) for middle, one in zip(middles, found, strict=True)],
-        [max(one.values) - middle for middle, one in zip(middles, found, strict=True)],
-    ]
+    return [[one.median - one.interval[0] for one in found], [one.interval[1] - one.median for one in found]]
 
 
 def _colour(name: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from littlebig_benchmarks.figures import Figure, figure, of_measure, ratio, share_of_bound
+from littlebig_benchmarks.figures import CONFIDENCE, Figure, figure, of_measure, ratio, share_of_bound
 from littlebig_benchmarks.measuring import IN_PROCESS
 from littlebig_benchmarks.rounds import Case, Measures
 from littlebig_benchmarks.scenario import Scenario
@@ -39,13 +39,14 @@ def as_json(results: Results, scenario: Scenario, command: str) -> str:
 
 
 def as_markdown(results: Results, scenario: Scenario, command: str) -> str:
-    """The tables that a reader wants: medians over the rounds, with lowest and highest."""
+    """The tables that a reader wants: medians over the rounds, with their intervals."""
     rounds = f"At most {scenario.rounds}" if results.stopped else str(scenario.rounds)
     parts = [
         "# Benchmark\n",
         f"`{command}`\n",
-        f"{rounds} rounds, contenders in turns. A figure is the median over the rounds (lowest to highest); a "
-        "ratio is taken within each round.\n",
+        f"{rounds} rounds, contenders in turns. A figure is the median over the rounds; in brackets, where that of "
+        f"many more would lie ({CONFIDENCE:.0%} confidence; of fewer than five rounds, their range). A ratio is taken "
+        "within each round.\n",
         _table(("", ""), [(name, value) for name, value in results.machine.items()]),
     ]
     if results.throughput:

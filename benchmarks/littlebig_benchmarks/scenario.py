@@ -17,7 +17,7 @@ class Stability:
     """When a figure is not printed because the machine was not stable while it was taken.
 
     Attributes:
-        spread: largest (highest - lowest) / median of a figure's rounds.
+        spread: largest width of the interval of a figure's median, over that median.
         other_load: largest share of the machine's CPU time that processes other than ours used in a run.
     """
 
@@ -46,8 +46,8 @@ class Scenario:
     """
 
     parts: tuple[str, ...] = PARTS
-    rounds: int = 5
-    seconds: float = 4.0
+    rounds: int = 8
+    seconds: float = 2.0
     escalations: tuple[float, ...] = (0.15, 0.35)
     concurrency: tuple[int, ...] = (16,)
     gate_clients: tuple[int, ...] = (32, 64)

@@ -78,7 +78,7 @@ SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
     type=click.FloatRange(min=0, min_open=True),
     default=DEFAULT.stability.spread,
     show_default=True,
-    help="Rounds that differ by more of their median give no figure.",
+    help="A median whose interval is wider than this share of it gives no figure.",
 )
 @click.option(
     "--max-other-load",
