@@ -1,15 +1,18 @@
 """More images than the cascade can answer, with a latency target: what becomes of each, and how soon all is well again.
 
-The gate is served twice over the same stages: as it is, to see what it can do at most and what it answers without
-haste, and with the target, to be overloaded. Its queue rejects what has waited for half the target: thresholds can
-spare big some work, but not little.
+The gate is served twice: as it is, to see what it can do at most and what it answers without haste, then with the
+target, to be overloaded. Its queue rejects what has waited for half the target: thresholds can spare big some work, but
+not little. The other half is for the batch that the gate takes then, so a target that is too short for a full one is
+missed whatever the gate does.
 """
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,12 +24,12 @@ from littlebig_benchmarks import images, load, machine
 from littlebig_benchmarks.errors import ImagesError
 from littlebig_benchmarks.images import Mix, Pictures
 from littlebig_benchmarks.load import Load, Reply
-from littlebig_benchmarks.serving import Served, serving, write_gate_with_target
+from littlebig_benchmarks.serving import Served, most_images_at_once, serving, write_gate_with_target
 
 Tell = Callable[[str], None]
 _OVERLOADED = "overloaded"
 _SPARED = 3  # the code of `stage` for: little, because big had too much to do
-# Seconds of the run that says what the gate can do, and the share of it that is offered afterwards.
+# Seconds of a run that says what the gate or little can do, and the share of the former that is offered afterwards.
 _CAPACITY_SECONDS, _NORMAL = 8.0, 0.5
 _FIRST_SECONDS = 5.0
 # Not to say what a percentile of it is.
@@ -38,7 +41,7 @@ class Trial:
     """What is offered.
 
     Attributes:
-        latency_target_ms: the gate's.
+        latency_target_ms: the gate's; None for the shortest that leaves room for its batches here.
         excess: images offered, over what the gate answers at most.
         seconds: for which they are.
         after: seconds of half of what it answers at most, afterwards.
@@ -47,7 +50,7 @@ class Trial:
         seed: of order and arrivals.
     """
 
-    latency_target_ms: float = 600.0
+    latency_target_ms: float | None = None
     excess: float = 1.5
     seconds: float = 60.0
     after: float = 10.0
@@ -92,6 +95,9 @@ class Outcome:
     Attributes:
         machine: and versions.
         capacity: images per second that the gate answers at most, without a target.
+        little: the same where little answers all.
+        latency_target_ms: that the gate had then.
+        room_ms: the shortest target that leaves room for the gate's batches.
         calm: every picture once, without haste and without a target.
         overloaded: while more is offered than can be.
         first: the first seconds afterwards.
@@ -100,6 +106,9 @@ class Outcome:
 
     machine: dict[str, str]
     capacity: float
+    little: float
+    latency_target_ms: float
+    room_ms: float
     calm: Phase
     overloaded: Phase
     first: Phase
@@ -128,37 +137,24 @@ def run(
         BenchmarkError: with one line that says what was wrong and what to do.
         ServerError: if the server does not start.
     """
-    with tempfile.TemporaryDirectory(prefix="littlebig-overload-") as name:
-        gate, models = Path(name) / "gate", Path(name) / "models"
-        models.mkdir()
-        write_gate_with_target(repository, gate, trial.latency_target_ms, trial.latency_target_ms / 2)
-        with serving(repository, {_OVERLOADED: gate}, models, tritonserver) as served:
-            tell(f"look at {len(encoded)} pictures")
-            pictures = images.look_through(served, encoded)
-            return _offer(served, pictures, labels, trial, tell)
-
-
-def _offer(served: Served, pictures: Pictures, labels: Sequence[int] | None, trial: Trial, tell: Tell) -> Outcome:
-    order = np.random.default_rng(trial.seed).permutation(len(pictures.canonical))
-    mix = Mix(order, pictures.unsure[order])
-
-    def ask(model: str, seconds: float, **how: Any) -> load.Answers:
-        asked = Load(model, seconds, seed=trial.seed, threshold=trial.threshold, **how)
-        return load.run(served.url, asked, pictures, mix)
-
-    def seen(replies: Sequence[Reply]) -> Phase:
-        return phase(replies, labels)
-
-    about = machine.describe(served.version, None)
-    tell("each once, without haste")
-    calm = ask("little_big", 600.0, clients=2, requests=len(order)).replies
-    tell(f"{trial.clients} clients, to see what it can do")
-    capacity = ask("little_big", _CAPACITY_SECONDS, clients=trial.clients).images_per_second
-    rate = trial.excess * capacity
-    tell(f"{rate:.0f} images/s for {trial.seconds:g} s, {trial.excess:g} times that")
-    overloaded = ask(_OVERLOADED, trial.seconds, rate=rate, may_fail=True).replies
-    tell(f"{_NORMAL * capacity:.0f} images/s for {trial.after:g} s")
-    after = ask(_OVERLOADED, trial.after, rate=_NORMAL * capacity, may_fail=True).replies
+    with _served(repository, None, tritonserver) as served:
+        about = machine.describe(served.version, None)
+        tell(f"look at {len(encoded)} pictures")
+        asker = _Asker(images.look_through(served, encoded), trial)
+        tell("each once, without haste")
+        calm = asker.ask(served, 600.0, clients=2, requests=len(encoded)).replies
+        tell(f"{trial.clients} clients, to see what it can do")
+        capacity = asker.ask(served, _CAPACITY_SECONDS, clients=trial.clients).images_per_second
+        tell("the same with little alone")
+        little = asker.ask(served, _CAPACITY_SECONDS, clients=trial.clients, threshold=0.0).images_per_second
+    room = least_target_ms(most_images_at_once(repository), little)
+    target = trial.latency_target_ms or room
+    with _served(repository, target, tritonserver) as served:
+        rate = trial.excess * capacity
+        tell(f"{rate:.0f} images/s for {trial.seconds:g} s, {trial.excess:g} times that; target {target:g} ms")
+        overloaded = asker.ask(served, trial.seconds, rate=rate, may_fail=True).replies
+        tell(f"{_NORMAL * capacity:.0f} images/s for {trial.after:g} s")
+        after = asker.ask(served, trial.after, rate=_NORMAL * capacity, may_fail=True).replies
     first = [reply for reply in after if reply.sent < _FIRST_SECONDS]
     later = [reply for reply in after if reply.sent >= _FIRST_SECONDS]
     if min(len(overloaded), len(first), len(later)) < _TOO_FEW:
@@ -166,7 +162,51 @@ def _offer(served: Served, pictures: Pictures, labels: Sequence[int] | None, tri
             f"only {len(overloaded)} images were offered and {len(first)} + {len(later)} afterwards, too few for a "
             f"99th percentile: ask for more --seconds or more --after"
         )
-    return Outcome(about, capacity, *map(seen, (calm, overloaded, first, later)))
+    phases = (phase(replies, labels) for replies in (calm, overloaded, first, later))
+    return Outcome(about, capacity, little, target, room, *phases)
+
+
+def least_target_ms(images_at_once: int, rate: float) -> float:
+    """The shortest latency target that leaves room for the gate's batches when more is offered than little can answer.
+
+    Every instance of the gate has a full batch with little then, and what is in it may have waited for half the target.
+
+    Args:
+        images_at_once: in the largest batches of all instances together.
+        rate: images per second of little.
+
+    Returns:
+        Milliseconds, twice the time of such batches, rounded up to a hundred.
+    """
+    return 100.0 * math.ceil(2.0 * images_at_once / rate * 10.0)
+
+
+@contextmanager
+def _served(repository: Path, latency_target_ms: float | None, tritonserver: Path | None) -> Iterator[Served]:
+    """The gate as it is, or beside it one with a target."""
+    with tempfile.TemporaryDirectory(prefix="littlebig-overload-") as name:
+        gate, models = Path(name) / "gate", Path(name) / "models"
+        models.mkdir()
+        variants = {}
+        if latency_target_ms is not None:
+            write_gate_with_target(repository, gate, latency_target_ms, latency_target_ms / 2)
+            variants = {_OVERLOADED: gate}
+        with serving(repository, variants, models, tritonserver) as served:
+            yield served
+
+
+class _Asker:
+    """Asks servers about the same pictures in the same order."""
+
+    def __init__(self, pictures: Pictures, trial: Trial) -> None:
+        order = np.random.default_rng(trial.seed).permutation(len(pictures.canonical))
+        self._pictures, self._mix, self._trial = pictures, Mix(order, pictures.unsure[order]), trial
+
+    def ask(self, served: Served, seconds: float, **how: Any) -> load.Answers:
+        """The gate with the target where there is one."""
+        model = _OVERLOADED if _OVERLOADED in served.models else "little_big"
+        asked = Load(model, seconds, seed=self._trial.seed, **{"threshold": self._trial.threshold, **how})
+        return load.run(served.url, asked, self._pictures, self._mix)
 
 
 def phase(replies: Sequence[Reply], labels: Sequence[int] | None) -> Phase:
@@ -199,8 +239,9 @@ def as_markdown(outcome: Outcome, trial: Trial, command: str) -> str:
     lines = [
         "# Overload\n",
         f"`{command}`\n",
-        f"The gate answers {outcome.capacity:.1f} images/s at most ({trial.clients} clients). Latency target "
-        f"{trial.latency_target_ms:g} ms; its queue rejects what has waited for half of that.\n",
+        f"The gate answers {outcome.capacity:.1f} images/s at most ({trial.clients} clients), {outcome.little:.1f} "
+        f"where little answers all. Latency target {outcome.latency_target_ms:g} ms; its queue rejects what has waited "
+        "for half of that.\n",
         "|  | images/s offered | sent | answered | rejected | lost | escalated | spared | p50 ms | p99 ms | x target "
         "| accuracy |",
         "| --- " * 12 + "|",
@@ -216,10 +257,16 @@ def as_markdown(outcome: Outcome, trial: Trial, command: str) -> str:
             *(f"{count:,}" for count in (one.sent, one.answered, sum(one.rejected.values()), one.lost)),
             *(f"{share:.1%}" for share in (one.escalated, one.spared)),
             *(f"{ms:.0f}" for ms in (one.p50_ms, one.p99_ms)),
-            f"{one.p99_ms / trial.latency_target_ms:.2f}",
+            f"{one.p99_ms / outcome.latency_target_ms:.2f}",
             "" if one.accuracy is None else f"{one.accuracy:.3f}",
         ]
         lines.append(f"| {name} | {' | '.join(cells)} |")
+    if outcome.latency_target_ms < outcome.room_ms:
+        lines += [
+            "",
+            "* This target leaves no room for full batches of all the gate's instances here; the shortest that does is "
+            f"{outcome.room_ms:g} ms. Or give the gate a smaller max_batch_size.",
+        ]
     messages = Counter(outcome.overloaded.rejected)
     lines += ["", *(f"* rejected, {count:,} times: {message}" for message, count in messages.most_common())]
     lines += ["", *(f"* {name}: {value}" for name, value in outcome.machine.items()), ""]

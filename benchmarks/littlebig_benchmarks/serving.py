@@ -115,6 +115,16 @@ def write_gate_with_target(repository: Path, folder: Path, latency_target_ms: fl
     _write(folder, gate, *sorted((repository / "little_big" / "1").glob("*.py")))
 
 
+def most_images_at_once(repository: Path) -> int:
+    """How many images a repository's gate works on at a time: in the largest batches of all its instances.
+
+    Raises:
+        ScenarioError: if the repository lacks a stage or the gate.
+    """
+    gate = _gate(repository)
+    return int(gate.max_batch_size * sum(group.count for group in gate.instance_group))
+
+
 def look_at(url: str, pid: int | None = None, repository: Path | None = None) -> Served:
     """Ask a running server what it serves.
 

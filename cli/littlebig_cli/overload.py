@@ -45,10 +45,9 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
 @click.option(
     "--latency-target",
     type=POSITIVE,
-    default=DEFAULT.latency_target_ms,
-    show_default=True,
     metavar="MS",
-    help="The gate's latency_target_ms; its queue rejects what waits for half of it.",
+    help="The gate's latency_target_ms; its queue rejects what waits for half of it.  [default: the shortest that "
+    "leaves room for the gate's batches here]",
 )
 @click.option(
     "--threshold",
@@ -85,7 +84,7 @@ def command(
     data: Path | None,
     labels: Path | None,
     pictures: int,
-    latency_target: float,
+    latency_target: float | None,
     threshold: float | None,
     excess: float,
     seconds: float,

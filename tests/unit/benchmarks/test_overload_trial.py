@@ -4,7 +4,7 @@ import pytest
 from click.testing import CliRunner
 
 from littlebig_benchmarks.load import Reply
-from littlebig_benchmarks.overload import Outcome, Trial, as_markdown, phase
+from littlebig_benchmarks.overload import Outcome, Trial, as_markdown, least_target_ms, phase
 from littlebig_cli.overload import _pictures, command
 
 # Ten a second: big, little, spared, rejected, lost.
@@ -32,16 +32,30 @@ def test_accuracy_is_that_of_the_answered():
 
 def test_the_table_says_what_was_rejected_and_why():
     one = phase(REPLIES, labels=[7, 3])
-    table = as_markdown(Outcome({"cores": "2"}, 80.0, one, one, one, one), Trial(), "littlebig overload")
-    assert "The gate answers 80.0 images/s at most (16 clients)." in table
+    outcome = Outcome({"cores": "2"}, 80.0, 106.0, 600.0, 600.0, one, one, one, one)
+    table = as_markdown(outcome, Trial(), "littlebig overload")
+    assert "The gate answers 80.0 images/s at most (16 clients), 106.0 where little answers all." in table
+    assert "leaves no room" not in table
     row = next(line for line in table.splitlines() if line.startswith("| 1.5 times the most"))
     assert row.split(" | ")[1:] == ["10", "5", "3", "1", "1", "33.3%", "33.3%", "30", "99", "0.16", "0.667 |"]
     assert "* rejected, 1 times: Request timeout expired" in table
     assert "* cores: 2" in table
 
 
+def test_a_target_leaves_room_for_full_batches_after_half_of_it_went_by_in_the_queue():
+    assert least_target_ms(64, 80.0) == 1600.0
+    assert least_target_ms(64, 1000.0) == 200.0  # rounded up from 128
+
+
+def test_a_target_without_room_for_a_batch_is_told():
+    one = phase(REPLIES, labels=None)
+    table = as_markdown(Outcome({}, 80.0, 80.0, 600.0, 1600.0, one, one, one, one), Trial(600.0), "")
+    assert "This target leaves no room for full batches" in table
+    assert "the shortest that does is 1600 ms." in table
+
+
 def test_a_phase_in_which_nothing_was_answered_has_no_share():
-    table = as_markdown(Outcome({}, 1.0, *[phase(REPLIES[3:], None)] * 4), Trial(), "")
+    table = as_markdown(Outcome({}, 1.0, 1.0, 600.0, 600.0, *[phase(REPLIES[3:], None)] * 4), Trial(), "")
     assert "| 2 | 0 | 1 | 1 | nan% | nan% | nan | nan | nan |" in table
 
 
