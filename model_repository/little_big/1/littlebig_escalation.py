@@ -68,6 +68,7 @@ class _Call:
     deadline: float
     patient: bool
     settle: Callable[[Outputs | Failure], None]
+    asked: int = 0  # fewer than `rows` where callers have gone or given up meanwhile
     sample: Images | None = None
 
 
@@ -179,6 +180,7 @@ class BigStage:
         result: Outputs | Failure
         try:
             batch = images()
+            call.asked = len(batch)
             call.sample = batch.part(0, 1)
             result = self._in_parts(batch, outputs, timeout_us)
         except StageFailed as reason:
@@ -206,8 +208,8 @@ class BigStage:
             self.batches -= 1
             self.rows -= call.rows
             if not isinstance(result, Failure):
-                if result:  # else nobody was left to ask for, which says nothing about the stage
-                    self._answered += call.rows
+                if call.asked:  # else nobody was left to ask for, which says nothing about the stage
+                    self._answered += call.asked
                     self.breaker.succeeded()
             elif call.sample is not None and _blames_big(call, result):
                 self._sample = call.sample.copy()

@@ -91,6 +91,18 @@ def test_a_batch_of_which_nothing_was_asked_says_nothing_about_big(big, stage):
     assert big.breaker.state == OPEN  # three errors, and no success between them
 
 
+def test_bigs_rate_is_of_the_images_that_it_was_asked_for(big, stage, clock):
+    stage.open.clear()
+    answered = Answered()
+    with big.reserve() as place:  # of three images two are not wanted any more
+        big.ask(place, lambda: IMAGES.part(0, 1), len(IMAGES), ["label"], 0, answered)
+    clock[0] = 0.5
+    stage.open.set()
+    answered.wait()
+    big.tick()
+    assert big.seconds_per_image() == pytest.approx(0.5)
+
+
 def test_the_callers_own_timeout_is_passed_on_when_it_is_shorter(big, stage):
     answered = Answered()
     for timeout_us in (0, 2_000_000, 300_000):
