@@ -33,8 +33,13 @@ _HERE = Path(__file__).parent
 _LARGEST_GRAPH = 1_900_000_000
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 _MOST_INSTANCES = 4
-# With a single instance of the gate all clients may stand still for half a second, see docs/gate.md.
-_LEAST_GATES = 2
+# A lone instance of a model with a queue policy may stand still for half a second while requests wait: docs/gate.md.
+_LEAST_WITH_POLICY = 2
+# Why the models that clients ask have as many instances on a CPU as little has.
+_INSTANCES_ON_CPU = {
+    "little_big": "# Each instance has one call of little under way at a time: as many as little has keep those busy.",
+    "preprocess": "# Each decodes on all cores, but Python's lock is taken for a part of each picture.",
+}
 # Of big's processes on a CPU: enough to make way for little, as PRIORITY_MAX does for it on a GPU. At 19 it would stand
 # still where little keeps the cores busy.
 _NICE = 15
@@ -148,11 +153,6 @@ def _adapt(config: Config, rendering: Rendering) -> None:
     if message.name == "little_big":
         forget_calibration(message)  # the reference pair's
         set_parameter(message, "threshold", rendering.threshold)
-        if rendering.target == "cpu":
-            message.instance_group[0].count = max(_LEAST_GATES, cpu_layout(rendering.cores).instances)
-            config.comments["instance_group[]/count"] = [
-                "# Each instance has one call of little under way at a time: as many as little has keep those busy."
-            ]
     elif message.name == "preprocess":
         set_parameter(message, "resize", rendering.canonical.resize)
         set_parameter(message, "crop_mode", rendering.canonical.crop_mode)
@@ -161,8 +161,12 @@ def _adapt(config: Config, rendering: Rendering) -> None:
             f"# The transform of the big model, as timm states it: floor({size} / {rendering.canonical.crop_pct:g}) "
             "on the shorter side, then the centre."
         ]
-    elif message.name in STAGES and rendering.target == "cpu":
-        _on_cpu(config, rendering.cores)
+    if rendering.target == "cpu":
+        if message.name in STAGES:
+            _on_cpu(config, rendering.cores)
+        elif message.name in _INSTANCES_ON_CPU:
+            message.instance_group[0].count = max(_LEAST_WITH_POLICY, cpu_layout(rendering.cores).instances)
+            config.comments["instance_group[]/count"] = [_INSTANCES_ON_CPU[message.name]]
 
 
 def _on_cpu(config: Config, cores: int) -> None:

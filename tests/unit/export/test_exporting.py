@@ -226,19 +226,24 @@ def test_onnx_files_take_no_other_weights(tiny_pair, tmp_path):
     assert message == f"'{tmp_path / 'little.onnx'}' is an ONNX file with its weights in it; it takes no others"
 
 
-@pytest.mark.parametrize(("cores", "littles", "gates"), [(1, 1, 2), (2, 2, 2), (4, 4, 4), (16, 4, 4)])
-def test_on_a_cpu_the_gate_has_as_many_instances_as_little_and_never_just_one(
-    tiny_pair, tmp_path, cores, littles, gates
+def instances(repository):
+    """How many instances each model has that runs in any."""
+    names = ("little", "little_big", "preprocess")
+    found = [read_config(repository / name / "config.pbtxt").message for name in names]
+    return [config.instance_group[0].count for config in found]
+
+
+@pytest.mark.parametrize(("cores", "littles", "asked"), [(1, 1, 2), (2, 2, 2), (4, 4, 4), (16, 4, 4)])
+def test_on_a_cpu_what_clients_ask_has_as_many_instances_as_little_and_never_just_one(
+    tiny_pair, tmp_path, cores, littles, asked
 ):
     export(tiny_pair, tmp_path / "out", cores=cores)
-    found = [read_config(tmp_path / "out" / name / "config.pbtxt").message for name in ("little", "little_big")]
-    assert [config.instance_group[0].count for config in found] == [littles, gates]
+    assert instances(tmp_path / "out") == [littles, asked, asked]
 
 
-def test_before_a_gpu_the_gate_has_more_instances_than_little(tiny_pair, tmp_path):
+def test_before_a_gpu_what_clients_ask_has_more_instances_than_little(tiny_pair, tmp_path):
     export(tiny_pair, tmp_path / "out", "tensorrt")
-    found = [read_config(tmp_path / "out" / name / "config.pbtxt").message for name in ("little", "little_big")]
-    assert [config.instance_group[0].count for config in found] == [2, 4]
+    assert instances(tmp_path / "out") == [2, 4, 4]
 
 
 @pytest.mark.parametrize(("target", "cores"), [("cpu", 1), ("cpu", 2), ("tensorrt", None)])
