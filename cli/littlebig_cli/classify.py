@@ -45,6 +45,7 @@ _BAR_FROM = 5
     show_default="as served",
     help="cascade: escalate unsure images; little, big: that model for every image.",
 )
+@click.option("--within", type=float, help="Seconds for each image's answer; then little's, where big may fail.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON array: every image with its candidates or error.")
 @click.option("--csv", "as_csv", is_flag=True, help="One row per image, candidates in further columns.")
 @click.option("--concurrency", default=8, show_default=True, help="Requests in flight.")
@@ -57,6 +58,7 @@ def command(
     top_k: int,
     threshold: float | None,
     policy: str | None,
+    within: float | None,
     as_json: bool,
     as_csv: bool,
     concurrency: int,
@@ -73,7 +75,9 @@ def command(
     failures = 0
     with Client(url, timeout) as client, output, _bar(len(files), streaming=as_json or as_csv) as bar:
         task = bar.add_task("", total=len(files))
-        answers = client.classify_many(files, concurrency=concurrency, top_k=top_k, threshold=threshold, policy=policy)
+        answers = client.classify_many(
+            files, concurrency=concurrency, top_k=top_k, threshold=threshold, policy=policy, within=within
+        )
         for file, answer in zip(files, answers, strict=True):
             if isinstance(answer, ServerUnreachable | ModelNotServed):
                 raise answer  # every other image would say the same

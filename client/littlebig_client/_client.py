@@ -85,6 +85,7 @@ class Client:
         top_k: int = 5,
         threshold: float | None = None,
         policy: str | None = None,
+        within: float | None = None,
     ) -> Classification:
         """Classify one image.
 
@@ -95,6 +96,9 @@ class Client:
             top_k: how many candidates to answer with, at least 1.
             threshold: escalate below this score, in [0, 1]; by default the one served.
             policy: "cascade", "little" (never escalate) or "big" (always); by default the one served.
+            within: seconds after which the server is to answer with what it has: little's answer (stage
+                LITTLE_BIG_FAILED) where it may stand in for big's, else a ServerFailure with status UNAVAILABLE.
+                Give less than `timeout`, which ends the wait without any answer.
 
         Raises:
             InvalidRequest: an option is out of range; InvalidImage: the image cannot be sent.
@@ -102,7 +106,7 @@ class Client:
             RequestRejected: the server found the image or an option invalid.
             ServerFailure: the server failed; ModelNotServed: it serves something else.
         """
-        return self._classify(image, Options(top_k, threshold, policy))
+        return self._classify(image, Options(top_k, threshold, policy, within))
 
     def classify_many(
         self,
@@ -112,6 +116,7 @@ class Client:
         top_k: int = 5,
         threshold: float | None = None,
         policy: str | None = None,
+        within: float | None = None,
     ) -> Iterator[Classification | ClientError]:
         """Classify many images with several requests in flight; answers come in the order of the images.
 
@@ -124,11 +129,12 @@ class Client:
             top_k: as `classify`, for every image.
             threshold: as `classify`, for every image.
             policy: as `classify`, for every image.
+            within: as `classify`, for every image.
 
         Raises:
             InvalidRequest: an option is out of range; at once, not with the first answer.
         """
-        options = Options(top_k, threshold, policy)
+        options = Options(top_k, threshold, policy, within)
 
         def answer(image: ImageInput) -> Classification | ClientError:
             try:

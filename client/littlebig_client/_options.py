@@ -19,11 +19,13 @@ class Options:
         top_k: how many candidates to answer with, at least 1.
         threshold: escalate below this score, in [0, 1]; None for the served threshold.
         policy: one of POLICIES; None for the served policy.
+        within: seconds after which the server is to answer with what it has; None for no such limit.
     """
 
     top_k: int = 5
     threshold: float | None = None
     policy: str | None = None
+    within: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse what the server would refuse, in the caller's own words.
@@ -37,6 +39,8 @@ class Options:
             raise InvalidRequest(f"threshold must be a number from 0 to 1, not {self.threshold!r}")
         if self.policy is not None and self.policy not in POLICIES:
             raise InvalidRequest(f"policy must be one of {', '.join(POLICIES)}, not {self.policy!r}")
+        if self.within is not None:
+            check_seconds("within", self.within)
 
     def parameters(self) -> dict[str, float | str]:
         """The request parameters of the KServe v2 protocol; only those that were chosen."""
@@ -46,6 +50,10 @@ class Options:
         if self.policy is not None:
             chosen["policy"] = self.policy
         return chosen
+
+    def timeout_us(self) -> int | None:
+        """The timeout of Triton's protocol: whole microseconds, at least one, for 0 would be none."""
+        return None if self.within is None else max(round(self.within * 1e6), 1)
 
 
 def check_seconds(name: str, seconds: float, *, or_none_at_all: bool = False) -> float:

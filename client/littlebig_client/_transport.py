@@ -80,7 +80,13 @@ class Transport:
         # Triton's classification extension: k texts with names come back instead of all probabilities.
         outputs.append(triton.InferRequestedOutput("probabilities", class_count=int(options.top_k)))
         return self._ask(
-            self._timeout, "infer", model, inputs=[tensor], outputs=outputs, parameters=options.parameters()
+            self._timeout,
+            "infer",
+            model,
+            inputs=[tensor],
+            outputs=outputs,
+            timeout=options.timeout_us(),
+            parameters=options.parameters(),
         )
 
     def input_shape(self, model: str, name: str) -> tuple[int, ...]:
@@ -103,18 +109,18 @@ class Transport:
         """
         return bool(self._ask(timeout, "is_model_ready", model))
 
-    def _ask(self, timeout: float, call: str, *arguments: Any, **settings: Any) -> Any:
+    def _ask(self, patience: float, call: str, *arguments: Any, **settings: Any) -> Any:
         """One call, sent again while its server goes away: to another one, or to the same one's successor."""
         asked = time.monotonic()
-        give_up, pause = asked + min(self._retry_for, timeout), _FIRST_PAUSE
+        give_up, pause = asked + min(self._retry_for, patience), _FIRST_PAUSE
         while True:
             try:
-                self._connect(min(timeout, self._connect_timeout))
-                left = max(asked + timeout - time.monotonic(), _FIRST_PAUSE)
+                self._connect(min(patience, self._connect_timeout))
+                left = max(asked + patience - time.monotonic(), _FIRST_PAUSE)
                 return self._call(left, call, *arguments, **settings)
             except InferenceServerException as failure:
                 if not _goes_away(failure) or time.monotonic() + pause > give_up:
-                    raise self._error(failure, timeout) from failure
+                    raise self._error(failure, patience) from failure
             # Clients that lost the same server must not come back in step.
             time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  (nothing secret about it)
             pause = min(2 * pause, _LONGEST_PAUSE)
@@ -132,9 +138,9 @@ class Transport:
             raise self._unreachable() from failure
         self._connected = True
 
-    def _call(self, timeout: float, call: str, *arguments: Any, **settings: Any) -> Any:
+    def _call(self, patience: float, call: str, *arguments: Any, **settings: Any) -> Any:
         try:
-            return getattr(self._triton, call)(*arguments, client_timeout=timeout, **settings)
+            return getattr(self._triton, call)(*arguments, client_timeout=patience, **settings)
         except ValueError:  # gRPC's answer on a closed channel
             if self._closed:
                 raise self._closed_error() from None

@@ -9,6 +9,8 @@ import tritonclient.grpc
 from PIL import Image
 from tritonclient.utils import InferenceServerException
 
+from littlebig_client import ServerFailure
+
 PHOTOGRAPHS = Path(skimage.__file__).parent / "data"
 COFFEE, CAT, CAMERA = (PHOTOGRAPHS / name for name in ("coffee.png", "chelsea.png", "camera.png"))
 
@@ -77,6 +79,13 @@ def test_a_callers_time_limit_reaches_the_gate_through_the_ensemble(triton):
     with pytest.raises(InferenceServerException, match="Request timeout expired before stage 'big' answered"):
         infer(triton, "classify", [CAT], threshold=1.0, timeout=1_000)  # less than little takes by itself
     assert infer(triton, "classify", [COFFEE], timeout=1_000).as_numpy("stage").ravel().tolist() == [0]
+
+
+def test_the_client_passes_its_callers_limit_on_and_asks_once(client):
+    assert client.classify(CAT, threshold=1.0, within=30.0).stage == "big"
+    with pytest.raises(ServerFailure, match="Request timeout expired before stage 'big' answered") as failure:
+        client.classify(CAT, threshold=1.0, within=0.001)
+    assert failure.value.status == "UNAVAILABLE"
 
 
 def test_probabilities_carry_names_and_belong_to_the_stage_that_answered(client, triton):

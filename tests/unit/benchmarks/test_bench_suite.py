@@ -37,7 +37,7 @@ def run_stopped_by(reason, monkeypatch, complete):
 
     monkeypatch.setattr(suite, "_gate_alone", gate_alone)
     subject = Subject(repository=Path("models"), url=None, pictures=None, perf_analyzer="perf_analyzer")
-    return suite.run(subject, Scenario(parts=("gate",), rounds=5), print)
+    return suite.run(subject, Scenario(parts=("gate",)), print)
 
 
 @pytest.mark.parametrize("reason", [RunFailed("'big' is gone"), KeyboardInterrupt()])

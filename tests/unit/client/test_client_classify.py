@@ -136,6 +136,15 @@ def test_threshold_and_policy_travel_as_request_parameters_only_when_given(serve
     assert server.seen[-1].parameters == {"threshold": 0.5, "policy": "big"}
 
 
+def test_a_time_limit_travels_in_microseconds_and_only_when_given(server, client):
+    client.classify(encoded_picture(1), within=0.25)
+    assert server.seen[-1].parameters == {"timeout": 250_000}
+    client.classify(encoded_picture(1), within=1e-9)
+    assert server.seen[-1].parameters == {"timeout": 1}  # 0 would be no limit
+    assert [answer.label for answer in client.classify_many([encoded_picture(1)], within=2)] == [1]
+    assert server.seen[-1].parameters == {"timeout": 2_000_000}
+
+
 def test_only_k_candidates_are_asked_for_not_all_probabilities(server, client):
     assert len(client.classify(encoded_picture(1), top_k=2).top_k) == 2
     assert server.seen[-1].outputs == {"label": 0, "confidence": 0, "stage": 0, "probabilities": 2}
@@ -236,6 +245,8 @@ def test_something_else_is_not_an_image(client):
         ({"threshold": 1.5}, "threshold must be a number from 0 to 1, not 1.5"),
         ({"threshold": -0.1}, "threshold must be a number from 0 to 1, not -0.1"),
         ({"threshold": "0.5"}, "threshold must be a number from 0 to 1, not '0.5'"),
+        ({"within": 0}, "within must be a finite number of seconds above 0, not 0"),
+        ({"within": float("inf")}, "within must be a finite number of seconds above 0, not inf"),
         ({"threshold": True}, "threshold must be a number from 0 to 1, not True"),
         ({"policy": "both"}, "policy must be one of cascade, little, big, not 'both'"),
         ({"top_k": 0}, "top_k must be a whole number of at least 1, not 0"),
