@@ -46,8 +46,8 @@ class Scenario:
     """
 
     parts: tuple[str, ...] = PARTS
-    rounds: int = 8
-    seconds: float = 2.0
+    rounds: int = 5
+    seconds: float = 4.0
     escalations: tuple[float, ...] = (0.15, 0.35)
     concurrency: tuple[int, ...] = (16,)
     gate_clients: tuple[int, ...] = (32, 64)
