@@ -34,6 +34,8 @@ class Outcome:
         mean_in_system: images sent and not yet answered, averaged over time from 0 to the last answer.
         busy: share of the device's capacity that was used until the last request was sent.
         batch: model -> mean images per batch.
+        decided: seconds from a request's arrival at the gate until little has answered, the mean of all images; not a
+            number where no gate was asked.
     """
 
     sent: Seconds
@@ -42,6 +44,7 @@ class Outcome:
     mean_in_system: float
     busy: float
     batch: Mapping[str, float]
+    decided: float = float("nan")
 
     @property
     def latencies(self) -> Seconds:

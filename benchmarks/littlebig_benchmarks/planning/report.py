@@ -12,11 +12,11 @@ import numpy as np
 
 from littlebig_benchmarks.planning.curves import StageCurve, StageCurves
 from littlebig_benchmarks.planning.planner import Choice, Plan, Search
-from littlebig_benchmarks.planning.validating import MEASURES, Point, Trial
+from littlebig_benchmarks.planning.validating import Point, Trial
 
 # What a validation is held to; p99 is told, but it is not held to it.
 WITHIN = 0.2
-HELD = tuple(name for name in MEASURES if name != "p99 ms")
+HELD = ("images/s", "mean ms", "p50 ms")
 _NAMES = {"cascade": "cascade", "big": "big alone"}
 _UNITS = {"gpu": "GPUs", "cpu": "machines"}
 
@@ -113,6 +113,8 @@ def validation_as_markdown(points: Sequence[Point], trial: Trial) -> str:
             "# The simulation beside the server\n",
             f"Median (lowest to highest) of {rounds}; the error is taken within each round, then its median.\n",
             _table(("load", "escalated", "", "predicted", "measured", "error"), rows),
+            "`ms to little's answer` is the server's own mean of all images, from arrival until little has answered. "
+            "Where it is right and the latencies are not, the client is slower under load than alone.\n",
             verdict,
             "",
         ]

@@ -132,6 +132,7 @@ class _Replica:
         big = self._stage(curves.big, layout.big, layout.big_delay)
         self._models: dict[str, Station] = {"little": little, "big": big}
         self._entry: Station
+        self._decided: list[float] = []
         if layout.entry == "cascade":
             self._entry = self._models["little_big"] = self._gate(curves, layout.gate, little, big)
         else:
@@ -160,6 +161,7 @@ class _Replica:
             mean_in_system=self._area / float(answered.max()),
             busy=self._work / (self._clock.device.capacity * self._span) if self._span else 1.0,
             batch={name: model.images / model.batches for name, model in self._models.items() if model.batches},
+            decided=float(np.mean(self._decided)) if self._decided else float("nan"),
         )
 
     def _arrive(self, times: Iterator[float]) -> None:
@@ -206,7 +208,8 @@ class _Replica:
                 clock.at(clock.now + seconds(rows), done)
 
         batching = Batching(instances, most)
-        return _Gate(clock, batching, gate.max_batches_in_flight, think, little, big, self._unsure.tolist())
+        unsure = self._unsure.tolist()
+        return _Gate(clock, batching, gate.max_batches_in_flight, think, little, big, unsure, self._decided.append)
 
     def _line(self, curves: StageCurves) -> Callable[[Callable[[], None]], None]:
         """How a request comes from the client to the server."""
@@ -236,11 +239,13 @@ class _Gate(Station):
         little: Station,
         big: Station,
         unsure: Sequence[bool],
+        decided: Callable[[float], None],
     ) -> None:
         super().__init__(clock, batching)
         self._left = [in_flight] * batching.instances
         self._blocked: dict[int, Sequence[Call]] = {}
         self._think, self._little, self._big, self._unsure = think, little, big, unsure
+        self._decided = decided
 
     def start(self, batch: Sequence[Call], instance: int) -> None:
         if not self._left[instance]:
@@ -253,6 +258,7 @@ class _Gate(Station):
     def _decide(self, batch: Sequence[Call], instance: int) -> None:
         waiting = [call for call in batch if self._unsure[call.image]]
         for call in batch:
+            self._decided(self.clock.now - call.came)
             if not self._unsure[call.image]:
                 call.done()
         if waiting:

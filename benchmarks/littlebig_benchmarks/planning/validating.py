@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import tritonclient.grpc
 
 from littlebig_benchmarks import load
 from littlebig_benchmarks.errors import ScenarioError
@@ -16,7 +17,8 @@ from littlebig_benchmarks.planning.curves import StageCurves
 from littlebig_benchmarks.planning.simulation import Layout, replay
 from littlebig_benchmarks.serving import Served
 
-MEASURES = ("images/s", "mean ms", "p50 ms", "p99 ms")
+# The last one is the server's own account of all images, sure or not: no client has a part in it.
+MEASURES = ("images/s", "mean ms", "p50 ms", "p99 ms", "ms to little's answer")
 _WARM_UP_SECONDS = 2.0
 
 
@@ -115,12 +117,15 @@ def _point(name: str, served: Served, asked: load.Load, curves: StageCurves, pic
     measured, predicted, escalation = [], [], []
     for seed in range(trial.seed, trial.seed + trial.rounds):
         order = mix(pictures, trial.escalation, asked.clients or 1, seed)
+        before = _gate_counted(served.url)
         answers = load.run(served.url, replace(asked, seed=seed), pictures, order)
+        requests, request_ns = (now - then for now, then in zip(_gate_counted(served.url), before, strict=True))
         if answers.images < 2 * trial.clients:
             raise ScenarioError(
                 f"only {answers.images} answers in {trial.seconds:g} s are too few to compare: give more --seconds"
             )
-        measured.append(_figures(answers.sure_ms + answers.unsure_ms, answers.seconds))
+        latencies = answers.sure_ms + answers.unsure_ms
+        measured.append(_figures(latencies, answers.seconds, request_ns / requests / 1e6))
         escalation.append(answers.measures()["escalation"])
         predicted.append(_simulated(curves, replace(asked, seed=seed), order, answers.images))
     columns = zip(MEASURES, zip(*predicted, strict=True), zip(*measured, strict=True), strict=True)
@@ -134,9 +139,21 @@ def _simulated(curves: StageCurves, asked: load.Load, order: Mix, images: int) -
         like = RecordedLoad(tuple(load.arrival_times(asked, images)))
     unsure = np.resize(order.unsure, images)
     outcome = replay(curves, Layout(), like, unsure, np.random.default_rng(asked.seed))
-    return _figures(((outcome.answered - outcome.sent) * 1e3).tolist(), float(outcome.answered.max()))
+    latencies = ((outcome.answered - outcome.sent) * 1e3).tolist()
+    return _figures(latencies, float(outcome.answered.max()), outcome.decided * 1e3)
 
 
-def _figures(latencies_ms: Sequence[float], seconds: float) -> tuple[float, ...]:
+def _figures(latencies_ms: Sequence[float], seconds: float, decided_ms: float) -> tuple[float, ...]:
     """In the order of MEASURES."""
-    return (len(latencies_ms) / seconds, float(np.mean(latencies_ms)), *np.percentile(latencies_ms, (50, 99)).tolist())
+    percentiles = np.percentile(latencies_ms, (50, 99)).tolist()
+    return (len(latencies_ms) / seconds, float(np.mean(latencies_ms)), *percentiles, decided_ms)
+
+
+def _gate_counted(url: str) -> tuple[int, int]:
+    """Requests that the gate has answered, and nanoseconds from their arrival until `execute` returned.
+
+    That is when the sure ones are answered; what comes later for the others Triton does not count.
+    """
+    with tritonclient.grpc.InferenceServerClient(url) as client:
+        (found,) = client.get_inference_statistics("little_big").model_stats
+    return int(found.inference_stats.success.count), int(found.inference_stats.success.ns)

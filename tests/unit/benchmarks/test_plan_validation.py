@@ -1,5 +1,7 @@
 """The simulation beside a server: what is compared with what, and what the verdict says. The server itself is in e2e."""
 
+import itertools
+
 import numpy as np
 import pytest
 from tests.planning import curve, curves
@@ -51,6 +53,7 @@ def test_recorded_requests_are_simulated_when_they_came_and_escalated_as_they_we
     outcome = replay(made, Layout(), RecordedLoad((0.0, 1.0, 2.0)), unsure, np.random.default_rng(0))
     assert outcome.sent.tolist() == [0.0, 1.0, 2.0]
     assert outcome.answered == pytest.approx([0.001, 1.004, 2.001])
+    assert outcome.decided == pytest.approx(0.001)  # big's share is none of little's
 
 
 def test_an_offered_rate_comes_at_random_and_the_same_seed_at_the_same_times():
@@ -83,7 +86,9 @@ def test_a_server_that_does_just_what_was_measured_has_no_error(monkeypatch, pic
         answers.stages = {0: 85, 1: 15}
         return answers
 
+    counted = itertools.count(1)
     monkeypatch.setattr(load, "run", serve)
+    monkeypatch.setattr(validating, "_gate_counted", lambda url: (next(counted), 0))
     told = []
     clients, *rates = validate(SERVED, made, pictures, TRIAL, told.append)
     reached = clients.measures["images/s"].measured[0]
@@ -100,7 +105,9 @@ def test_a_server_that_does_just_what_was_measured_has_no_error(monkeypatch, pic
 
 
 def test_too_few_answers_give_no_figure(monkeypatch, pictures):
+    counted = itertools.count(1)
     monkeypatch.setattr(load, "run", lambda *_: load.Answers([1.0] * 31, seconds=1.0))
+    monkeypatch.setattr(validating, "_gate_counted", lambda url: (next(counted), 0))
     with pytest.raises(ScenarioError) as refused:
         validate(SERVED, curves(curve(1 * MS), curve(3 * MS)), pictures, TRIAL, lambda line: None)
     assert str(refused.value) == "only 31 answers in 8 s are too few to compare: give more --seconds"
