@@ -1,7 +1,8 @@
 """Measures stage curves on a running server, from the server's own statistics; works on any target.
 
-A request of n images to an idle server is one batch of n, and Triton counts how long it computed. What the device does
-when everything on it is busy, and for which stage, is measured too: both are kept busy for some seconds.
+A request of n images to an idle server is one batch of n, and Triton counts how long it computed. The models are asked
+in turns: in a cascade no stage finds the caches as it left them. What the device does when everything on it is busy,
+and for which stage, is measured too: both are kept busy for some seconds.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from littlebig_benchmarks.planning.curves import BATCHES, Curve, Device, GateCur
 from littlebig_benchmarks.serving import Served
 
 STAGES = ("little", "big")
-# Of each size at least so many batches, at most so many, and then no more than this time for one size.
+# Of each size at least so many batches, at most so many, and then no more than this time for one model's of one size.
 _LEAST, _MOST, _SECONDS = 5, 40, 2.0
 _PATIENCE = 60.0
 # Images per request where the batcher prefers no size, and seconds before and while the busy device is measured.
@@ -68,11 +69,13 @@ def measure(served: Served, pair: str, device_name: str | None, tell: Callable[[
         kind = "gpu" if configs["little"].instance_group[0].kind == _KIND_GPU else "cpu"
         device_name = device_name or _this_device(kind)
         asked = _Asked(client, served.shape)
-        times: dict[str, dict[int, tuple[float, ...]]] = {}
-        for model, config in configs.items():
-            tell(f"measure batches of {model}")
-            sizes = [size for size in BATCHES if size <= config.max_batch_size]
-            times[model] = {size: asked.samples(model, size, _instances(config)) for size in sizes}
+        times: dict[str, dict[int, tuple[float, ...]]] = {model: {} for model in configs}
+        for size in BATCHES:
+            models = {name: _instances(config) for name, config in configs.items() if size <= config.max_batch_size}
+            if models:
+                tell(f"measure batches of {size}")
+            for model, taken in asked.samples(models, size).items():
+                times[model][size] = tuple(taken)
         tell("measure the way to the server")
         transport = _transport(served, client)
         stages = {name: _stage(configs[name], times[name]) for name in STAGES}
@@ -101,16 +104,24 @@ class _Asked:
     def __init__(self, client: tritonclient.grpc.InferenceServerClient, shape: Sequence[int]) -> None:
         self._client, self._shape = client, shape
 
-    def samples(self, model: str, size: int, instances: int) -> tuple[float, ...]:
-        """Seconds of the model's own work, per batch."""
+    def samples(self, models: Mapping[str, int], size: int) -> dict[str, list[float]]:
+        """Seconds of each model's own work, per batch.
+
+        Args:
+            models: name -> instances.
+            size: images per batch.
+        """
         tensor = images(self._shape, size)
-        for _ in range(instances):  # each initialises itself for this size, and Triton asks them in turns
-            self._ask(model, tensor, size)
-        began = time.perf_counter()
-        taken: list[float] = []
-        while len(taken) < _LEAST or (len(taken) < _MOST and time.perf_counter() - began < _SECONDS):
-            taken.append(self._ask(model, tensor, size))
-        return tuple(taken)
+        for model, instances in models.items():
+            for _ in range(instances):  # each initialises itself for this size, and Triton asks them in turns
+                self._ask(model, tensor, size)
+        began, turns = time.perf_counter(), 0
+        taken: dict[str, list[float]] = {model: [] for model in models}
+        while turns < _LEAST or (turns < _MOST and time.perf_counter() - began < _SECONDS * len(models)):
+            for model, seconds in taken.items():
+                seconds.append(self._ask(model, tensor, size))
+            turns += 1
+        return taken
 
     def _ask(self, model: str, tensor: tritonclient.grpc.InferInput, size: int) -> float:
         models = (model, "little") if model == "little_big" else (model,)
