@@ -70,10 +70,10 @@ def measure(served: Served, pair: str, device_name: str | None, tell: Callable[[
         device_name = device_name or _this_device(kind)
         asked = _Asked(client, served.shape)
         times: dict[str, dict[int, tuple[float, ...]]] = {model: {} for model in configs}
-        for size in BATCHES:
+        largest = max(config.max_batch_size for config in configs.values())
+        for size in (size for size in BATCHES if size <= largest):
+            tell(f"measure batches of {size}")
             models = {name: _instances(config) for name, config in configs.items() if size <= config.max_batch_size}
-            if models:
-                tell(f"measure batches of {size}")
             for model, taken in asked.samples(models, size).items():
                 times[model][size] = tuple(taken)
         tell("measure the way to the server")

@@ -142,8 +142,8 @@ def test_csv_has_a_row_per_image(ask, photos, monkeypatch):
 
 
 def test_options_reach_the_server(ask, server, photos):
-    ask(photos / "b.png", "--threshold", 0.5, "--policy", "big", "--top-k", 3)
-    assert server.seen[-1].parameters == {"threshold": 0.5, "policy": "big"}
+    ask(photos / "b.png", "--threshold", 0.5, "--policy", "big", "--top-k", 3, "--within", 0.5)
+    assert server.seen[-1].parameters == {"threshold": 0.5, "policy": "big", "timeout": 500_000}
     assert server.seen[-1].outputs["probabilities"] == 3
 
 
@@ -175,6 +175,7 @@ def test_a_server_without_the_models_is_one_line_too(ask, server, photos):
         (["--threshold", "7"], "threshold must be a number from 0 to 1, not 7.0"),
         (["--top-k", "0"], "top_k must be a whole number of at least 1, not 0"),
         (["--concurrency", "0"], "concurrency must be a whole number of at least 1, not 0"),
+        (["--within", "0"], "within must be a finite number of seconds above 0, not 0.0"),
         (["--timeout", "0"], "timeout must be a finite number of seconds above 0, not 0.0"),
     ],
 )
