@@ -1,10 +1,18 @@
 """What is worked out from the stages' counters while both of them are kept busy."""
 
+import math
+
 import pytest
 from tests.planning import curve
 
 from littlebig_benchmarks.planning.curves import StageCurve
-from littlebig_benchmarks.planning.measuring import Counted, difference, weight_of_big, work_of_clients
+from littlebig_benchmarks.planning.measuring import (
+    Counted,
+    capacity_of_cores,
+    difference,
+    weight_of_big,
+    work_of_clients,
+)
 
 
 def stages(**of_big):
@@ -36,6 +44,12 @@ def test_a_batch_that_takes_several_cores_is_as_much_more_work():
 def test_without_a_preferred_size_a_request_has_eight_images_at_most():
     # Eight images of big are 160 ms, so 0.4 s of work are 2.5 requests.
     assert work_of_clients({"little": 0.0, "big": 0.4}, stages(preferred_batch_size=0), 0.001) == pytest.approx(0.0025)
+
+
+def test_no_core_does_more_than_one_threads_work():
+    assert capacity_of_cores(2.27, 2) == 2
+    assert capacity_of_cores(1.95, 2) == 1.95
+    assert capacity_of_cores(2.27, math.inf) == 2.27
 
 
 def test_what_came_on_top_of_a_models_counters():
