@@ -23,6 +23,7 @@ from littlebig_batch import CANCELLED, TIMED_OUT, Accepted, Answer, Batch
 from littlebig_breaker import CLOSED
 from littlebig_escalation import BigStage, Place, StageFailed
 from littlebig_gate import BadRequest, Options
+from littlebig_heap import keep_freed_memory
 from littlebig_images import Images, Pixels
 from littlebig_metrics import Publisher, Tally
 from littlebig_overload import NO_RELIEF, Backlog, Relief
@@ -49,6 +50,7 @@ class TritonPythonModel:
             self.settings = settings = Settings.of_model(parameters)
         except BadSetting as reason:
             raise pb_utils.TritonModelException(f"{args['model_name']}: {reason}") from None
+        keep_freed_memory()
         self.defaults = Options(settings.threshold, settings.policy)
         self.max_batch_size = config["max_batch_size"]
         self.image_dims = config["input"][0]["dims"]

@@ -50,6 +50,7 @@ def test_a_repository_is_complete(tiny_pair, tmp_path):
         "little_big/1/littlebig_breaker.py",
         "little_big/1/littlebig_escalation.py",
         "little_big/1/littlebig_gate.py",
+        "little_big/1/littlebig_heap.py",
         "little_big/1/littlebig_images.py",
         "little_big/1/littlebig_metrics.py",
         "little_big/1/littlebig_overload.py",

@@ -1,0 +1,42 @@
+"""Memory of one batch that the next one finds again."""
+
+import ctypes
+import subprocess
+import sys
+from pathlib import Path
+
+import littlebig_heap
+import pytest
+
+# Page faults of ten batches of ten images, 260 x 260, after a first one.
+_BATCHES = """
+import resource, sys
+import numpy as np
+from littlebig_heap import keep_freed_memory
+
+def batch():
+    return [np.full((260, 260, 3), 1, np.uint8) for _ in range(10)]
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+if sys.argv[1] == "keep":
+    keep_freed_memory()
+batch()
+before = faults()
+for _ in range(10):
+    batch()
+print(faults() - before)
+"""
+
+
+def faults(how):
+    command = [sys.executable, "-c", _BATCHES, how]
+    where = {"PYTHONPATH": str(Path(littlebig_heap.__file__).parent)}
+    return int(subprocess.run(command, env=where, check=True, capture_output=True, text=True).stdout)
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="this C library has no mallopt")
+def test_a_batch_finds_the_memory_of_the_one_before():
+    assert faults("keep") < 50
+    assert faults("as it is") > 500  # else glibc does so by itself, and this module can go
