@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,10 @@ class Curve:
         sizes = sorted(self.batches)
         means = [float(np.mean(self.batches[size])) for size in sizes]
         return [0.0, *np.interp(np.arange(1, most + 1), sizes, means).tolist()]
+
+    def times(self, factor: float) -> Curve:
+        """The same of a device that takes so much longer."""
+        return Curve({size: tuple(factor * one for one in times) for size, times in self.batches.items()})
 
     @property
     def largest(self) -> int:
@@ -131,6 +135,11 @@ class StageCurves:
     gate: GateCurve
     transport: float
     machine: Mapping[str, str]
+
+    def paced(self, pace: float) -> StageCurves:
+        """The same while both stages take so many times as long."""
+        little = replace(self.little, curve=self.little.curve.times(pace))
+        return replace(self, little=little, big=replace(self.big, curve=self.big.curve.times(pace)))
 
 
 def write_curves(path: Path, curves: StageCurves) -> None:

@@ -2,7 +2,8 @@
 
 A request of n images to an idle server is one batch of n, and Triton counts how long it computed. The models are asked
 in turns: in a cascade no stage finds the caches as it left them. What the device does when everything on it is busy,
-and for which stage, is measured too: both are kept busy for some seconds.
+and for which stage, is measured too: both are kept busy for some seconds. All of that happens in several turns, because
+a machine with neighbours may be a quarter slower from one half minute to the next.
 """
 
 from __future__ import annotations
@@ -29,11 +30,18 @@ from littlebig_benchmarks.planning.curves import BATCHES, Curve, Device, GateCur
 from littlebig_benchmarks.serving import Served
 
 STAGES = ("little", "big")
-# Of each size at least so many batches, at most so many, and then no more than this time for one model's of one size.
-_LEAST, _MOST, _SECONDS = 5, 40, 2.0
+# Of everything a part in each turn: of each size at least so many batches, at most so many, and then no more than this
+# time for one model's of one size.
+_TURNS = 3
+_LEAST, _MOST, _SECONDS = 2, 14, 0.7
+# Lone batches of each stage that tell how fast the device is at the moment.
+_AT_THE_MOMENT = 8
 _PATIENCE = 60.0
+# Seconds in which Triton has counted what it has answered, by far; somebody else's requests go on.
+_LATE = 2.0
+_TRANSPORT_SECONDS = 2.0
 # Images per request where the batcher prefers no size, and seconds before and while the busy device is measured.
-_TOGETHER, _WARM_UP, _BUSY = 8, 1.0, 6.0
+_TOGETHER, _WARM_UP, _BUSY = 8, 1.0, 2.0
 _DEFAULT_IN_FLIGHT = "4"
 _KIND_GPU = 1
 
@@ -71,22 +79,15 @@ def measure(served: Served, pair: str, device_name: str | None, tell: Callable[[
         kind = "gpu" if configs["little"].instance_group[0].kind == _KIND_GPU else "cpu"
         cores = len(os.sched_getaffinity(0)) if device_name is None else math.inf
         device_name = device_name or _this_device(kind)
-        asked = _Asked(client, served.shape)
-        times: dict[str, dict[int, tuple[float, ...]]] = {model: {} for model in configs}
-        largest = max(config.max_batch_size for config in configs.values())
-        for size in (size for size in BATCHES if size <= largest):
-            tell(f"measure batches of {size}")
-            models = {name: _instances(config) for name, config in configs.items() if size <= config.max_batch_size}
-            for model, taken in asked.samples(models, size).items():
-                times[model][size] = tuple(taken)
+        together = {name: images_per_request(configs[name]) for name in STAGES}
+        times, busy = _measure_in_turns(served, client, configs, together, tell)
         tell("measure the way to the server")
         transport = _transport(served, client)
-        stages = {name: _stage(configs[name], times[name]) for name in STAGES}
-        tell("measure both stages at once")
-        work = _work_when_busy(served, stages)
-        capacity = sum(work.values())
-        if kind == "cpu":
-            capacity = capacity_of_cores(capacity + work_of_clients(work, stages, transport), cores)
+    stages = {name: _stage(configs[name], _curve(times[name])) for name in STAGES}
+    work = _work_when_busy(busy, stages)
+    capacity = sum(work.values())
+    if kind == "cpu":
+        capacity = capacity_of_cores(capacity + work_of_clients(work, stages, together, transport), cores)
     gate = configs["little_big"]
     parameter = gate.parameters["max_batches_in_flight"].string_value or _DEFAULT_IN_FLIGHT
     return StageCurves(
@@ -94,7 +95,7 @@ def measure(served: Served, pair: str, device_name: str | None, tell: Callable[[
         Device(kind, device_name, capacity),
         stages["little"],
         replace(stages["big"], weight=weight_of_big(work, stages)),
-        GateCurve(Curve(times["little_big"]), _instances(gate), gate.max_batch_size, int(parameter)),
+        GateCurve(_curve(times["little_big"]), _instances(gate), gate.max_batch_size, int(parameter)),
         transport,
         {
             **{name: value for name, value in describe(served.version, "").items() if value},
@@ -103,14 +104,62 @@ def measure(served: Served, pair: str, device_name: str | None, tell: Callable[[
     )
 
 
+def _measure_in_turns(
+    served: Served,
+    client: tritonclient.grpc.InferenceServerClient,
+    configs: Mapping[str, Any],
+    together: Mapping[str, int],
+    tell: Callable[[str], None],
+) -> tuple[dict[str, dict[int, list[float]]], list[_Busy]]:
+    """All models alone and both stages together, again and again.
+
+    Args:
+        served: the server.
+        client: of it.
+        configs: of the models, by name.
+        together: images per request to a stage while both are busy.
+        tell: says what happens.
+
+    Returns:
+        Model -> images per batch -> seconds of each batch; and what the stages did together, each time.
+    """
+    asked = _Asked(client, served.shape)
+    times: dict[str, dict[int, list[float]]] = {model: {} for model in configs}
+    busy = []
+    for turn in range(_TURNS):
+        for size in BATCHES:
+            models = {name: _instances(config) for name, config in configs.items() if size <= config.max_batch_size}
+            if not models:
+                break
+            tell(f"measure batches of {size}, turn {turn + 1} of {_TURNS}")
+            if not turn:
+                asked.warm_up(models, size)
+            for model, taken in asked.in_turns(list(models), size, _LEAST, _MOST).items():
+                times[model].setdefault(size, []).extend(taken)
+        tell(f"measure both stages at once, turn {turn + 1} of {_TURNS}")
+        busy.append(_when_busy(served, together, {name: 2 * _instances(configs[name]) for name in STAGES}))
+    return times, busy
+
+
+def lone(served: Served) -> dict[str, float]:
+    """Mean seconds of a stage's batch of one image, at the moment and on an idle server: stage -> seconds.
+
+    Raises:
+        RunFailed: if a stage fails, or somebody else uses the server.
+    """
+    with tritonclient.grpc.InferenceServerClient(served.url) as client:
+        found = _Asked(client, served.shape).in_turns(STAGES, 1, _AT_THE_MOMENT, _AT_THE_MOMENT)
+    return {name: float(np.mean(taken)) for name, taken in found.items()}
+
+
 class _Asked:
     """Asks one request after another, and reads what the server counted for each."""
 
     def __init__(self, client: tritonclient.grpc.InferenceServerClient, shape: Sequence[int]) -> None:
         self._client, self._shape = client, shape
 
-    def samples(self, models: Mapping[str, int], size: int) -> dict[str, list[float]]:
-        """Seconds of each model's own work, per batch.
+    def warm_up(self, models: Mapping[str, int], size: int) -> None:
+        """Let each instance initialise itself for a size: Triton asks them in turns.
 
         Args:
             models: name -> instances.
@@ -118,15 +167,37 @@ class _Asked:
         """
         tensor = images(self._shape, size)
         for model, instances in models.items():
-            for _ in range(instances):  # each initialises itself for this size, and Triton asks them in turns
+            for _ in range(instances):
                 self._ask(model, tensor, size)
+
+    def in_turns(self, models: Sequence[str], size: int, least: int, most: int) -> dict[str, list[float]]:
+        """Seconds of each model's own work, per batch.
+
+        Args:
+            models: their names.
+            size: images per batch.
+            least: batches of each at least, however long they take.
+            most: and at most.
+        """
+        tensor = images(self._shape, size)
+        self._let_it_count(models)
         began, turns = time.perf_counter(), 0
         taken: dict[str, list[float]] = {model: [] for model in models}
-        while turns < _LEAST or (turns < _MOST and time.perf_counter() - began < _SECONDS * len(models)):
+        while turns < least or (turns < most and time.perf_counter() - began < _SECONDS * len(models)):
             for model, seconds in taken.items():
                 seconds.append(self._ask(model, tensor, size))
             turns += 1
         return taken
+
+    def _let_it_count(self, models: Sequence[str]) -> None:
+        """Triton counts a request a little after it has answered: what came before must not be taken for ours."""
+        found: list[Counted] = []
+        deadline = time.monotonic() + _LATE
+        while time.monotonic() < deadline:
+            before, found = found, [read(self._client, model) for model in models]
+            if found == before:
+                return
+            time.sleep(_LATE / 100)
 
     def _ask(self, model: str, tensor: tritonclient.grpc.InferInput, size: int) -> float:
         models = (model, "little") if model == "little_big" else (model,)
@@ -199,15 +270,23 @@ def difference(before: Counted, after: Counted) -> Counted:
     return Counted(after.images - before.images, batches, after.request_ns - before.request_ns)
 
 
-def _stage(config: Any, times: Mapping[int, tuple[float, ...]]) -> StageCurve:
+def _curve(times: Mapping[int, Sequence[float]]) -> Curve:
+    return Curve({size: tuple(taken) for size, taken in times.items()})
+
+
+def _stage(config: Any, curve: Curve) -> StageCurve:
     return StageCurve(
-        Curve(dict(times)),
+        curve,
         _instances(config),
         config.max_batch_size,
         config.dynamic_batching.max_queue_delay_microseconds / 1e6,
         int(config.parameters["threads"].string_value or 1),
-        preferred_batch_size=max(config.dynamic_batching.preferred_batch_size, default=0),
+        preferred_batch_size=_preferred(config),
     )
+
+
+def _preferred(config: Any) -> int:
+    return int(max(config.dynamic_batching.preferred_batch_size, default=0))
 
 
 def _this_device(kind: str) -> str:
@@ -238,75 +317,113 @@ def _transport(served: Served, client: tritonclient.grpc.InferenceServerClient) 
     """Mean seconds that a request of one image needs besides the server's own, with the client of `load`."""
     pictures = for_stages_that_do_nothing(_TOGETHER, 0.5, served.shape, 0)
     before = read(client, "little")
-    asked = load.Load("little", _SECONDS, clients=1)
+    asked = load.Load("little", _TRANSPORT_SECONDS, clients=1)
     answers = load.run(served.url, asked, pictures, mix(pictures, 0.5, 1, 0))
     counted = _counted(client, "little", before, 1, answers.images)
     seconds = float(np.mean([reply.ms for reply in answers.replies])) / 1e3
     return max(seconds - counted.request_ns / counted.images / 1e9, 0.0)
 
 
-def _asked_together(stage: StageCurve) -> int:
-    """Images per request to a busy device: what one batch of the stage holds when more than enough is waiting."""
-    return min(stage.preferred_batch_size or _TOGETHER, stage.curve.largest)
+def images_per_request(config: Any) -> int:
+    """To a busy device: what one batch of the stage holds when more than enough is waiting.
+
+    Args:
+        config: the stage's, as Triton's protocol has it.
+    """
+    return min(_preferred(config) or _TOGETHER, config.max_batch_size, BATCHES[-1])
 
 
-def _work_when_busy(served: Served, stages: Mapping[str, StageCurve]) -> dict[str, float]:
-    """Work per second of each stage while all instances of both are busy; see `curves.Device`."""
+@dataclass(frozen=True)
+class _Busy:
+    """What the stages did while all instances of both were busy.
+
+    Attributes:
+        seconds: how long.
+        batches: stage -> images per batch -> batches.
+    """
+
+    seconds: float
+    batches: Mapping[str, Mapping[int, int]]
+
+
+def _when_busy(served: Served, together: Mapping[str, int], senders: Mapping[str, int]) -> _Busy:
+    """Keep all instances of both stages busy for some seconds.
+
+    Args:
+        served: the server.
+        together: images per request to a stage.
+        senders: of requests to a stage, two for each of its instances: the next batch is there when one is done.
+    """
     ended = threading.Event()
     failures: list[Exception] = []
 
     def send(model: str) -> None:
         try:
             with tritonclient.grpc.InferenceServerClient(served.url) as client:
-                tensor = images(served.shape, _asked_together(stages[model]))
+                tensor = images(served.shape, together[model])
                 while not ended.is_set():
                     infer(client, model, tensor, None)
         except Exception as reason:  # told by the thread that waits
             failures.append(reason)
 
-    # Two requests per instance: the next batch is there when one is done.
-    senders = [
-        threading.Thread(target=send, args=(name,))
-        for name, stage in stages.items()
-        for _ in range(2 * stage.instances)
-    ]
-    for sender in senders:
-        sender.start()
+    threads = [threading.Thread(target=send, args=(name,)) for name, count in senders.items() for _ in range(count)]
+    for thread in threads:
+        thread.start()
     try:
         with tritonclient.grpc.InferenceServerClient(served.url) as client:
             ended.wait(_WARM_UP)
-            before, began = {name: read(client, name) for name in stages}, time.perf_counter()
+            before, began = {name: read(client, name) for name in senders}, time.perf_counter()
             ended.wait(_BUSY)
-            after, seconds = {name: read(client, name) for name in stages}, time.perf_counter() - began
+            after, seconds = {name: read(client, name) for name in senders}, time.perf_counter() - began
     finally:
         ended.set()
-        for sender in senders:
-            sender.join()
+        for thread in threads:
+            thread.join()
     if failures:
         raise failures[0]
-    work = {}
-    for name, stage in stages.items():
-        done = difference(before[name], after[name])
-        alone = stage.curve.seconds(stage.curve.largest)
-        work[name] = sum(count * alone[size] for size, (count, _) in done.batches.items()) * stage.threads / seconds
-        if not work[name]:
+    done = {name: difference(before[name], after[name]).batches for name in senders}
+    return _Busy(seconds, {name: {size: count for size, (count, _) in one.items()} for name, one in done.items()})
+
+
+def _work_when_busy(busy: Sequence[_Busy], stages: Mapping[str, StageCurve]) -> dict[str, float]:
+    """Work per second of each stage; see `curves.Device`."""
+    seconds = sum(one.seconds for one in busy)
+    work = {name: work_done([one.batches[name] for one in busy], stage, seconds) for name, stage in stages.items()}
+    for name, done in work.items():
+        if not done:
             raise RunFailed(
-                f"'{name}' finished no batch in {_BUSY:g} s beside the other stage: serve it with more of the device"
+                f"'{name}' finished no batch in {seconds:.0f} s beside the other stage: "
+                "serve it with more of the device"
             )
     return work
 
 
-def work_of_clients(work: Mapping[str, float], stages: Mapping[str, StageCurve], transport: float) -> float:
+def work_done(batches: Sequence[Mapping[int, int]], stage: StageCurve, seconds: float) -> float:
+    """Work per second of a stage while all instances of both are busy; see `curves.Device`.
+
+    Args:
+        batches: images per batch -> batches, of each time that was measured.
+        stage: as it is alone.
+        seconds: of these times together.
+    """
+    alone = stage.curve.seconds(stage.curve.largest)
+    return sum(count * alone[size] for one in batches for size, count in one.items()) * stage.threads / seconds
+
+
+def work_of_clients(
+    work: Mapping[str, float], stages: Mapping[str, StageCurve], together: Mapping[str, int], transport: float
+) -> float:
     """Work per second of clients on the same cores while both stages are busy: some for each request.
 
     Args:
         work: per second of each stage, as `curves.Device` counts it.
         stages: by name.
+        together: images per request to each.
         transport: seconds of the client's cores per request.
     """
     total = 0.0
     for name, stage in stages.items():
-        size = _asked_together(stage)
+        size = together[name]
         total += work[name] / (stage.curve.seconds(size)[size] * stage.threads) * transport
     return total
 
@@ -314,9 +431,8 @@ def work_of_clients(work: Mapping[str, float], stages: Mapping[str, StageCurve],
 def capacity_of_cores(work: float, cores: float) -> float:
     """What cores can do: no more than one thread's work each.
 
-    More is found now and then, 2.1 to 2.3 on two cores: a part of the client's time on the way is not work but waiting,
-    and a virtual machine may run slower while the stages are asked one after another than while it is busy. Instances
-    that did not slow each other down at all would be the consequence.
+    More is found now and then, 2.1 to 2.3 on two cores: a part of the client's time on the way is not work but waiting.
+    Instances that did not slow each other down at all would be the consequence.
 
     Args:
         work: per second, with all instances of both stages busy and of the clients.

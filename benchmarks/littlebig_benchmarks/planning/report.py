@@ -91,6 +91,7 @@ def validation_as_markdown(points: Sequence[Point], trial: Trial) -> str:
         (
             point.name,
             f"{point.escalation:.1%}",
+            f"x {statistics.median(point.pace):.2f} ({min(point.pace):.2f} to {max(point.pace):.2f})",
             name,
             _rounds(one.predicted),
             _rounds(one.measured),
@@ -112,9 +113,10 @@ def validation_as_markdown(points: Sequence[Point], trial: Trial) -> str:
         [
             "# The simulation beside the server\n",
             f"Median (lowest to highest) of {rounds}; the error is taken within each round, then its median.\n",
-            _table(("load", "escalated", "", "predicted", "measured", "error"), rows),
-            "`ms to little's answer` is the server's own mean of all images, from arrival until little has answered. "
-            "Where it is right and the latencies are not, the client is slower under load than alone.\n",
+            _table(("load", "escalated", "stage times", "", "predicted", "measured", "error"), rows),
+            "`stage times` are those of lone images just before and after a run, over the curves'; with these the run "
+            "was simulated. `ms to little's answer` is the server's own mean of all images, from arrival until little "
+            "has answered. Where it is right and the latencies are not, the client is slower under load than alone.\n",
             verdict,
             "",
         ]
@@ -188,7 +190,7 @@ def _validated(point: Point) -> dict[str, Any]:
         name: {"predicted": list(one.predicted), "measured": list(one.measured), "error": one.error}
         for name, one in point.measures.items()
     }
-    return {"load": point.name, "escalation": point.escalation, "measures": measures}
+    return {"load": point.name, "escalation": point.escalation, "pace": list(point.pace), "measures": measures}
 
 
 def _device(curves: StageCurves) -> dict[str, Any]:

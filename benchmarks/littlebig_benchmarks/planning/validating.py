@@ -12,6 +12,7 @@ import tritonclient.grpc
 from littlebig_benchmarks import load
 from littlebig_benchmarks.errors import ScenarioError
 from littlebig_benchmarks.images import Mix, Pictures, mix
+from littlebig_benchmarks.planning import measuring
 from littlebig_benchmarks.planning.arrivals import ClosedLoad, RecordedLoad
 from littlebig_benchmarks.planning.curves import StageCurves
 from littlebig_benchmarks.planning.simulation import Layout, replay
@@ -68,11 +69,13 @@ class Point:
     Attributes:
         name: the load, in words.
         escalation: that the server counted, in the mean of the rounds.
+        pace: what a lone batch of the stages took just before and after each round, over what the curves say.
         measures: of MEASURES.
     """
 
     name: str
     escalation: float
+    pace: tuple[float, ...]
     measures: Mapping[str, Beside]
 
 
@@ -80,6 +83,9 @@ def validate(
     served: Served, curves: StageCurves, pictures: Pictures, trial: Trial, tell: Callable[[str], None]
 ) -> list[Point]:
     """Load a server that serves as the curves were measured, and simulate the same.
+
+    How fast a shared machine is changes within minutes, and is nothing that a simulation of queues can know. So each
+    run is simulated with the stage times that were found beside it.
 
     Args:
         served: the server; nobody else may use it meanwhile.
@@ -114,9 +120,10 @@ def validate(
 
 
 def _point(name: str, served: Served, asked: load.Load, curves: StageCurves, pictures: Pictures, trial: Trial) -> Point:
-    measured, predicted, escalation = [], [], []
+    measured, predicted, escalation, paces = [], [], [], []
     for seed in range(trial.seed, trial.seed + trial.rounds):
         order = mix(pictures, trial.escalation, asked.clients or 1, seed)
+        alone = [measuring.lone(served)]
         before = _gate_counted(served.url)
         answers = load.run(served.url, replace(asked, seed=seed), pictures, order)
         requests, request_ns = (now - then for now, then in zip(_gate_counted(served.url), before, strict=True))
@@ -124,12 +131,26 @@ def _point(name: str, served: Served, asked: load.Load, curves: StageCurves, pic
             raise ScenarioError(
                 f"only {answers.images} answers in {trial.seconds:g} s are too few to compare: give more --seconds"
             )
+        alone.append(measuring.lone(served))
+        paces.append(pace(curves, alone))
         latencies = answers.sure_ms + answers.unsure_ms
         measured.append(_figures(latencies, answers.seconds, request_ns / requests / 1e6))
         escalation.append(answers.measures()["escalation"])
-        predicted.append(_simulated(curves, replace(asked, seed=seed), order, answers.images))
+        predicted.append(_simulated(curves.paced(paces[-1]), replace(asked, seed=seed), order, answers.images))
     columns = zip(MEASURES, zip(*predicted, strict=True), zip(*measured, strict=True), strict=True)
-    return Point(name, float(np.mean(escalation)), {name: Beside(ours, theirs) for name, ours, theirs in columns})
+    measures = {name: Beside(ours, theirs) for name, ours, theirs in columns}
+    return Point(name, float(np.mean(escalation)), tuple(paces), measures)
+
+
+def pace(curves: StageCurves, alone: Sequence[Mapping[str, float]]) -> float:
+    """How many times as long the stages take as when the curves were measured.
+
+    Args:
+        curves: what was measured.
+        alone: stage -> seconds of a lone batch of one image, of each time they were looked at.
+    """
+    then = {"little": curves.little.curve.seconds(1)[1], "big": curves.big.curve.seconds(1)[1]}
+    return float(np.mean([seconds / then[name] for one in alone for name, seconds in one.items()]))
 
 
 def _simulated(curves: StageCurves, asked: load.Load, order: Mix, images: int) -> tuple[float, ...]:

@@ -1,6 +1,7 @@
 """What is worked out from the stages' counters while both of them are kept busy."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 from tests.planning import curve
@@ -10,7 +11,9 @@ from littlebig_benchmarks.planning.measuring import (
     Counted,
     capacity_of_cores,
     difference,
+    images_per_request,
     weight_of_big,
+    work_done,
     work_of_clients,
 )
 
@@ -31,19 +34,29 @@ def test_bigs_weight_is_what_one_of_its_threads_gets_done_beside_one_of_littles(
     assert weight_of_big({"little": 1.6, "big": 0.4}, stages(instances=1, threads=4)) == pytest.approx(0.125)
 
 
+TOGETHER = {"little": 2, "big": 2}
+
+
+def test_work_is_what_the_batches_would_have_taken_alone():
+    # Little: 20 batches of two images and one of three, in 0.5 s; its lone image takes 10 ms, so two take 20.
+    assert work_done([{2: 15}, {2: 5, 3: 1}], stages()["little"], 0.5) == pytest.approx((20 * 0.02 + 0.03) / 0.5)
+    assert work_done([{2: 15}], stages(threads=2)["big"], 1.0) == pytest.approx(15 * 0.04 * 2)
+
+
+@pytest.mark.parametrize(("preferred", "most", "asked"), [([2], 32, 2), ([], 32, 8), ([], 4, 4)])
+def test_a_busy_device_is_asked_for_the_preferred_size_or_eight_images(preferred, most, asked):
+    batching = SimpleNamespace(preferred_batch_size=preferred)
+    assert images_per_request(SimpleNamespace(dynamic_batching=batching, max_batch_size=most)) == asked
+
+
 def test_clients_work_a_while_for_each_request():
     # Little gets 1.6 s of work done in a second: 80 requests of two images; big 0.4 s: ten.
-    assert work_of_clients({"little": 1.6, "big": 0.4}, stages(), 0.001) == pytest.approx(0.090)
+    assert work_of_clients({"little": 1.6, "big": 0.4}, stages(), TOGETHER, 0.001) == pytest.approx(0.090)
 
 
 def test_a_batch_that_takes_several_cores_is_as_much_more_work():
     # Big's request of two images is 40 ms on four cores, so 0.4 s of work are 2.5 requests.
-    assert work_of_clients({"little": 1.6, "big": 0.4}, stages(threads=4), 0.001) == pytest.approx(0.0825)
-
-
-def test_without_a_preferred_size_a_request_has_eight_images_at_most():
-    # Eight images of big are 160 ms, so 0.4 s of work are 2.5 requests.
-    assert work_of_clients({"little": 0.0, "big": 0.4}, stages(preferred_batch_size=0), 0.001) == pytest.approx(0.0025)
+    assert work_of_clients({"little": 1.6, "big": 0.4}, stages(threads=4), TOGETHER, 0.001) == pytest.approx(0.0825)
 
 
 def test_no_core_does_more_than_one_threads_work():
