@@ -330,7 +330,7 @@ def images_per_request(config: Any) -> int:
     Args:
         config: the stage's, as Triton's protocol has it.
     """
-    return min(_preferred(config) or _TOGETHER, config.max_batch_size, BATCHES[-1])
+    return min(_preferred(config) or _TOGETHER, int(config.max_batch_size), BATCHES[-1])
 
 
 @dataclass(frozen=True)
