@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio  # noqa: F401  (Triton's stub imports it for the first request, which would wait for that)
 import json
+import math
 import threading
 import time
 from collections.abc import Sequence
@@ -50,7 +51,6 @@ class TritonPythonModel:
             self.settings = settings = Settings.of_model(parameters)
         except BadSetting as reason:
             raise pb_utils.TritonModelException(f"{args['model_name']}: {reason}") from None
-        keep_freed_memory()
         self.defaults = Options(settings.threshold, settings.policy)
         self.max_batch_size = config["max_batch_size"]
         self.image_dims = config["input"][0]["dims"]
@@ -75,6 +75,8 @@ class TritonPythonModel:
         )
         self.publisher = Publisher(pb_utils, args["model_name"], args["model_instance_name"])
         self._publish()
+        # As many as one batch brings, and those of another that wait for big; now that all that stays has its memory.
+        keep_freed_memory(2 * self.max_batch_size, math.prod(self.image_dims))
         self.stopping = threading.Event()
         self.clockwork = threading.Thread(target=self._run_clockwork, daemon=True)
         self.clockwork.start()
