@@ -41,7 +41,7 @@ class Curve:
         means = [float(np.mean(self.batches[size])) for size in sizes]
         return [0.0, *np.interp(np.arange(1, most + 1), sizes, means).tolist()]
 
-    def times(self, factor: float) -> Curve:
+    def scaled(self, factor: float) -> Curve:
         """The same of a device that takes so much longer."""
         return Curve({size: tuple(factor * one for one in times) for size, times in self.batches.items()})
 
@@ -138,8 +138,8 @@ class StageCurves:
 
     def paced(self, pace: float) -> StageCurves:
         """The same while both stages take so many times as long."""
-        little = replace(self.little, curve=self.little.curve.times(pace))
-        return replace(self, little=little, big=replace(self.big, curve=self.big.curve.times(pace)))
+        little = replace(self.little, curve=self.little.curve.scaled(pace))
+        return replace(self, little=little, big=replace(self.big, curve=self.big.curve.scaled(pace)))
 
 
 def write_curves(path: Path, curves: StageCurves) -> None:

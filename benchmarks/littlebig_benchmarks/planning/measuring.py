@@ -87,7 +87,9 @@ def measure(served: Served, pair: str, device_name: str | None, tell: Callable[[
     work = _work_when_busy(busy, stages)
     capacity = sum(work.values())
     if kind == "cpu":
-        capacity = capacity_of_cores(capacity + work_of_clients(work, stages, together, transport), cores)
+        # A core does no more than one thread's work. More is found now and then, 2.1 to 2.3 on two cores, presumably
+        # because a part of the client's time on the way is waiting; no instance would ever slow another down then.
+        capacity = min(capacity + work_of_clients(work, stages, together, transport), cores)
     gate = configs["little_big"]
     parameter = gate.parameters["max_batches_in_flight"].string_value or _DEFAULT_IN_FLIGHT
     return StageCurves(
@@ -426,19 +428,6 @@ def work_of_clients(
         size = together[name]
         total += work[name] / (stage.curve.seconds(size)[size] * stage.threads) * transport
     return total
-
-
-def capacity_of_cores(work: float, cores: float) -> float:
-    """What cores can do: no more than one thread's work each.
-
-    More is found now and then, 2.1 to 2.3 on two cores: a part of the client's time on the way is not work but waiting.
-    Instances that did not slow each other down at all would be the consequence.
-
-    Args:
-        work: per second, with all instances of both stages busy and of the clients.
-        cores: of the device; infinite if they are not known.
-    """
-    return min(work, cores)
 
 
 def weight_of_big(work: Mapping[str, float], stages: Mapping[str, StageCurve]) -> float:

@@ -1,6 +1,5 @@
 """What is worked out from the stages' counters while both of them are kept busy."""
 
-import math
 from types import SimpleNamespace
 
 import pytest
@@ -9,13 +8,14 @@ from tests.planning import curve
 from littlebig_benchmarks.planning.curves import StageCurve
 from littlebig_benchmarks.planning.measuring import (
     Counted,
-    capacity_of_cores,
     difference,
     images_per_request,
     weight_of_big,
     work_done,
     work_of_clients,
 )
+
+TOGETHER = {"little": 2, "big": 2}
 
 
 def stages(**of_big):
@@ -32,9 +32,6 @@ def test_bigs_weight_is_what_one_of_its_threads_gets_done_beside_one_of_littles(
     assert weight_of_big({"little": 1.6, "big": 0.4}, stages()) == pytest.approx(0.25)
     assert weight_of_big({"little": 1.6, "big": 0.4}, stages(instances=1)) == pytest.approx(0.5)
     assert weight_of_big({"little": 1.6, "big": 0.4}, stages(instances=1, threads=4)) == pytest.approx(0.125)
-
-
-TOGETHER = {"little": 2, "big": 2}
 
 
 def test_work_is_what_the_batches_would_have_taken_alone():
@@ -57,12 +54,6 @@ def test_clients_work_a_while_for_each_request():
 def test_a_batch_that_takes_several_cores_is_as_much_more_work():
     # Big's request of two images is 40 ms on four cores, so 0.4 s of work are 2.5 requests.
     assert work_of_clients({"little": 1.6, "big": 0.4}, stages(threads=4), TOGETHER, 0.001) == pytest.approx(0.0825)
-
-
-def test_no_core_does_more_than_one_threads_work():
-    assert capacity_of_cores(2.27, 2) == 2
-    assert capacity_of_cores(1.95, 2) == 1.95
-    assert capacity_of_cores(2.27, math.inf) == 2.27
 
 
 def test_what_came_on_top_of_a_models_counters():
