@@ -18,6 +18,7 @@ from littlebig_benchmarks.planning.errors import CurvesError
 
 FORMAT = "littlebig-stage-curves/1"
 KINDS = ("cpu", "gpu")
+STAGES = ("little", "big")
 BATCHES = (1, 2, 4, 8, 16, 32)
 
 

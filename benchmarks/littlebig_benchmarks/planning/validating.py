@@ -12,7 +12,7 @@ import tritonclient.grpc
 from littlebig_benchmarks import load
 from littlebig_benchmarks.errors import ScenarioError
 from littlebig_benchmarks.images import Mix, Pictures, mix
-from littlebig_benchmarks.planning import measuring
+from littlebig_benchmarks.planning import asking
 from littlebig_benchmarks.planning.arrivals import ClosedLoad, RecordedLoad
 from littlebig_benchmarks.planning.curves import StageCurves
 from littlebig_benchmarks.planning.simulation import Layout, replay
@@ -123,7 +123,7 @@ def _point(name: str, served: Served, asked: load.Load, curves: StageCurves, pic
     measured, predicted, escalation, paces = [], [], [], []
     for seed in range(trial.seed, trial.seed + trial.rounds):
         order = mix(pictures, trial.escalation, asked.clients or 1, seed)
-        alone = [measuring.lone(served)]
+        alone = [asking.lone(served)]
         before = _gate_counted(served.url)
         answers = load.run(served.url, replace(asked, seed=seed), pictures, order)
         requests, request_ns = (now - then for now, then in zip(_gate_counted(served.url), before, strict=True))
@@ -131,7 +131,7 @@ def _point(name: str, served: Served, asked: load.Load, curves: StageCurves, pic
             raise ScenarioError(
                 f"only {answers.images} answers in {trial.seconds:g} s are too few to compare: give more --seconds"
             )
-        alone.append(measuring.lone(served))
+        alone.append(asking.lone(served))
         paces.append(pace(curves, alone))
         latencies = answers.sure_ms + answers.unsure_ms
         measured.append(_figures(latencies, answers.seconds, request_ns / requests / 1e6))

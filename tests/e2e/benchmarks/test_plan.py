@@ -13,8 +13,9 @@ import tritonclient.grpc
 from tests.tiny_pair import write_tiny_pair
 
 from littlebig_benchmarks.errors import RunFailed
+from littlebig_benchmarks.planning.asking import images, infer
 from littlebig_benchmarks.planning.curves import read_curves
-from littlebig_benchmarks.planning.measuring import images, infer, measure
+from littlebig_benchmarks.planning.measuring import measure
 from littlebig_benchmarks.planning.report import HELD
 from littlebig_benchmarks.serving import look_at
 from littlebig_export.exporting import export_pair

@@ -9,7 +9,7 @@ from tests.planning import curve, curves
 from littlebig_benchmarks import load
 from littlebig_benchmarks.errors import ScenarioError
 from littlebig_benchmarks.images import Mix, for_stages_that_do_nothing
-from littlebig_benchmarks.planning import measuring, report, validating
+from littlebig_benchmarks.planning import asking, report, validating
 from littlebig_benchmarks.planning.arrivals import RecordedLoad
 from littlebig_benchmarks.planning.simulation import Layout, replay
 from littlebig_benchmarks.planning.validating import MEASURES, Beside, Point, Trial, pace, validate
@@ -83,7 +83,7 @@ def pictures():
 def slower(monkeypatch):
     """Both stages take half as long again as when they were measured."""
     counted = itertools.count(1)
-    monkeypatch.setattr(measuring, "lone", lambda served: {"little": 1.5 * MS, "big": 4.5 * MS})
+    monkeypatch.setattr(asking, "lone", lambda served: {"little": 1.5 * MS, "big": 4.5 * MS})
     monkeypatch.setattr(validating, "_gate_counted", lambda url: (next(counted), 0))
 
 
