@@ -7,6 +7,7 @@ message for every image.
 
 from __future__ import annotations
 
+import ctypes
 import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -123,24 +124,31 @@ class Publisher:
             **{name: family(name, text, family.GAUGE) for name, text in GAUGES.items()},
         }
         self._metrics: dict[tuple[str, Labels], Any] = {}
-        self._published: dict[tuple[str, Labels], float] = {}
 
     def publish(self, tally: Tally) -> None:
-        """Send what has changed."""
+        """Send what was added, and all levels: a gate that this one has replaced may have set them last."""
         added, levels = tally.take()
+        self._add(added)
+        for key, value in levels.items():
+            self._metric(key, {"model": self._model, "gate": self._instance}).set(value)
+
+    def close(self, tally: Tally) -> None:
+        """Send what was added, and leave the metrics to Triton for good.
+
+        Triton 24.10 counts a metric's users within each family object (core's metric_family.cc) and frees it when the
+        last of one goes; others write on into freed memory: another instance, or the gate that was loaded in place of
+        this one. And its stub crashes where such objects outlive their time. So these never go, and counters go on
+        after a reload.
+        """
+        self._add(tally.take()[0])
+        for one in (*self._metrics.values(), *self._families.values()):
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(one))
+
+    def _add(self, added: Mapping[tuple[str, Labels], float]) -> None:
         for key, amount in added.items():
             metric = self._metric(key, {"model": self._model})
             if amount:
                 metric.increment(amount)
-        for key, value in levels.items():
-            if self._published.get(key) != value:
-                self._metric(key, {"model": self._model, "gate": self._instance}).set(value)
-                self._published[key] = value
-
-    def close(self) -> None:
-        """Give the metrics back while Triton is there to take them: the stub of 24.10 crashes where they outlive it."""
-        self._metrics.clear()
-        self._families = {}
 
     def _metric(self, key: tuple[str, Labels], common: dict[str, str]) -> Any:
         if key not in self._metrics:

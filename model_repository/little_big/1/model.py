@@ -109,7 +109,7 @@ class TritonPythonModel:
         self.stopping.set()
         self.clockwork.join()
         self.audit.stop()
-        self.publisher.close()
+        self.publisher.close(self.tally)
 
     def _examine(self, request: Any) -> Any:
         """The request as Accepted, or the response that says what is wrong with it."""

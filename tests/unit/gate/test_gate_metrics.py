@@ -1,3 +1,4 @@
+import gc
 from types import SimpleNamespace
 
 import pytest
@@ -8,13 +9,16 @@ class Registry:
     """Triton's metrics, as far as the gate uses them."""
 
     def __init__(self):
-        self.values, self.messages = {}, 0
+        self.values, self.messages, self.freed = {}, 0, []
         registry = self
 
         class Metric:
             def __init__(self, name, labels):
                 self.key = (name, tuple(sorted(labels.items())))
-                registry.values[self.key] = 0.0
+                registry.values.setdefault(self.key, 0.0)  # the same for all objects with these labels
+
+            def __del__(self):
+                registry.freed.append(self.key)
 
             def increment(self, amount):
                 registry.messages += 1
@@ -72,6 +76,33 @@ def test_gauges_tell_the_instances_apart(registry, publisher):
     tally = Tally()
     tally.level("littlebig_batches_in_flight", 3)
     publisher.publish(tally)
+    assert registry["littlebig_batches_in_flight", {"model": "little_big", "gate": "little_big_0_1"}] == 3
+
+
+def test_a_gate_that_is_loaded_in_place_of_another_goes_on_with_its_metrics(registry):
+    labels = {"model": "little_big", "stage": "little", "reason": "sure"}
+    for threshold in (0.5, 0.9):
+        gate, tally = Publisher(registry.pb_utils, "little_big", "little_big_0_1"), Tally()
+        tally.level("littlebig_threshold", threshold, kind="configured")
+        gate.publish(tally)
+        tally.add("littlebig_images_total", 2, stage="little", reason="sure")  # not published before the end
+        gate.close(tally)
+    del gate
+    gc.collect()
+    assert registry["littlebig_images_total", labels] == 4
+    assert (
+        registry["littlebig_threshold", {"model": "little_big", "gate": "little_big_0_1", "kind": "configured"}] == 0.9
+    )
+    assert registry.freed == []  # Triton would free what the other still writes to
+
+
+def test_a_level_is_set_again_after_somebody_else_has_set_it(registry):
+    one, other = (Publisher(registry.pb_utils, "little_big", "little_big_0_1") for _ in range(2))
+    of_one, of_other = Tally(), Tally()
+    of_one.level("littlebig_batches_in_flight", 3)
+    of_other.level("littlebig_batches_in_flight", 0)
+    for gate, tally in ((one, of_one), (other, of_other), (one, of_one)):
+        gate.publish(tally)
     assert registry["littlebig_batches_in_flight", {"model": "little_big", "gate": "little_big_0_1"}] == 3
 
 
