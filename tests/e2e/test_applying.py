@@ -3,11 +3,10 @@
 import json
 import shutil
 import threading
-import urllib.request
 
 import numpy as np
 import tritonclient.grpc
-from tests.e2e.gate.puppets import until
+from tests.e2e.gate.puppets import Puppets, until
 
 from littlebig_client import Classification, Client
 from littlebig_export.applying import apply_calibration
@@ -51,13 +50,6 @@ def test_margin_and_arbitration_are_served_as_they_were_chosen(tiny_repository, 
         triton.close()
 
 
-def images_counted(server) -> int:
-    """What all gates of this server say they answered."""
-    with urllib.request.urlopen(server.metrics_url, timeout=10) as answer:  # noqa: S310 - http, by the server
-        lines = answer.read().decode().splitlines()
-    return sum(int(float(line.split()[-1])) for line in lines if line.startswith("littlebig_images_total{"))
-
-
 def test_a_gate_is_replaced_under_load_and_nothing_is_lost(tiny_repository, tmp_path):
     repository = shutil.copytree(tiny_repository, tmp_path / "models")
     settings = ServerSettings(model_control_mode="explicit", arguments=("--load-model=*",))
@@ -86,7 +78,8 @@ def test_a_gate_is_replaced_under_load_and_nothing_is_lost(tiny_repository, tmp_
         assert [answer for answer in answers if not isinstance(answer, Classification)] == []
         assert {answer.stage for answer in answers} == {"little", "big"}
         # The counters go on where those of the gate before were: they are published about once a second.
-        until(lambda: images_counted(server) == len(answers), f"{images_counted(server)} of {len(answers)} are counted")
+        counted = Puppets(repository, server, None)
+        until(lambda: counted.metric("littlebig_images_total") == len(answers), f"{len(answers)} images are counted")
     said = "\n".join(server.log_tail())
     assert said.count("successfully unloaded 'little_big' version 1") >= 5
     assert "Exit timeout expired" not in said

@@ -116,12 +116,12 @@ class Publisher:
     """
 
     def __init__(self, pb_utils: Any, model: str, instance: str) -> None:
-        """Register the families. Triton drops a metric whose object is gone, so all are kept."""
+        """Register the families."""
         self._model, self._instance = model, instance
         family = pb_utils.MetricFamily
         self._families: Mapping[str, Any] = {
-            **{name: family(name, text, family.COUNTER) for name, text in COUNTERS.items()},
-            **{name: family(name, text, family.GAUGE) for name, text in GAUGES.items()},
+            **{name: _never_freed(family(name, text, family.COUNTER)) for name, text in COUNTERS.items()},
+            **{name: _never_freed(family(name, text, family.GAUGE)) for name, text in GAUGES.items()},
         }
         self._metrics: dict[tuple[str, Labels], Any] = {}
 
@@ -133,16 +133,8 @@ class Publisher:
             self._metric(key, {"model": self._model, "gate": self._instance}).set(value)
 
     def close(self, tally: Tally) -> None:
-        """Send what was added, and leave the metrics to Triton for good.
-
-        Triton 24.10 counts a metric's users within each family object (core's metric_family.cc) and frees it when the
-        last of one goes; others write on into freed memory: another instance, or the gate that was loaded in place of
-        this one. And its stub crashes where such objects outlive their time. So these never go, and counters go on
-        after a reload.
-        """
+        """Send what was added; the levels may be those of a gate that was loaded in place of this one."""
         self._add(tally.take()[0])
-        for one in (*self._metrics.values(), *self._families.values()):
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(one))
 
     def _add(self, added: Mapping[tuple[str, Labels], float]) -> None:
         for key, amount in added.items():
@@ -153,8 +145,19 @@ class Publisher:
     def _metric(self, key: tuple[str, Labels], common: dict[str, str]) -> Any:
         if key not in self._metrics:
             name, labels = key
-            self._metrics[key] = self._families[name].Metric(labels={**common, **dict(labels)})
+            self._metrics[key] = _never_freed(self._families[name].Metric(labels={**common, **dict(labels)}))
         return self._metrics[key]
+
+
+def _never_freed(made: Any) -> Any:
+    """The same family or metric, which stays until the process ends and in Triton until the server does.
+
+    Triton 24.10 counts a metric's users within each family object (core's metric_family.cc) and frees it when the last
+    of one goes; others write on into freed memory: another instance, or the gate that was loaded in place of this one.
+    And its stub crashes where such objects go later than the model.
+    """
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(made))
+    return made
 
 
 def _labels(labels: Mapping[str, str]) -> Labels:

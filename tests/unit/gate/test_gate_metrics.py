@@ -96,6 +96,15 @@ def test_a_gate_that_is_loaded_in_place_of_another_goes_on_with_its_metrics(regi
     assert registry.freed == []  # Triton would free what the other still writes to
 
 
+def test_a_gate_that_cannot_be_loaded_frees_nothing_that_the_one_before_writes_to(registry):
+    serving, tally = Publisher(registry.pb_utils, "little_big", "little_big_0_1"), Tally()
+    for gate in (serving, Publisher(registry.pb_utils, "little_big", "little_big_0_1")):
+        gate.publish(tally)
+    del gate  # without close, which Triton asks for only where the load went well
+    gc.collect()
+    assert registry.freed == []
+
+
 def test_a_level_is_set_again_after_somebody_else_has_set_it(registry):
     one, other = (Publisher(registry.pb_utils, "little_big", "little_big_0_1") for _ in range(2))
     of_one, of_other = Tally(), Tally()
