@@ -30,7 +30,7 @@ test-large: $(VENV)/.test  ## export and build the paper's large pairs with Tens
 	$(BIN)/python -m pytest -m large
 
 soak: $(VENV)/.test  ## 200,000 requests through the gate: no error, no growing memory; minutes, wants a quiet machine
-	$(BIN)/python -m pytest -m soak
+	$(BIN)/python -m pytest -m soak -rP
 
 policies: $(VENV)/.test $(VENV)/checkov/bin/checkov  ## judge the rendered Helm chart by checkov's policies
 	$(BIN)/python -m pytest tests/unit/chart/test_checkov.py

@@ -22,7 +22,7 @@ REGIONS = "/dev/shm"  # noqa: S108
 # The Python backend's pools of shared memory grow by MiBs whenever more is needed at once than ever before, and never
 # shrink. So they are given time: a leak of ten bytes per request cannot stand still for this many requests.
 STILL, PATIENCE = 120_000, 600_000
-# What counts as growth of a heap, in bytes per request, if it is also more than three standard errors of the slope.
+# What counts as growth of a heap, in bytes per request, if it is also more than three standard errors of it.
 # At most 4 were seen; one small Python object per request would be four times as much.
 LEAST = 15.0
 # Requests with a time limit that wait for big, of which perf_analyzer sends none: the gate keeps something for each until
@@ -63,12 +63,14 @@ def grows(asked: list[int], regions: list[float]) -> bool:
     return regions[-1] > regions[before]
 
 
-def slope(requests, values):
-    """Bytes per request by least squares, and its standard error."""
-    x, y = np.array(requests) - np.mean(requests), np.array(values)
-    fitted = float(x @ y / (x @ x))
-    left = y - y.mean() - fitted * x
-    return fitted, float(np.sqrt(left @ left / (len(x) - 2) / (x @ x)))
+def growth(requests, values):
+    """Bytes per request, and the standard error, from the steps between one portion and the next.
+
+    Not by least squares over the values: each of them is the one before and a step, so they lie on a line of some slope
+    whatever the steps are, and the error that least squares give for it is too small.
+    """
+    steps = np.diff(values) / np.diff(requests)
+    return float(steps.mean()), float(steps.std(ddof=1) / np.sqrt(len(steps)))
 
 
 def test_memory_and_shared_memory_stay_as_they_are(tiny_repository, tmp_path):
@@ -103,7 +105,7 @@ def test_memory_and_shared_memory_stay_as_they_are(tiny_repository, tmp_path):
     settled = [place for place, requests in enumerate(asked) if requests >= SETTLED]
     growing = {}
     for name, values in heaps.items():
-        bytes_per_request, error = slope([asked[place] for place in settled], [values[place] for place in settled])
+        bytes_per_request, error = growth([asked[place] for place in settled], [values[place] for place in settled])
         print(f"{name}: {values[-1] / 2**20:.1f} MiB, {bytes_per_request:+.2f} ± {error:.2f} bytes per request")
         if bytes_per_request > max(LEAST, 3 * error):
             growing[name] = bytes_per_request
