@@ -79,7 +79,7 @@ def work_of_clients(
 def weight_of_big(work: Mapping[str, float], stages: Mapping[str, StageCurve]) -> float:
     """Big's weight where little's is 1: what one of its threads got done beside one of little's.
 
-    Measured because niceness does not tell it; docs/planning.md has both figures.
+    Measured because niceness does not tell it; docs/planning-validation.md has both figures.
 
     Args:
         work: per second of each stage while all instances of both are busy.
