@@ -33,7 +33,8 @@ _HERE = Path(__file__).parent
 _LARGEST_GRAPH = 1_900_000_000
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 _MOST_INSTANCES = 4
-# A lone instance of a model with a queue policy may stand still for half a second while requests wait: docs/gate.md.
+# A lone instance of a model with a queue policy may stand still for half a second while requests wait:
+# docs/gate-experiments.md.
 _LEAST_WITH_POLICY = 2
 # Why the models that clients ask have as many instances on a CPU as little has.
 _INSTANCES_ON_CPU = {
@@ -46,7 +47,7 @@ _NICE = 15
 # The scheduler's time slice of a stage's processes, milliseconds: Triton and the gate, with the kernel's own of a few,
 # interrupt both, and little interrupts big. Below that the longer the better; 100 is the kernel's limit.
 _SLICE_MS = {"little": 20, "big": 100}
-# Images in one run of ONNX Runtime, measured in docs/gate.md.
+# Images in one run of ONNX Runtime, measured in docs/gate-experiments.md.
 _IMAGES_PER_RUN = 2
 
 
@@ -228,8 +229,8 @@ class CpuLayout:
 def cpu_layout(cores: int) -> CpuLayout:
     """The layout for a number of cores: an instance per core, up to four, which share larger machines.
 
-    Measured on 2 cores (docs/gate.md); beyond four instances the copies of a large model's weights count for more
-    than what another one would gain.
+    Measured on 2 cores (docs/gate-experiments.md); beyond four instances the copies of a large model's weights count
+    for more than what another one would gain.
     """
     instances = min(cores, _MOST_INSTANCES)
     return CpuLayout(instances, cores // instances)

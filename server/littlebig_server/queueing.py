@@ -1,7 +1,7 @@
 """A trap in a model repository: a queue policy and a single instance, with which Triton may stand still.
 
 With any queue policy Triton (24.10; `support_prefetching_` in its core's scheduler_utils.cc) forms no batch before an
-instance is free, and where that is the only one it may look again only after half a second: docs/gate.md.
+instance is free, and where that is the only one it may look again only after half a second: docs/gate-experiments.md.
 """
 
 from __future__ import annotations

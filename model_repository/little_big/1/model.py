@@ -3,7 +3,7 @@
 One call of the little stage per batch of waiting requests. Sure requests are answered by returning from `execute`,
 which costs one message for all of them and frees the instance for the next batch; the others are answered through
 their response senders when big is done (a model that is not decoupled may do so since Triton 24.06). What was
-measured, and what else was tried, is in docs/gate.md.
+measured is in docs/gate.md, what else was tried in docs/gate-experiments.md.
 """
 
 from __future__ import annotations

@@ -251,7 +251,7 @@ def test_before_a_gpu_what_clients_ask_has_more_instances_than_little(tiny_pair,
 def test_models_that_clients_ask_have_a_queue_policy_and_two_instances_and_stages_have_none(
     tiny_pair, tmp_path, target, cores
 ):
-    """A policy makes Triton form no batch before an instance is free, and may let a lone one stand still: docs/gate.md."""
+    """With a policy Triton forms no batch before an instance is free, and may let a lone one stand still."""
     export(tiny_pair, tmp_path / "out", target, **({"cores": cores} if cores else {}))
     for name in ("preprocess", "little_big", "little", "big"):
         config = read_config(tmp_path / "out" / name / "config.pbtxt").message
