@@ -1,11 +1,15 @@
 """A running server takes a calibration through Triton's load API where model control allows it."""
 
+import contextlib
+import io
 import json
 import shutil
 import threading
 
 import numpy as np
+import pytest
 import tritonclient.grpc
+from PIL import Image
 from tests.e2e.gate.puppets import Puppets, until
 
 from littlebig_client import Classification, Client
@@ -50,31 +54,47 @@ def test_margin_and_arbitration_are_served_as_they_were_chosen(tiny_repository, 
         triton.close()
 
 
-def test_a_gate_is_replaced_under_load_and_nothing_is_lost(tiny_repository, tmp_path):
-    repository = shutil.copytree(tiny_repository, tmp_path / "models")
-    settings = ServerSettings(model_control_mode="explicit", arguments=("--load-model=*",))
+@contextlib.contextmanager
+def asked_all_the_while(client, image, **options):
+    """The answers to eight callers so far, one after another each; all of them at the end."""
     over, answers = threading.Event(), []
 
     def images():
         while not over.is_set():
-            yield IMAGE
+            yield image
 
-    def ask():
-        answers.extend(client.classify_many(images(), concurrency=8))
+    asking = threading.Thread(target=lambda: answers.extend(client.classify_many(images(), concurrency=8, **options)))
+    asking.start()
+    try:
+        yield answers
+    finally:
+        over.set()
+        asking.join(60)
 
+
+def more(answers):
+    """Waits for answers to requests that were sent from now on."""
+    before = len(answers)
+    until(lambda: len(answers) > before + 200, "answers go on")
+
+
+def executions(triton, model):
+    """Of a model, since it was loaded."""
+    return triton.get_inference_statistics(model).model_stats[0].execution_count
+
+
+def test_a_gate_is_replaced_under_load_and_nothing_is_lost(tiny_repository, tmp_path):
+    repository = shutil.copytree(tiny_repository, tmp_path / "models")
+    settings = ServerSettings(model_control_mode="explicit", arguments=("--load-model=*",))
     with TritonServer(repository, settings) as server, Client(server.grpc_url) as client:
-        asking = threading.Thread(target=ask)
-        asking.start()
-        try:
-            with tritonclient.grpc.InferenceServerClient(server.grpc_url) as triton:
-                for threshold in (0.0, 1.0, 0.0, 1.0):
-                    apply_calibration(repository, calibration(repository, threshold))
-                    triton.load_model("little_big")
-                    before = len(answers)
-                    until(lambda: len(answers) > before + 200, "the new gate answers")  # noqa: B023
-        finally:
-            over.set()
-            asking.join(60)
+        with (
+            asked_all_the_while(client, IMAGE) as answers,
+            tritonclient.grpc.InferenceServerClient(server.grpc_url) as triton,
+        ):
+            for threshold in (0.0, 1.0, 0.0, 1.0):
+                apply_calibration(repository, calibration(repository, threshold))
+                triton.load_model("little_big")
+                more(answers)
         assert [answer for answer in answers if not isinstance(answer, Classification)] == []
         assert {answer.stage for answer in answers} == {"little", "big"}
         # The counters go on where those of the gate before were: they are published about once a second.
@@ -83,3 +103,34 @@ def test_a_gate_is_replaced_under_load_and_nothing_is_lost(tiny_repository, tmp_
     said = "\n".join(server.log_tail())
     assert said.count("successfully unloaded 'little_big' version 1") >= 5
     assert "Exit timeout expired" not in said
+
+
+def test_a_gate_that_is_refused_and_stages_that_are_loaded_again_lose_nothing_under_load(tiny_repository, tmp_path):
+    repository = shutil.copytree(tiny_repository, tmp_path / "models")
+    config = repository / "little_big" / "config.pbtxt"
+    # After a refused load Triton 24.10 counts one live model too many, of whatever kind, and stops by this limit only.
+    settings = ServerSettings(model_control_mode="explicit", exit_timeout=5, arguments=("--load-model=*",))
+    picture = io.BytesIO()
+    Image.fromarray(IMAGE).save(picture, "JPEG")
+    with TritonServer(repository, settings) as server, Client(server.grpc_url) as client:
+        with (
+            asked_all_the_while(client, picture.getvalue(), threshold=1.0) as answers,  # through every model
+            tritonclient.grpc.InferenceServerClient(server.grpc_url) as triton,
+        ):
+            more(answers)
+            for model in ("little", "big", "preprocess", "little_big", "classify"):
+                apply_calibration(repository, calibration(repository, 1.0))
+                wrong = config.read_text().replace('string_value: "1.0"', 'string_value: "2"')
+                config.write_text(wrong)
+                with pytest.raises(tritonclient.grpc.InferenceServerException) as refused:
+                    triton.load_model("little_big")
+                assert "parameter 'threshold' = '2' is not a number in [0, 1]" in str(refused.value)
+                more(answers)
+                apply_calibration(repository, calibration(repository, 1.0))
+                touched = repository / model / "config.pbtxt"
+                touched.write_text(touched.read_text() + "\n")  # what has not changed is not loaded
+                before = executions(triton, model)
+                triton.load_model(model)
+                assert executions(triton, model) < before  # they are counted from its load on
+                more(answers)
+        assert [answer for answer in answers if not isinstance(answer, Classification)] == []
