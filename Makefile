@@ -20,7 +20,7 @@ demo: $(VENV)/.serving  ## export the default pair, serve it, classify photograp
 serve: $(VENV)/.serving  ## export the default pair if needed and serve it until Ctrl-C
 	$(BIN)/littlebig serve --pair efficientnet-lite
 
-bench: $(VENV)/.bench  ## measure the cascade against its parts, its bound and two baselines: about 15 minutes
+bench: $(VENV)/.bench  ## measure the cascade against its parts, its bound and two baselines: some 14 minutes
 	$(BIN)/littlebig bench --perf-analyzer $(PERF_ANALYZER)
 
 test: $(VENV)/.test  ## run every test, end to end against a real tritonserver

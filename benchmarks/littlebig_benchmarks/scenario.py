@@ -47,7 +47,7 @@ class Scenario:
 
     parts: tuple[str, ...] = PARTS
     rounds: int = 5
-    seconds: float = 4.0
+    seconds: float = 3.5
     escalations: tuple[float, ...] = (0.15, 0.35)
     concurrency: tuple[int, ...] = (16,)
     gate_clients: tuple[int, ...] = (32, 64)
