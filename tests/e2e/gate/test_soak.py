@@ -23,7 +23,7 @@ REGIONS = "/dev/shm"  # noqa: S108
 # shrink. So they are given time: a leak of ten bytes per request cannot stand still for this many requests.
 STILL, PATIENCE = 120_000, 600_000
 # What counts as growth of a heap, in bytes per request, if it is also more than three standard errors of it.
-# At most 4 were seen; one small Python object per request would be four times as much.
+# At most 8 were seen, nearly all in a single step; one small Python object per request would be some 60.
 LEAST = 15.0
 # Requests with a time limit that wait for big, of which perf_analyzer sends none: the gate keeps something for each until
 # it is answered. When it once kept that until the cyclic collector came by, it was 3 KB. Batches of unsure images make the
