@@ -1,0 +1,32 @@
+"""How the parts open an ONNX Runtime session, so that all of them choose the same providers."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+
+def providers(cpu_only: bool = False) -> list[str]:
+    """Execution providers in order of preference: CUDA where it is installed, then the CPU."""
+    import onnxruntime  # noqa: PLC0415  (an extra: the base install has no ONNX Runtime)
+
+    wanted = ("CPUExecutionProvider",) if cpu_only else ("CUDAExecutionProvider", "CPUExecutionProvider")
+    available = onnxruntime.get_available_providers()
+    return [name for name in wanted if name in available]
+
+
+def open_session(graph: Path | bytes, *, threads: int | None = None, cpu_only: bool = False) -> Any:
+    """An `onnxruntime.InferenceSession`.
+
+    Args:
+        graph: an ONNX file, or its bytes.
+        threads: for one operator; the process's cores by default.
+        cpu_only: keep to the CPU where a GPU is there too, as for a reference.
+    """
+    import onnxruntime  # noqa: PLC0415
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
+    source = graph if isinstance(graph, bytes) else str(graph)
+    return onnxruntime.InferenceSession(source, options, providers=providers(cpu_only))
