@@ -8,8 +8,12 @@ SERVING := export,server,efficientnet-lite
 # perf_analyzer is no Python package everywhere:  make bench PERF_ANALYZER=path/to/perf_analyzer
 PERF_ANALYZER ?= perf_analyzer
 
+PYTEST = $(BIN)/python -m pytest $(PYTEST_ARGS)
+# Tests that `make test` leaves out.
+RARE := (slow or large or soak)
+
 .DEFAULT_GOAL := help
-.PHONY: help demo serve bench test test-large soak policies lint clean
+.PHONY: help demo serve bench test test-all test-rest test-slow test-large soak policies lint clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -23,14 +27,23 @@ serve: $(VENV)/.serving  ## export the default pair if needed and serve it until
 bench: $(VENV)/.bench  ## measure the cascade against its parts, its bound and two baselines: some 14 minutes
 	$(BIN)/littlebig bench --perf-analyzer $(PERF_ANALYZER)
 
-test: $(VENV)/.test  ## run every test, end to end against a real tritonserver
-	$(BIN)/python -m pytest -m "not large and not soak"
+test: $(VENV)/.test  ## test everything that a change usually breaks, end to end: at most 8 minutes on two cores
+	$(PYTEST) -n 2 --dist loadscope --durations=10 -m "not serial and not $(RARE)"
+	$(PYTEST) --durations=10 -m "serial and not $(RARE)"
+
+test-all: test test-rest  ## run every test that exists
+
+test-rest: test-slow policies test-large soak  ## run what `make test` leaves out
+
+test-slow: $(VENV)/.test  ## run the tests with the marker slow
+	$(PYTEST) -n 2 --dist loadscope --durations=10 -m "slow and not serial"
+	$(PYTEST) --durations=10 -m "slow and serial"
 
 test-large: $(VENV)/.test  ## export and build the paper's large pairs with TensorRT-RTX: minutes, up to 7 GB
-	$(BIN)/python -m pytest -m large
+	$(PYTEST) -m large
 
-soak: $(VENV)/.test  ## 200,000 requests through the gate: no error, no growing memory; minutes, wants a quiet machine
-	$(BIN)/python -m pytest -m soak -rP
+soak: $(VENV)/.test  ## send 200,000 requests through the gate and watch errors and memory: minutes
+	$(PYTEST) -m soak -rP
 
 policies: $(VENV)/.test $(VENV)/checkov/bin/checkov  ## judge the rendered Helm chart by checkov's policies
 	$(BIN)/python -m pytest tests/unit/chart/test_checkov.py
