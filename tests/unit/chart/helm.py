@@ -6,6 +6,7 @@ import functools
 import importlib.metadata
 import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import tarfile
@@ -50,7 +51,7 @@ def _unpack(helm: Path) -> None:
         layer = tar.extractfile(LAYER)
         assert layer is not None
         with zipfile.ZipFile(layer) as files, files.open("helm/helm") as source:
-            temporary = helm.with_name("helm.part")
+            temporary = helm.with_name(f"helm.{os.getpid()}.part")  # pytest-xdist has several processes
             with temporary.open("wb") as file:
                 shutil.copyfileobj(source, file)
     temporary.chmod(0o755)
