@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from calibration_tables import pair_table
 
-from littlebig_calibration.calibrating import Settings, calibrate
-from littlebig_calibration.certify import Promise
-from littlebig_calibration.errors import PairError
+from littlebig_calibration.calibrating import CalibrationSettings, calibrate
+from littlebig_calibration.fixed_sequence import Guarantee
+from littlebig_calibration.errors import PairChoiceError
 from littlebig_calibration.evidence import Costs, from_json, to_json
 from littlebig_calibration.reading import read_tables
 from littlebig_calibration.table import PredictionTable
-from littlebig_calibration.tuning import Choices
+from littlebig_calibration.tuning import TuningOptions
 from littlebig_calibration.writing import write_table
 
 
@@ -25,7 +25,7 @@ def imagenet(published: Path) -> PredictionTable:
 
 
 def test_the_published_pair(imagenet: PredictionTable) -> None:
-    found = calibrate(imagenet, "ResNet50", "ViT", Settings(costs=Costs(4.1, 17.6, "GMACs")))
+    found = calibrate(imagenet, "ResNet50", "ViT", CalibrationSettings(costs=Costs(4.1, 17.6, "GMACs")))
     assert found.paper.threshold == pytest.approx(0.383, abs=0.002)
     assert found.paper.escalation_rate.value == pytest.approx(0.097, abs=0.0005)
     assert found.paper.accuracy.value == pytest.approx(0.7801, abs=0.00005)
@@ -40,20 +40,20 @@ def test_the_published_pair(imagenet: PredictionTable) -> None:
 
 
 def test_the_published_pair_within_a_cost_target(imagenet: PredictionTable) -> None:
-    found = calibrate(imagenet, "ResNet50", "ViT", Settings(max_escalation=0.2))
+    found = calibrate(imagenet, "ResNet50", "ViT", CalibrationSettings(max_escalation=0.2))
     assert found.rule == "max-escalation"
     assert 0.19 < found.chosen.escalation_rate.value <= 0.2
     assert found.chosen.accuracy.low < 0.788 < found.chosen.accuracy.high
     assert found.guarantee is not None
     assert found.guarantee.max_accuracy_loss == 0
-    tight = calibrate(imagenet, "ResNet50", "ViT", Settings(max_escalation=0.05))
+    tight = calibrate(imagenet, "ResNet50", "ViT", CalibrationSettings(max_escalation=0.05))
     assert tight.guarantee is not None
     assert 0.005 < tight.guarantee.max_accuracy_loss < 0.02
 
 
 def test_arbitration_escalates_less_on_the_published_pair(imagenet: PredictionTable) -> None:
-    plain = calibrate(imagenet, "ResNet50", "ViT", Settings(rule="paper"))
-    found = calibrate(imagenet, "ResNet50", "ViT", Settings(rule="paper", choices=Choices(arbitrate=True)))
+    plain = calibrate(imagenet, "ResNet50", "ViT", CalibrationSettings(rule="paper"))
+    found = calibrate(imagenet, "ResNet50", "ViT", CalibrationSettings(rule="paper", tuning=TuningOptions(arbitrate=True)))
     assert (found.answer, found.guarantee) == ("arbitrate", None)
     assert found.chosen.escalation_rate.value < 0.96 * plain.chosen.escalation_rate.value
     assert found.chosen.accuracy.value >= found.accuracy_big.value
@@ -64,13 +64,13 @@ def test_a_calibration_does_not_depend_on_the_order_of_rows(tmp_path: Path, tabl
     head, *lines = (tmp_path / "t.csv").read_text().splitlines()
     (tmp_path / "u.csv").write_text("\n".join([head, *lines[::-1]]) + "\n")
     one, other = (
-        calibrate(read_tables([tmp_path / name]), "small", "large", Settings()) for name in ("t.csv", "u.csv")
+        calibrate(read_tables([tmp_path / name]), "small", "large", CalibrationSettings()) for name in ("t.csv", "u.csv")
     )
     assert replace(one, data=other.data, created=other.created) == other
 
 
 def test_too_few_labels_give_big_only_and_say_how_many_would_do() -> None:
-    found = calibrate(pair_table(150), "small", "large", Settings(costs=Costs(1, 4, "s")))
+    found = calibrate(pair_table(150), "small", "large", CalibrationSettings(costs=Costs(1, 4, "s")))
     assert (found.chosen.threshold, found.guarantee) == (None, None)
     assert found.chosen.escalation_rate.value == 1
     assert found.chosen.accuracy.value == found.accuracy_big.value
@@ -89,7 +89,7 @@ def test_a_little_that_only_loses_gives_big_only_however_many_labels(table: Pred
     little, big = table.models
     worse = np.where(draw.random(len(big.label)) < 0.2, (big.label + 3) % 10, big.label).astype(np.int32)
     worse = np.where(big.label == table.labels, worse, big.label)
-    found = calibrate(replace(table, models=(replace(little, label=worse), big)), "small", "large", Settings())
+    found = calibrate(replace(table, models=(replace(little, label=worse), big)), "small", "large", CalibrationSettings())
     assert (found.chosen.threshold, found.labels_needed) == (None, None)
     assert found.notes[0].endswith(
         "so the answer is big only; on these images every threshold lost more than that: "
@@ -98,7 +98,7 @@ def test_a_little_that_only_loses_gives_big_only_however_many_labels(table: Pred
 
 
 def test_a_little_better_than_big_is_told() -> None:
-    found = calibrate(pair_table(3000, skill=(1.0, 1.8)), "large", "small", Settings())
+    found = calibrate(pair_table(3000, skill=(1.0, 1.8)), "large", "small", CalibrationSettings())
     assert found.chosen.threshold == 0.0
     assert found.chosen.escalation_rate.value == 0
     little, big = (round(value.value * 3000) for value in (found.accuracy_little, found.accuracy_big))
@@ -111,7 +111,7 @@ def test_a_little_better_than_big_is_told() -> None:
 def test_ties_are_told() -> None:
     table = pair_table(3000)
     little = replace(table.models[0], confidence=np.round(table.models[0].confidence, 1))
-    found = calibrate(replace(table, models=(little, table.models[1])), "small", "large", Settings())
+    found = calibrate(replace(table, models=(little, table.models[1])), "small", "large", CalibrationSettings())
     assert found.notes[0] == (
         "only 6 different confidence values among 3,000 images: those of equal value are escalated together, "
         "so few thresholds make a difference; predict with unrounded probabilities"
@@ -122,14 +122,14 @@ def test_ties_are_told() -> None:
 def test_a_larger_tolerance_escalates_less() -> None:
     table = pair_table(8000)
     rates = [
-        calibrate(table, "small", "large", Settings(promise=Promise(loss))).chosen.escalation_rate.value
+        calibrate(table, "small", "large", CalibrationSettings(guarantee=Guarantee(loss))).chosen.escalation_rate.value
         for loss in (0.0, 0.01, 0.03)
     ]
     assert rates[0] > rates[1] > rates[2]
 
 
 def test_the_curve_has_the_chosen_points_in_it() -> None:
-    found = calibrate(pair_table(8000), "small", "large", Settings())
+    found = calibrate(pair_table(8000), "small", "large", CalibrationSettings())
     assert len(found.curve.threshold) <= 200
     for point in (found.chosen, found.paper):
         place = found.curve.threshold.index(point.threshold)
@@ -140,7 +140,7 @@ def test_the_curve_has_the_chosen_points_in_it() -> None:
 
 
 def test_thresholds_are_float32_as_the_gate_compares_them() -> None:
-    threshold = calibrate(pair_table(8000), "small", "large", Settings()).chosen.threshold
+    threshold = calibrate(pair_table(8000), "small", "large", CalibrationSettings()).chosen.threshold
     assert threshold is not None
     assert len(repr(threshold)) <= 12
     assert repr(float(str(np.float32(threshold)))) == repr(threshold)
@@ -149,25 +149,25 @@ def test_thresholds_are_float32_as_the_gate_compares_them() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (lambda: Settings(promise=Promise(-0.1)), "the accuracy loss -0.1 is not in [0, 1)"),
-        (lambda: Settings(promise=Promise(0, 1.0)), "the confidence level 1 is not in [0.5, 1)"),
-        (lambda: Settings(max_escalation=1.5), "the escalation rate 1.5 is not in (0, 1)"),
+        (lambda: CalibrationSettings(guarantee=Guarantee(-0.1)), "the accuracy loss -0.1 is not in [0, 1)"),
+        (lambda: CalibrationSettings(guarantee=Guarantee(0, 1.0)), "the confidence level 1 is not in [0.5, 1)"),
+        (lambda: CalibrationSettings(max_escalation=1.5), "the escalation rate 1.5 is not in (0, 1)"),
         (
-            lambda: Settings(costs=Costs(5, 4, "s")),
+            lambda: CalibrationSettings(costs=Costs(5, 4, "s")),
             "costs of 5 (little) and 4 (big): both must be above 0, and little the cheaper one",
         ),
     ],
 )
 def test_settings_outside_their_range_are_refused(settings, message: str) -> None:
-    with pytest.raises(PairError) as caught:
+    with pytest.raises(PairChoiceError) as caught:
         settings()
     assert str(caught.value) == message
 
 
 def test_a_gate_on_margins_needs_margins(table: PredictionTable) -> None:
     bare = replace(table, models=tuple(replace(model, margin=None) for model in table.models))
-    with pytest.raises(PairError, match=r"^the little model's table has no margins: use --gate confidence, or"):
-        calibrate(bare, "small", "large", Settings(choices=Choices(("confidence", "margin"))))
+    with pytest.raises(PairChoiceError, match=r"^the little model's table has no margins: use --gate confidence, or"):
+        calibrate(bare, "small", "large", CalibrationSettings(tuning=TuningOptions(("confidence", "margin"))))
 
 
 def test_50_000_images_with_top_5_of_two_models_fit_into_a_gigabyte(tmp_path: Path) -> None:
@@ -180,8 +180,8 @@ def test_50_000_images_with_top_5_of_two_models_fit_into_a_gigabyte(tmp_path: Pa
     program = (
         "import sys; from pathlib import Path; "
         "from littlebig_calibration.reading import read_tables; "
-        "from littlebig_calibration.calibrating import Settings, calibrate; "
-        "calibrate(read_tables([Path(sys.argv[1])]), 'small', 'large', Settings()); "
+        "from littlebig_calibration.calibrating import CalibrationSettings, calibrate; "
+        "calibrate(read_tables([Path(sys.argv[1])]), 'small', 'large', CalibrationSettings()); "
         # Not getrusage: its peak is inherited from the process that started this one.
         "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from calibration_tables import pair_table
 
-from littlebig_calibration.calibrating import Settings, calibrate
+from littlebig_calibration.calibrating import CalibrationSettings, calibrate
 from littlebig_calibration.errors import EvidenceError
 from littlebig_calibration.evidence import (
     Calibration,
@@ -16,12 +16,12 @@ from littlebig_calibration.evidence import (
     to_json,
     write_calibration,
 )
-from littlebig_calibration.tuning import Choices
+from littlebig_calibration.tuning import TuningOptions
 
 
 @pytest.fixture(scope="module")
 def calibration() -> Calibration:
-    settings = Settings(costs=Costs(1, 4, "GMACs"), choices=Choices(arbitrate=True))
+    settings = CalibrationSettings(costs=Costs(1, 4, "GMACs"), tuning=TuningOptions(arbitrate=True))
     return calibrate(pair_table(8000), "small", "large", settings)
 
 

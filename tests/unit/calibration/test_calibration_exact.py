@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from littlebig_calibration.exact import binomial_tail, clopper_pearson, loss_bound, paired_p_values
+from littlebig_calibration.exact import binomial_cdf, clopper_pearson, loss_upper_limit, paired_p_values
 
 
 @pytest.mark.parametrize(("hits", "images"), [(0, 10), (10, 10), (3, 17), (780, 1000)])
@@ -15,8 +15,8 @@ def test_clopper_pearson_is_scipys(hits: int, images: int) -> None:
 
 def test_binomial_tail_is_scipys_at_both_ends_too() -> None:
     hits, trials = np.array([0, 0, 3, 20, 7]), np.array([0, 5, 9, 20, 30])
-    assert binomial_tail(hits, trials, 0.5) == pytest.approx(stats.binom.cdf(hits, trials, 0.5))
-    assert binomial_tail(hits, trials, 1.0) == pytest.approx(stats.binom.cdf(hits, trials, 1.0))
+    assert binomial_cdf(hits, trials, 0.5) == pytest.approx(stats.binom.cdf(hits, trials, 0.5))
+    assert binomial_cdf(hits, trials, 1.0) == pytest.approx(stats.binom.cdf(hits, trials, 1.0))
 
 
 def test_without_tolerance_it_is_mcnemars_exact_test() -> None:
@@ -49,7 +49,7 @@ def test_p_values_fall_as_the_tolerance_grows() -> None:
 
 
 def test_loss_bound_is_the_smallest_tolerance_that_is_certified() -> None:
-    bound = loss_bound(40, 38, 5000, 0.95)
+    bound = loss_upper_limit(40, 38, 5000, 0.95)
     at, below = (paired_p_values(np.array([40]), np.array([38]), 5000, loss, 0.05)[0] for loss in (bound, bound - 2e-5))
     assert at <= 0.05 < below
-    assert loss_bound(5, 60, 5000, 0.95) == 0.0
+    assert loss_upper_limit(5, 60, 5000, 0.95) == 0.0

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from calibration_tables import pair_table
 
-from littlebig_calibration.calibrating import Settings, calibrate
+from littlebig_calibration.calibrating import CalibrationSettings, calibrate
 from littlebig_calibration.evidence import Calibration, Costs
-from littlebig_calibration.insight import histograms, most_escalated, reliability
+from littlebig_calibration.diagnostics import histograms, most_escalated, reliability
 from littlebig_calibration.outcomes import Outcomes
 from littlebig_calibration.report import report, write_report
 from littlebig_calibration.table import PredictionTable
 
-SETTINGS = Settings(costs=Costs(1, 4, "GMACs"))
+SETTINGS = CalibrationSettings(costs=Costs(1, 4, "GMACs"))
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def test_names_cannot_break_out_of_the_page() -> None:
     evil = "</script><script>alert(1)</script>&'\""
     models = (replace(table.models[0], name=evil), table.models[1])
     named = replace(table, models=models, data_set=evil)
-    costs = Settings(costs=Costs(1, 4, evil))
+    costs = CalibrationSettings(costs=Costs(1, 4, evil))
     text = report(calibrate(named, evil, "large", costs), named)
     assert "<script>alert" not in text
     assert text.count("</script>") == 2
@@ -107,11 +107,11 @@ def test_names_cannot_break_out_of_the_page() -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [Settings(rule="paper"), Settings(max_escalation=0.2), Settings()],
+    [CalibrationSettings(rule="paper"), CalibrationSettings(max_escalation=0.2), CalibrationSettings()],
     ids=["paper", "cost target", "certified"],
 )
 @pytest.mark.parametrize("images", [150, 3000])
-def test_every_kind_of_calibration_has_a_report(settings: Settings, images: int) -> None:
+def test_every_kind_of_calibration_has_a_report(settings: CalibrationSettings, images: int) -> None:
     table = pair_table(images)
     calibration = calibrate(table, "small", "large", settings)
     text = report(calibration, table)

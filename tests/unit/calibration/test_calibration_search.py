@@ -9,7 +9,7 @@ from calibration_tables import pair_table
 
 from littlebig_calibration.curve import cascade_curve, paper_threshold
 from littlebig_calibration.errors import TableError
-from littlebig_calibration.outcomes import Decision, outcomes
+from littlebig_calibration.outcomes import DecisionRule, outcomes
 from littlebig_calibration.search_plot import search_plot
 from littlebig_calibration.searching import Option, pareto_front, read_costs, read_folder, search
 from littlebig_calibration.table import PredictionTable
@@ -33,7 +33,7 @@ def test_every_pair_is_as_if_calibrated_by_itself(loss: float) -> None:
     for big in ("small", "medium", "large"):
         cheapest = {}
         for little in (name for name in COSTS if COSTS[name] < COSTS[big]):
-            curve = cascade_curve(outcomes(table, little, big), Decision())
+            curve = cascade_curve(outcomes(table, little, big), DecisionRule())
             threshold = paper_threshold(curve, loss)
             rate, accuracy = curve.at(threshold)
             cheapest[COSTS[little] + rate * COSTS[big]] = (little, threshold, rate, accuracy)

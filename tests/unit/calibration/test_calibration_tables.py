@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from calibration_tables import pair_table
 
-from littlebig_calibration.errors import PairError, TableError
+from littlebig_calibration.errors import PairChoiceError, TableError
 from littlebig_calibration.outcomes import outcomes
 from littlebig_calibration.reading import read_tables
 from littlebig_calibration.table import PredictionTable
@@ -212,6 +212,6 @@ def test_a_table_of_another_ending_is_not_written(tmp_path: Path, table: Predict
     ids=["few labels", "one class", "identical", "unknown"],
 )
 def test_tables_without_a_pair_in_them_are_refused(table: PredictionTable, change, message: str) -> None:
-    with pytest.raises(PairError) as caught:
+    with pytest.raises(PairChoiceError) as caught:
         outcomes(change(table), "small", "large")
     assert str(caught.value) == message

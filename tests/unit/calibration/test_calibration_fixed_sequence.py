@@ -5,11 +5,11 @@ import pytest
 from calibration_tables import pair_table
 from scipy import stats
 
-from littlebig_calibration.certify import Grid, Promise, certified_threshold, discordant, threshold_grid
+from littlebig_calibration.fixed_sequence import Grid, Guarantee, certified_threshold, discordant_counts, threshold_grid
 from littlebig_calibration.cost_target import escalation_cap
 from littlebig_calibration.exact import paired_p_values
-from littlebig_calibration.outcomes import Decision, Outcomes, outcomes
-from littlebig_calibration.tuning import Choices, certify, split, tune
+from littlebig_calibration.outcomes import DecisionRule, Outcomes, outcomes
+from littlebig_calibration.tuning import TuningOptions, split, tune, tune_and_certify  # split, tune
 
 
 def test_grid_descends_from_the_safest_to_no_escalation() -> None:
@@ -30,11 +30,11 @@ def test_tied_scores_are_tried_once_and_no_share_is_lost() -> None:
 def test_discordant_images_are_counted_as_by_hand() -> None:
     rows = outcomes(pair_table(600), "small", "large")
     thresholds = np.array([0.95, 0.8, 0.6, 0.0], dtype=np.float32)
-    lost, won = discordant(rows, Decision(), thresholds)
+    lost, won = discordant_counts(rows, DecisionRule(), thresholds)
     for place, threshold in enumerate(thresholds):
         kept = rows.little_confidence >= threshold
-        assert lost[place] == np.sum(kept & rows.big_right & ~rows.little_right)
-        assert won[place] == np.sum(kept & ~rows.big_right & rows.little_right)
+        assert lost[place] == np.sum(kept & rows.big_correct & ~rows.little_correct)
+        assert won[place] == np.sum(kept & ~rows.big_correct & rows.little_correct)
 
 
 def walk(p_values: list[float], shares: list[float]) -> float | None:
@@ -44,9 +44,9 @@ def walk(p_values: list[float], shares: list[float]) -> float | None:
     little = np.ones(score.size, dtype=bool)
     rows = Outcomes(little, ~little, score.astype(np.float32), score.astype(np.float32))
     thresholds = (1 - np.arange(len(won)) / 100 - 0.005).astype(np.float32)
-    lost, counted = discordant(rows, Decision(), thresholds)
+    lost, counted = discordant_counts(rows, DecisionRule(), thresholds)
     assert paired_p_values(lost, counted, 100, 0.0, 0.05) == pytest.approx([0.5**count for count in won])
-    return certified_threshold(rows, Decision(), Grid(thresholds, np.array(shares)), Promise())
+    return certified_threshold(rows, DecisionRule(), Grid(thresholds, np.array(shares)), Guarantee())
 
 
 def test_the_walk_stops_at_the_first_failure_and_starts_again_only_with_a_share_of_its_own() -> None:
@@ -73,11 +73,11 @@ def test_the_split_is_repeatable_and_takes_every_image_once() -> None:
 def test_tuning_takes_the_margin_where_it_orders_images_and_confidence_does_not() -> None:
     rows = outcomes(pair_table(4000), "small", "large")
     noise = np.random.default_rng(1).random(len(rows)).astype(np.float32)
-    swapped = Outcomes(rows.little_right, rows.big_right, noise, rows.big_confidence, rows.little_margin)
-    decision, _ = tune(swapped, Choices(("confidence", "margin")), Promise(), 16_000)
-    assert decision == Decision("margin")
-    decision, _ = tune(rows, Choices(("confidence",)), Promise(), 16_000)
-    assert decision == Decision("confidence")
+    swapped = Outcomes(rows.little_correct, rows.big_correct, noise, rows.big_confidence, rows.little_margin)
+    decision, _ = tune(swapped, TuningOptions(("confidence", "margin")), Guarantee(), 16_000)
+    assert decision == DecisionRule("margin")
+    decision, _ = tune(rows, TuningOptions(("confidence",)), Guarantee(), 16_000)
+    assert decision == DecisionRule("confidence")
 
 
 def test_tuning_finds_the_offset_where_little_may_overrule_big() -> None:
@@ -91,7 +91,7 @@ def test_tuning_finds_the_offset_where_little_may_overrule_big() -> None:
         little.astype(np.float32),
         big.astype(np.float32),
     )
-    decision, _ = tune(rows, Choices(arbitrate=True), Promise(), 30_000)
+    decision, _ = tune(rows, TuningOptions(arbitrate=True), Guarantee(), 30_000)
     assert decision.offset is not None
     assert abs(decision.offset) <= 0.75
 
@@ -102,15 +102,15 @@ def test_a_useless_arbitration_is_left_out() -> None:
     images = 8000
     noise = draw.random(images).astype(np.float32)
     rows = Outcomes(draw.random(images) < 0.3, draw.random(images) < 0.9, noise, np.full(images, 0.9, np.float32))
-    decision, _ = tune(rows, Choices(arbitrate=True), Promise(), 30_000)
+    decision, _ = tune(rows, TuningOptions(arbitrate=True), Guarantee(), 30_000)
     assert decision.offset is None or decision.offset > 4
 
 
 def test_certification_ignores_what_is_on_the_tuning_images() -> None:
     rows = outcomes(pair_table(6000), "small", "large")
     tuning, certifying = split(rows, 0.05)
-    flipped = Outcomes(~tuning.little_right, ~tuning.big_right, tuning.little_confidence, tuning.big_confidence)
-    assert certify(tuning, certifying, Choices(), Promise())[2] == certify(flipped, certifying, Choices(), Promise())[2]
+    flipped = Outcomes(~tuning.little_correct, ~tuning.big_correct, tuning.little_confidence, tuning.big_confidence)
+    assert tune_and_certify(tuning, certifying, TuningOptions(), Guarantee())[2] == tune_and_certify(flipped, certifying, TuningOptions(), Guarantee())[2]
 
 
 def test_escalation_cap_is_the_exact_tolerance_limit() -> None:
