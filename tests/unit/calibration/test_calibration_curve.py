@@ -1,4 +1,4 @@
-"""The curve is exact: every point agrees with a cascade that is run image by image."""
+"""The curve is exact: every point equals that of a cascade run image by image."""
 
 import numpy as np
 import pytest
@@ -9,18 +9,18 @@ from littlebig_calibration.outcomes import DecisionRule, Outcomes, outcomes
 
 
 def by_hand(rows: Outcomes, threshold: float, offset: float | None = None) -> tuple[float, float]:
-    right = 0
+    correct = 0
     escalated = 0
     for index in range(len(rows)):
         if rows.little_confidence[index] >= threshold:
-            right += bool(rows.little_correct[index])
+            correct += bool(rows.little_correct[index])
             continue
         escalated += 1
         little, big = float(rows.little_confidence[index]), float(rows.big_confidence[index])
         difference = np.log(little / (1 - little)) - np.log(big / (1 - big))
         stands = offset is not None and difference > offset
-        right += bool(rows.little_correct[index] if stands else rows.big_correct[index])
-    return escalated / len(rows), right / len(rows)
+        correct += bool(rows.little_correct[index] if stands else rows.big_correct[index])
+    return escalated / len(rows), correct / len(rows)
 
 
 def rows_with_ties(images: int = 400) -> Outcomes:
@@ -30,7 +30,7 @@ def rows_with_ties(images: int = 400) -> Outcomes:
 
 
 @pytest.mark.parametrize("offset", [None, 0.5])
-def test_every_point_is_the_cascade_run_image_by_image(offset: float | None) -> None:
+def test_every_point_equals_a_cascade_run_image_by_image(offset: float | None) -> None:
     rows = rows_with_ties()
     curve = cascade_curve(rows, DecisionRule(offset=offset))
     assert len(curve.thresholds) == np.unique(rows.little_confidence).size + 1
@@ -39,7 +39,7 @@ def test_every_point_is_the_cascade_run_image_by_image(offset: float | None) -> 
     assert curve.at(None) == pytest.approx(by_hand(rows, np.inf, offset))
 
 
-def test_papers_rule_finds_the_smallest_threshold_without_loss() -> None:
+def test_papers_rule_chooses_the_smallest_threshold_without_loss() -> None:
     rows = rows_with_ties()
     curve = cascade_curve(rows, DecisionRule())
     big = rows.big_correct.mean()
@@ -50,7 +50,7 @@ def test_papers_rule_finds_the_smallest_threshold_without_loss() -> None:
     assert looser < min(good)
 
 
-def test_a_loss_of_whole_images_is_counted_exactly() -> None:
+def test_tolerance_is_counted_in_whole_images() -> None:
     # 1 image of 1,000 is lost: 0.1 % allows it, though 0.999 is not a binary fraction.
     right = np.ones(1000, dtype=bool)
     little = right.copy()
@@ -61,7 +61,7 @@ def test_a_loss_of_whole_images_is_counted_exactly() -> None:
     assert paper_threshold(cascade_curve(rows, DecisionRule()), 0.0009) == pytest.approx(float(confidence[1]))
 
 
-def test_where_only_big_will_do_there_is_no_threshold() -> None:
+def test_there_is_no_threshold_where_the_most_confident_answer_is_wrong() -> None:
     right = np.ones(200, dtype=bool)
     little = right.copy()
     little[-1] = False  # the most confident answer is the wrong one
@@ -69,12 +69,12 @@ def test_where_only_big_will_do_there_is_no_threshold() -> None:
     assert paper_threshold(cascade_curve(Outcomes(little, right, confidence, confidence), DecisionRule())) is None
 
 
-def test_thinning_keeps_both_ends_and_real_points() -> None:
+def test_thinning_keeps_both_ends_and_only_points_of_the_curve() -> None:
     curve = cascade_curve(outcomes(pair_table(3000), "small", "large"), DecisionRule())
     thinned = thin(curve, 100)
     assert len(thinned.thresholds) <= 100
     assert thinned.escalated[0] == 0
     assert thinned.escalated[-1] == 3000
-    assert set(zip(thinned.escalated.tolist(), thinned.right.tolist(), strict=True)) <= set(
-        zip(curve.escalated.tolist(), curve.right.tolist(), strict=True)
+    assert set(zip(thinned.escalated.tolist(), thinned.correct.tolist(), strict=True)) <= set(
+        zip(curve.escalated.tolist(), curve.correct.tolist(), strict=True)
     )
