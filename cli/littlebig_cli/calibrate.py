@@ -38,8 +38,8 @@ def _renamed(_context: click.Context, _parameter: click.Parameter, value: str | 
     type=click.Choice(["certified", "paper"]),
     default="certified",
     show_default=True,
-    help="How to choose the threshold. certified: with a guarantee for new images. paper: the smallest one without loss "
-    "on these images.",
+    help="How to choose the threshold. certified: with a guarantee for new images. paper: the smallest one without "
+    "loss on these images.",
 )
 @click.option(
     "--max-accuracy-loss",

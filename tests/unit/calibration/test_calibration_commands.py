@@ -75,10 +75,10 @@ def test_calibrate_passes_its_options_on(capsys: pytest.CaptureFixture[str], fil
     ]
     code, _, _ = run(capsys, "calibrate", file, *words, "--data-set", "photographs", "--output", output)
     assert code == 0
-    found = read_calibration(output)
-    assert (found.score, found.data.name, found.data.tuning_images) == ("margin", "photographs", 1200)
-    assert found.guarantee is not None
-    assert (found.guarantee.max_accuracy_loss, found.guarantee.confidence_level) == (0.01, 0.9)
+    calibration = read_calibration(output)
+    assert (calibration.score, calibration.data.name, calibration.data.tuning_images) == ("margin", "photographs", 1200)
+    assert calibration.guarantee is not None
+    assert (calibration.guarantee.max_accuracy_loss, calibration.guarantee.confidence_level) == (0.01, 0.9)
     code, out, _ = run(capsys, "calibrate", file, "--max-escalation", 0.3, "--output", output)
     assert code == 0
     assert "at most 0.3" in out
@@ -129,8 +129,8 @@ def test_search_prints_and_plots(capsys: pytest.CaptureFixture[str], file: Path,
     assert (code, err) == (0, "")
     assert out.splitlines()[-1].startswith("1 pair on 6,000 images.")
     assert (tmp_path / "front.svg").read_text().startswith("<svg ")
-    found = json.loads(run(capsys, *words, "--format", "json")[1])
-    assert found["best"][0]["little"] == "small"
+    result = json.loads(run(capsys, *words, "--format", "json")[1])
+    assert result["best"][0]["little"] == "small"
     rows = list(csv.DictReader(io.StringIO(run(capsys, *words, "--format", "csv")[1])))
     assert [(row["little"], row["big"]) for row in rows] == [("", "small"), ("", "large"), ("small", "large")]
     code, _, err = run(capsys, "search", tmp_path / "none", "--costs", tmp_path / "costs.csv")

@@ -120,11 +120,11 @@ def test_every_rule_has_a_report_with_few_and_many_images(settings: CalibrationS
 
 
 def test_reliability_bins_equal_those_computed_by_hand() -> None:
-    found = reliability(np.array([0.05, 0.95, 1.0, 0.95]), np.array([False, True, True, False]))
-    assert found.images.tolist() == [1, 3]
-    assert found.accuracy == pytest.approx([0, 2 / 3])
-    assert found.confidence == pytest.approx([0.05, 2.9 / 3])
-    assert found.error == pytest.approx((0.05 + 3 * (2.9 - 2) / 3) / 4)
+    diagram = reliability(np.array([0.05, 0.95, 1.0, 0.95]), np.array([False, True, True, False]))
+    assert diagram.images.tolist() == [1, 3]
+    assert diagram.accuracy == pytest.approx([0, 2 / 3])
+    assert diagram.confidence == pytest.approx([0.05, 2.9 / 3])
+    assert diagram.error == pytest.approx((0.05 + 3 * (2.9 - 2) / 3) / 4)
 
 
 def test_histograms_and_classes_equal_those_computed_by_hand() -> None:
@@ -136,6 +136,6 @@ def test_histograms_and_classes_equal_those_computed_by_hand() -> None:
     assert bad[-1] == 1
     labels = np.array([0] * 5 + [2] * 6 + [5])
     escalated = np.array([True] * 3 + [False] * 2 + [True] * 6 + [True])
-    found = most_escalated(rows, labels, escalated)
-    assert [(row.label, row.images, row.escalation_rate) for row in found] == [(2, 6, 1.0), (0, 5, 0.6)]
-    assert found[1].little_accuracy == pytest.approx(0.6)
+    classes = most_escalated(rows, labels, escalated)
+    assert [(row.label, row.images, row.escalation_rate) for row in classes] == [(2, 6, 1.0), (0, 5, 0.6)]
+    assert classes[1].little_accuracy == pytest.approx(0.6)

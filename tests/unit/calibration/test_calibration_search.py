@@ -38,14 +38,14 @@ def test_every_pair_equals_a_calibration_of_its_own(loss: float) -> None:
             rate, accuracy = curve.at(threshold)
             cheapest[COSTS[little] + rate * COSTS[big]] = (little, threshold, rate, accuracy)
         cost = min(cheapest)
-        found = [option for option in result.best if option.big == big]
+        best = [option for option in result.best if option.big == big]
         if cost >= COSTS[big]:
-            assert found == []
+            assert best == []
             continue
         little, threshold, rate, accuracy = cheapest[cost]
-        assert found[0].little == little
-        assert found[0].threshold == pytest.approx(threshold)
-        assert (found[0].cost, found[0].escalation_rate, found[0].accuracy) == pytest.approx((cost, rate, accuracy))
+        assert best[0].little == little
+        assert best[0].threshold == pytest.approx(threshold)
+        assert (best[0].cost, best[0].escalation_rate, best[0].accuracy) == pytest.approx((cost, rate, accuracy))
     assert result.best
     assert result.pairs == 6
 
@@ -63,7 +63,7 @@ def test_pareto_front_leaves_out_dominated_options() -> None:
         option("worse twin", 4, 0.65),
         option("as good, dearer", 9.5, 0.9),
     ]
-    assert [found.big for found in pareto_front(options)] == ["cheap", "twin", "dear"]
+    assert [kept.big for kept in pareto_front(options)] == ["cheap", "twin", "dear"]
 
 
 def folder(path: Path) -> Path:
@@ -122,5 +122,5 @@ def test_plot_shows_every_option_once_and_escapes_names() -> None:
     result = search(table, {**COSTS, "a<b": 1.0})
     drawing = search_plot(result, "GMACs")
     assert "a<b" not in drawing
-    names = {found.name for found in (*result.singles, *result.best, *result.front)}
+    names = {option.name for option in (*result.singles, *result.best, *result.front)}
     assert drawing.count("<circle") == len(names)

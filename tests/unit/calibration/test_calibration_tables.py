@@ -44,17 +44,17 @@ def test_written_table_is_read_back(tmp_path: Path, table: PredictionTable, endi
         for model in table.models
     )
     write_table(replace(table, models=models, data_set="photographs"), tmp_path / f"t.{ending}")
-    found = read_tables([tmp_path / f"t.{ending}"])
-    assert found.files == table.files
-    assert np.array_equal(found.labels, table.labels)
-    for mine, theirs in zip(table.models, found.models, strict=True):
-        assert mine.name == theirs.name
-        assert np.array_equal(mine.label, theirs.label)
-        assert np.array_equal(mine.confidence, theirs.confidence)
-        assert np.array_equal(mine.margin, theirs.margin)
+    read = read_tables([tmp_path / f"t.{ending}"])
+    assert read.files == table.files
+    assert np.array_equal(read.labels, table.labels)
+    for written, again in zip(table.models, read.models, strict=True):
+        assert written.name == again.name
+        assert np.array_equal(written.label, again.label)
+        assert np.array_equal(written.confidence, again.confidence)
+        assert np.array_equal(written.margin, again.margin)
     if ending == "parquet":
-        assert (found.data_set, found.classes) == ("photographs", 10)
-        assert found.models[0].weights_sha256 == "small-hash"
+        assert (read.data_set, read.classes) == ("photographs", 10)
+        assert read.models[0].weights_sha256 == "small-hash"
     assert [path.name for path in tmp_path.iterdir()] == [f"t.{ending}"]
 
 
