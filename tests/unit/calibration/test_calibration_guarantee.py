@@ -101,6 +101,7 @@ def test_certified_rule_keeps_its_guarantee_on_a_few_samples(population: Outcome
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("images", "most_escalated"), [(1_000, 1.0), (5_000, 0.18), (25_000, 0.14)], ids=["1000", "5000", "25000"]
 )
