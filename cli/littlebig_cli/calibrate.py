@@ -67,7 +67,7 @@ def _renamed(_context: click.Context, _parameter: click.Parameter, value: str | 
     show_default=True,
     help="What the gate compares with the threshold. auto: the one that does better on the tuning images.",
 )
-@click.option("--gate", hidden=True, expose_value=False, is_eager=True, callback=_renamed)
+@click.option("--gate", hidden=True, expose_value=False, is_eager=True, callback=_renamed, help="Now --score.")
 @click.option(
     "--answer",
     type=click.Choice(["big", "arbitrate"]),
