@@ -1,4 +1,4 @@
-"""How much a rule's choice would differ on other draws of as many labelled images."""
+"""Bootstrap intervals: how much the chosen escalation rate varies over samples of as many labelled images."""
 
 from __future__ import annotations
 
@@ -6,63 +6,74 @@ from collections.abc import Callable
 
 import numpy as np
 
-from littlebig_calibration.certify import Promise
-from littlebig_calibration.outcomes import Decision, Outcomes, losses, scores
-from littlebig_calibration.tuning import Choices, certify
+from littlebig_calibration.fixed_sequence import Guarantee
+from littlebig_calibration.outcomes import DecisionRule, Outcomes, accuracy_losses, scores
+from littlebig_calibration.tuning import TuningOptions, tune_and_certify
 
-REPEATS = 200
+RESAMPLES = 200
 SEED = 0
 
 
 def certified_interval(
-    tuning: Outcomes, certifying: Outcomes, choices: Choices, promise: Promise
+    tuning: Outcomes, certifying: Outcomes, options: TuningOptions, guarantee: Guarantee
 ) -> tuple[float, float]:
-    """The percentile interval of the escalation rates that the certified rule chooses on resampled images.
+    """The percentile bootstrap interval of the escalation rate that the certified rule chooses.
+
+    Tuning and certifying images are resampled separately, and the whole choice is repeated on each resample. Where
+    nothing can be certified the escalation rate counts as 1: big only.
 
     Args:
-        tuning: the images set aside; resampled by themselves, as the certifying ones are.
-        certifying: the others.
-        choices: what was left open to the labels, and is chosen afresh each time.
-        promise: what is to be proved. Where it cannot be, the rate counts as 1: big only.
+        tuning: the images that choose the rule and the grid.
+        certifying: the images that certify.
+        options: what tuning may choose.
+        guarantee: what is to be certified; its confidence level is the interval's.
+
+    Returns:
+        Lower and upper end, in [0, 1].
     """
 
-    def once(draw: np.random.Generator) -> float:
-        first, second = (part.take(draw.integers(0, len(part), len(part))) for part in (tuning, certifying))
-        decision, _, threshold = certify(first, second, choices, promise)
+    def chosen_rate(random: np.random.Generator) -> float:
+        resampled = [part.take(random.integers(0, len(part), len(part))) for part in (tuning, certifying)]
+        rule, _, threshold = tune_and_certify(resampled[0], resampled[1], options, guarantee)
         if threshold is None:
             return 1.0
-        return float(np.mean(scores(second, decision.gate) < np.float32(threshold)))
+        return float(np.mean(scores(resampled[1], rule.score) < np.float32(threshold)))
 
-    return _interval(once, promise.confidence_level)
+    return _percentile_interval(chosen_rate, guarantee.confidence_level)
 
 
-def paper_interval(rows: Outcomes, decision: Decision, promise: Promise) -> tuple[float, float]:
-    """The same for the paper's rule, with gate and offset as they are.
+def paper_interval(rows: Outcomes, rule: DecisionRule, guarantee: Guarantee) -> tuple[float, float]:
+    """The percentile bootstrap interval of the escalation rate that the paper's rule chooses.
 
     Args:
         rows: all images.
-        decision: gate and offset.
-        promise: the tolerance, and the level of the interval.
+        rule: score and offset; they are not chosen again.
+        guarantee: the tolerance, and the level of the interval.
+
+    Returns:
+        Lower and upper end, in [0, 1].
     """
-    score = scores(rows, decision.gate)
-    kept, anyway = losses(rows, decision.offset)
+    score = scores(rows, rule.score)
+    if_kept, fixed = accuracy_losses(rows, rule.offset)
     order = np.argsort(score, kind="stable")
-    score, kept, anyway = score[order], kept[order].astype(np.int64), anyway[order].astype(np.int64)
+    score, if_kept, fixed = score[order], if_kept[order].astype(np.int64), fixed[order].astype(np.int64)
     first = np.flatnonzero(np.concatenate([[True], score[1:] != score[:-1]]))
-    allowed = np.floor(promise.max_accuracy_loss * len(rows) + 1e-9)
+    allowed = np.floor(guarantee.max_accuracy_loss * len(rows) + 1e-9)
 
-    def once(draw: np.random.Generator) -> float:
-        # Sorted once: a resample is a weight for each image.
-        weight = np.bincount(draw.integers(0, len(rows), len(rows)), minlength=len(rows))
-        lost = np.cumsum((weight * kept)[::-1])[::-1][first] + weight @ anyway
-        good = np.flatnonzero(lost <= allowed)
-        return float(weight[: first[good[0]]].sum() / len(rows)) if good.size else 1.0
+    def chosen_rate(random: np.random.Generator) -> float:
+        # A resample is a weight per image, so that the images are sorted only once.
+        weight = np.bincount(random.integers(0, len(rows), len(rows)), minlength=len(rows))
+        lost = np.cumsum((weight * if_kept)[::-1])[::-1][first] + weight @ fixed
+        within = np.flatnonzero(lost <= allowed)
+        return float(weight[: first[within[0]]].sum() / len(rows)) if within.size else 1.0
 
-    return _interval(once, promise.confidence_level)
+    return _percentile_interval(chosen_rate, guarantee.confidence_level)
 
 
-def _interval(once: Callable[[np.random.Generator], float], confidence_level: float) -> tuple[float, float]:
-    draw = np.random.default_rng(SEED)
+def _percentile_interval(
+    chosen_rate: Callable[[np.random.Generator], float], confidence_level: float
+) -> tuple[float, float]:
+    random = np.random.default_rng(SEED)
     tail = (1 - confidence_level) / 2
-    rates = [once(draw) for _ in range(REPEATS)]
+    rates = [chosen_rate(random) for _ in range(RESAMPLES)]
     return float(np.quantile(rates, tail)), float(np.quantile(rates, 1 - tail))

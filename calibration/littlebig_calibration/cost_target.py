@@ -1,4 +1,4 @@
-"""The cost target: the best accuracy within an escalation rate, and what it may lose."""
+"""The cost target: the best accuracy within an escalation rate, and an upper limit of what it loses."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import numpy as np
 from scipy import special
 
 from littlebig_calibration._arrays import Array
-from littlebig_calibration.certify import Grid, discordant
-from littlebig_calibration.exact import loss_bound
-from littlebig_calibration.outcomes import Decision, Outcomes, scores
+from littlebig_calibration.exact import loss_upper_limit
+from littlebig_calibration.fixed_sequence import Grid, discordant_counts
+from littlebig_calibration.outcomes import DecisionRule, Outcomes, scores
 
 # Half of the images choose the threshold, the other half measure it.
 SHARE = 0.5
 
 
 def escalation_cap(score: Array, max_escalation: float, confidence_level: float) -> float:
-    """The highest observed score that keeps the true escalation rate within the target with this confidence.
+    """The highest observed score that, as a threshold, keeps the true escalation rate within the target.
 
-    An exact one-sided tolerance limit (Wilks 1941): the fraction of images below the k-th of n scores is at
+    This is an exact one-sided tolerance limit (Wilks 1941): the fraction of images below the k-th of n scores is at
     most Beta(k, n - k + 1) distributed, whatever the scores' distribution. No labels are used.
 
     Args:
@@ -35,25 +35,25 @@ def escalation_cap(score: Array, max_escalation: float, confidence_level: float)
 
 
 def best_within(
-    tuning: Outcomes, decision: Decision, grid: Grid, max_escalation: float, confidence_level: float
+    tuning: Outcomes, rule: DecisionRule, grid: Grid, max_escalation: float, confidence_level: float
 ) -> float:
     """The threshold with the best accuracy on the tuning images among those within the target.
 
     Args:
-        tuning: images that choose.
-        decision: gate and offset.
-        grid: thresholds to choose among; the cap itself is tried as well.
+        tuning: the images that choose.
+        rule: score and offset.
+        grid: the candidates, besides the cap itself.
         max_escalation: the target, in (0, 1).
-        confidence_level: with which the target is kept.
+        confidence_level: probability that the target is kept on new images.
     """
-    cap = np.float32(escalation_cap(scores(tuning, decision.gate), max_escalation, confidence_level))
-    within = np.concatenate([[cap], grid.thresholds[grid.thresholds < cap]]).astype(np.float32)
-    lost, won = discordant(tuning, decision, within)
-    # On a tie the lower threshold: it costs less.
-    return float(within[len(within) - 1 - int(np.argmin((lost - won)[::-1]))])
+    cap = np.float32(escalation_cap(scores(tuning, rule.score), max_escalation, confidence_level))
+    candidates = np.concatenate([[cap], grid.thresholds[grid.thresholds < cap]]).astype(np.float32)
+    lost, won = discordant_counts(tuning, rule, candidates)
+    # On a tie the lower threshold wins, because it costs less.
+    return float(candidates[len(candidates) - 1 - int(np.argmin((lost - won)[::-1]))])
 
 
-def measured_loss(certifying: Outcomes, decision: Decision, threshold: float, confidence_level: float) -> float:
-    """The upper confidence limit of the accuracy lost against big at a threshold that other images chose."""
-    lost, won = discordant(certifying, decision, np.array([threshold], dtype=np.float32))
-    return loss_bound(int(lost[0]), int(won[0]), len(certifying), confidence_level)
+def measured_loss(certifying: Outcomes, rule: DecisionRule, threshold: float, confidence_level: float) -> float:
+    """The upper confidence limit of the accuracy lost against big, at a threshold that other images chose."""
+    lost, won = discordant_counts(certifying, rule, np.array([threshold], dtype=np.float32))
+    return loss_upper_limit(int(lost[0]), int(won[0]), len(certifying), confidence_level)

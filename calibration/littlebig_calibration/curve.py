@@ -1,4 +1,4 @@
-"""The exact cascade curve over every threshold that makes a difference, and the paper's rule on it."""
+"""The exact curve of a cascade's accuracy over all thresholds, and the paper's rule on it."""
 
 from __future__ import annotations
 
@@ -7,27 +7,25 @@ from dataclasses import dataclass
 import numpy as np
 
 from littlebig_calibration._arrays import Array
-from littlebig_calibration.outcomes import Decision, Outcomes, losses, scores
+from littlebig_calibration.outcomes import DecisionRule, Outcomes, accuracy_losses, scores
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Every cascade that a threshold can make of these images.
-
-    The last point, at infinity, escalates every image. Images of equal score move together.
+    """Every cascade that a threshold can make of these images. Images of equal score are escalated together.
 
     Attributes:
-        thresholds: float64 [k], ascending; each an observed score, the last one infinite.
+        thresholds: float64 [k], ascending: the observed scores, then infinity, which escalates every image.
         escalated: int64 [k], images with a score below the threshold.
-        right: int64 [k], images that the cascade answers rightly.
-        big_right: images that big answers rightly.
-        images: how many images there are.
+        correct: int64 [k], images that the cascade answers correctly.
+        big_correct: images that big answers correctly.
+        images: all images.
     """
 
     thresholds: Array
     escalated: Array
-    right: Array
-    big_right: int
+    correct: Array
+    big_correct: int
     images: int
 
     def at(self, threshold: float | None) -> tuple[float, float]:
@@ -36,56 +34,57 @@ class Curve:
         Args:
             threshold: escalate below it; None escalates every image.
         """
-        # The cascade at any threshold is the one at the next observed score.
+        # A threshold between two observed scores acts like the higher one.
         place = -1 if threshold is None else int(np.searchsorted(self.thresholds, np.float32(threshold), side="left"))
-        return float(self.escalated[place] / self.images), float(self.right[place] / self.images)
+        return float(self.escalated[place] / self.images), float(self.correct[place] / self.images)
 
 
-def cascade_curve(rows: Outcomes, decision: Decision) -> Curve:
-    """Compute the curve, exactly, by one sort.
+def cascade_curve(rows: Outcomes, rule: DecisionRule) -> Curve:
+    """Compute the curve exactly, with one sort.
 
     Args:
         rows: the labelled images.
-        decision: which score gates, and how the two answers are arbitrated.
+        rule: score and offset.
     """
-    score = scores(rows, decision.gate)
-    kept, anyway = losses(rows, decision.offset)
+    score = scores(rows, rule.score)
+    if_kept, fixed = accuracy_losses(rows, rule.offset)
     order = np.argsort(score, kind="stable")
     ordered = score[order]
-    # first[i]: the first of each group of equal scores; a threshold there escalates the images before it.
+    # The first image of each group of equal scores: a threshold there escalates all images before it.
     first = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
-    lost_above = np.concatenate([np.cumsum(kept[order][::-1], dtype=np.int64)[::-1], [0]])
-    big_right = int(np.count_nonzero(rows.big_right))
+    lost_above = np.concatenate([np.cumsum(if_kept[order][::-1], dtype=np.int64)[::-1], [0]])
+    big_correct = int(np.count_nonzero(rows.big_correct))
     escalated = np.concatenate([first, [len(rows)]])
     thresholds = np.concatenate([ordered[first].astype(np.float64), [np.inf]])
-    return Curve(thresholds, escalated, big_right - int(anyway.sum()) - lost_above[escalated], big_right, len(rows))
+    correct = big_correct - int(fixed.sum()) - lost_above[escalated]
+    return Curve(thresholds, escalated, correct, big_correct, len(rows))
 
 
 def paper_threshold(curve: Curve, max_accuracy_loss: float = 0.0) -> float | None:
-    """The paper's rule (arXiv 2406.17117): the smallest threshold that loses nothing here.
+    """The paper's rule (arXiv 2406.17117): the smallest threshold whose loss on these images is tolerated.
 
-    It says nothing about other images: on a fresh draw it fails about every second time.
+    It guarantees nothing for other images: the true loss exceeds the tolerance in about half of all samples.
 
     Args:
         curve: the exact curve.
-        max_accuracy_loss: accuracy that may be lost against big's, as a fraction.
+        max_accuracy_loss: the tolerance against big's accuracy, as a fraction.
 
     Returns:
-        The threshold, or None if only escalating every image (or not even that, under arbitration) keeps it.
+        The threshold, or None if no threshold keeps the tolerance, short of escalating every image.
     """
-    # In whole images, so that 0.1 % of 1,000 images is 1 image in floating point as well.
+    # In whole images: 0.1 % of 1,000 images is 1 image, whatever the rounding of floating point.
     allowed = np.floor(max_accuracy_loss * curve.images + 1e-9)
-    good = np.flatnonzero(curve.big_right - curve.right <= allowed)
-    if not good.size or not np.isfinite(curve.thresholds[good[0]]):
+    within = np.flatnonzero(curve.big_correct - curve.correct <= allowed)
+    if not within.size or not np.isfinite(curve.thresholds[within[0]]):
         return None
-    # Where nothing need be escalated, 0 says so plainly.
-    return float(curve.thresholds[good[0]]) if good[0] else 0.0
+    # The lowest observed score escalates nothing: 0 says so plainly.
+    return float(curve.thresholds[within[0]]) if within[0] else 0.0
 
 
 def thin(curve: Curve, points: int) -> Curve:
-    """At most so many points of a curve, evenly spread over the escalation rate, both ends kept."""
+    """Keep at most so many points, evenly spread over the escalation rate, both ends among them."""
     if len(curve.thresholds) <= points:
         return curve
-    wanted = np.linspace(0, curve.images, points)
-    places = np.unique(np.searchsorted(curve.escalated, wanted).clip(max=len(curve.escalated) - 1))
-    return Curve(curve.thresholds[places], curve.escalated[places], curve.right[places], curve.big_right, curve.images)
+    targets = np.linspace(0, curve.images, points)
+    kept = np.unique(np.searchsorted(curve.escalated, targets).clip(max=len(curve.escalated) - 1))
+    return Curve(curve.thresholds[kept], curve.escalated[kept], curve.correct[kept], curve.big_correct, curve.images)

@@ -1,9 +1,9 @@
-"""What can go wrong, as one tree. Each message is one line: what was wrong, with which input, what to do.
+"""This package's exceptions. Each message is one line: what is wrong, with which input, and what to do.
 
 CalibrationError
-├── TableError     a prediction table or label file that cannot be read, or that does not fit the others
-├── PairError      tables that were read, but from which no threshold can be chosen
-└── EvidenceError  a calibration file that is not one
+├── TableError        a table or label file cannot be read, or does not fit the others
+├── PairChoiceError   the tables were read, but no threshold can be chosen from them
+└── EvidenceError     a calibration file cannot be read or written
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ class CalibrationError(Exception):
 
 
 class TableError(CalibrationError):
-    """A prediction table or label file cannot be read, or does not fit the others."""
+    """A table or label file cannot be read, or does not fit the others."""
 
 
-class PairError(CalibrationError):
+class PairChoiceError(CalibrationError):
     """The tables were read, but no threshold can be chosen from them."""
 
 
 class EvidenceError(CalibrationError):
-    """A calibration file cannot be read, or says something impossible."""
+    """A calibration file cannot be read or written, or holds impossible values."""

@@ -1,4 +1,4 @@
-"""Exact tests and intervals for counts of images. Formulas and sources are in docs/calibration.md."""
+"""Exact tests and intervals for counts of images. docs/calibration.md gives formulas and sources."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from scipy import special
 
 from littlebig_calibration._arrays import Array
 
-# Share of the error probability spent on bounding how many images are discordant at all (Berger and Boos
-# 1994).
+# Share of the error probability spent on bounding the nuisance parameter, the rate of discordant images (Berger and
+# Boos 1994).
 NUISANCE_SHARE = 1 / 200
 
 
 def clopper_pearson(hits: int, images: int, confidence_level: float = 0.95) -> tuple[float, float]:
-    """The exact two-sided interval for a rate (Clopper and Pearson 1934).
+    """The exact two-sided interval of a rate (Clopper and Pearson 1934).
 
     Args:
-        hits: images for which it was true, 0 to `images`.
-        images: at least 1.
+        hits: images that count, 0 to `images`.
+        images: all images, at least 1.
         confidence_level: 0.95 for 95 %.
 
     Returns:
@@ -29,29 +29,28 @@ def clopper_pearson(hits: int, images: int, confidence_level: float = 0.95) -> t
     return float(low), float(high)
 
 
-def binomial_tail(hits: Array, trials: Array, rate: Array | float) -> Array:
+def binomial_cdf(hits: Array, trials: Array, rate: Array | float) -> Array:
     """P(X <= hits) for X ~ Binomial(trials, rate), elementwise and exact; hits <= trials."""
-    # The regularised incomplete beta function is 1 where every outcome counts, which SciPy leaves undefined.
+    # SciPy leaves the regularised incomplete beta function undefined where hits = trials; the probability is 1 there.
     tail = special.betainc(np.maximum(trials - hits, 1), hits + 1.0, 1.0 - np.asarray(rate))
     return np.where(hits >= trials, 1.0, tail)
 
 
 def paired_p_values(lost: Array, won: Array, images: int, max_accuracy_loss: float, error_rate: float) -> Array:
-    """P-values for "the cascade loses more than the tolerance against big", from discordant images.
+    """P-values of the null hypothesis "the cascade loses more than the tolerance against big".
 
-    Given the number m = lost + won of discordant images, `lost` is binomial with the probability that a
-    discordant image is a lost one. At tolerance 0 that is at least 1/2 under the hypothesis: McNemar's exact
-    one-sided test. At tolerance e > 0 it is at least 1/2 + e/(2q), where q is the rate of discordant images.
-    q is bounded from above by its exact upper confidence limit at a fixed small error probability, which is
-    added to the p-value. The limit depends on m alone, so the test stays valid conditionally on m, and
-    therefore for every q.
+    Given the number m = lost + won of discordant images, `lost` is binomial. At tolerance 0 its rate is at least 1/2
+    under the null hypothesis: McNemar's exact one-sided test. At tolerance e > 0 it is at least 1/2 + e/(2q), where q
+    is the rate of discordant images. q is replaced by its exact upper confidence limit at a small error probability,
+    which is added to the p-value. The limit depends on m alone, so the test is valid conditionally on m, and therefore
+    for every q.
 
     Args:
-        lost: int [k], images that big answers rightly and the cascade wrongly, at k thresholds.
+        lost: int [k], images that big answers correctly and the cascade wrongly, at k thresholds.
         won: int [k], the other way round.
-        images: how many images were drawn.
+        images: all images.
         max_accuracy_loss: the tolerance, a fraction, 0 or more.
-        error_rate: 1 - confidence level; sets the probability spent on q.
+        error_rate: 1 - confidence level; determines the probability spent on q.
 
     Returns:
         float64 [k].
@@ -59,23 +58,25 @@ def paired_p_values(lost: Array, won: Array, images: int, max_accuracy_loss: flo
     lost, won = np.asarray(lost), np.asarray(won)
     discordant = lost + won
     if max_accuracy_loss <= 0:
-        return binomial_tail(lost, discordant, 0.5)
+        return binomial_cdf(lost, discordant, 0.5)
     spent = error_rate * NUISANCE_SHARE
     rest = np.maximum(images - discordant, 1)
     limit = np.where(discordant >= images, 1.0, special.betaincinv(discordant + 1.0, rest, 1 - spent))
     rate = 0.5 + max_accuracy_loss / (2 * limit)
-    # Where even the largest possible discordance is below the tolerance, the hypothesis is impossible.
-    tail = np.where(rate > 1, 0.0, binomial_tail(lost, discordant, np.minimum(rate, 1.0)))
+    # A rate above 1 means that so many discordant images cannot lose more than the tolerance.
+    tail = np.where(rate > 1, 0.0, binomial_cdf(lost, discordant, np.minimum(rate, 1.0)))
     return np.minimum(tail + spent, 1.0)
 
 
-def loss_bound(lost: int, won: int, images: int, confidence_level: float) -> float:
-    """The smallest tolerance (to 1e-5) that the paired test certifies for one threshold fixed beforehand.
+def loss_upper_limit(lost: int, won: int, images: int, confidence_level: float) -> float:
+    """The upper confidence limit of the accuracy loss at one threshold fixed beforehand, to 1e-5.
+
+    It is the smallest tolerance that the paired test certifies.
 
     Args:
-        lost: images that big answers rightly and the cascade wrongly.
+        lost: images that big answers correctly and the cascade wrongly.
         won: the other way round.
-        images: how many images were drawn.
+        images: all images.
         confidence_level: 0.95 for 95 %.
 
     Returns:
@@ -84,8 +85,8 @@ def loss_bound(lost: int, won: int, images: int, confidence_level: float) -> flo
     error_rate = 1 - confidence_level
 
     def certified(tolerance: float) -> bool:
-        values = paired_p_values(np.array([lost]), np.array([won]), images, tolerance, error_rate)
-        return bool(values[0] <= error_rate)
+        p_values = paired_p_values(np.array([lost]), np.array([won]), images, tolerance, error_rate)
+        return bool(p_values[0] <= error_rate)
 
     if certified(0.0):
         return 0.0

@@ -1,4 +1,4 @@
-"""What a pair's two answers to every labelled image were worth: all that the statistics ever look at."""
+"""Both models' answers compared with the labels: all that the statistics use."""
 
 from __future__ import annotations
 
@@ -7,12 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from littlebig_calibration._arrays import Array
-from littlebig_calibration.errors import PairError
+from littlebig_calibration.errors import PairChoiceError
 from littlebig_calibration.table import PredictionTable, check_calibratable
-
-GATES = ("confidence", "margin")
-# Confidences are clipped here before the logit, in the gate as well: float32 softmax gives exact ones.
-LOGIT_CLIP = 1e-6
+from littlebig_contract.scores import LOGIT_CLIP
 
 
 @dataclass(frozen=True)
@@ -20,28 +17,28 @@ class Outcomes:
     """One row per labelled image.
 
     Attributes:
-        little_right: bool [n].
-        big_right: bool [n].
+        little_correct: bool [n].
+        big_correct: bool [n].
         little_confidence: float32 [n].
         big_confidence: float32 [n].
         little_margin: float32 [n], or None where the table has no margins.
     """
 
-    little_right: Array
-    big_right: Array
+    little_correct: Array
+    big_correct: Array
     little_confidence: Array
     big_confidence: Array
     little_margin: Array | None = None
 
     def __len__(self) -> int:
         """The number of images."""
-        return len(self.little_right)
+        return len(self.little_correct)
 
     def take(self, rows: Array) -> Outcomes:
-        """The rows given by index; an index may occur more than once."""
+        """The rows of an index, which may name a row more than once."""
         return Outcomes(
-            self.little_right[rows],
-            self.big_right[rows],
+            self.little_correct[rows],
+            self.big_correct[rows],
             self.little_confidence[rows],
             self.big_confidence[rows],
             None if self.little_margin is None else self.little_margin[rows],
@@ -49,16 +46,16 @@ class Outcomes:
 
 
 @dataclass(frozen=True)
-class Decision:
+class DecisionRule:
     """How the gate decides, apart from the threshold.
 
     Attributes:
-        gate: the little model's score that is compared with the threshold, `confidence` or `margin`.
-        offset: None where big's answer is always taken. Otherwise little's answer stands after all where
+        score: little's score that is compared with the threshold, `confidence` or `margin`.
+        offset: None where big's answer always counts. Otherwise little's answer stands, after big has run, where
             logit(little's confidence) - logit(big's confidence) > offset.
     """
 
-    gate: str = "confidence"
+    score: str = "confidence"
     offset: float | None = None
 
 
@@ -67,16 +64,16 @@ def outcomes(table: PredictionTable, little: str, big: str) -> Outcomes:
 
     Args:
         table: labels and predictions.
-        little: the little model's name in it.
+        little: the little model's name in the table.
         big: the big model's.
 
     Raises:
-        PairError: if a name is unknown, labels are too few or of one class, or both models answer alike.
+        PairChoiceError: if a name is unknown, labels are too few or of one class, or both models answer alike.
     """
     check_calibratable(table.labels)
     first, second = table.model(little), table.model(big)
     if np.array_equal(first.label, second.label):
-        raise PairError(
+        raise PairChoiceError(
             f"'{little}' and '{big}' give the same answer to every image: a pair of them saves nothing; "
             "name two different models by --little and --big"
         )
@@ -89,61 +86,60 @@ def outcomes(table: PredictionTable, little: str, big: str) -> Outcomes:
     )
 
 
-def scores(rows: Outcomes, gate: str) -> Array:
-    """The little model's scores that a gate compares with the threshold.
+def scores(rows: Outcomes, score: str) -> Array:
+    """Little's scores of a kind.
 
     Args:
         rows: the images.
-        gate: `confidence` or `margin`.
+        score: `confidence` or `margin`.
 
     Returns:
         float32 [n].
 
     Raises:
-        PairError: if margins are asked for and the table has none.
+        PairChoiceError: if margins are asked for and the table has none.
     """
-    if gate == "confidence":
+    if score == "confidence":
         return rows.little_confidence
     if rows.little_margin is None:
-        raise PairError("the little model's table has no margins: use --gate confidence, or predict again")
+        raise PairChoiceError("the little model's table has no margins: use --score confidence, or predict again")
     return rows.little_margin
 
 
-def logit_differences(rows: Outcomes, chosen: Array) -> Array:
-    """logit(little's confidence) - logit(big's confidence) of the chosen rows.
+def logit_differences(rows: Outcomes, index: Array) -> Array:
+    """logit(little's confidence) - logit(big's confidence).
 
     Args:
         rows: the images.
-        chosen: int or bool index into them.
+        index: int or bool index of the rows that are needed.
 
     Returns:
-        float64, one per chosen row.
+        float64, one per row of the index.
     """
 
     def logit(values: Array) -> Array:
-        clipped = np.clip(values[chosen].astype(np.float64), LOGIT_CLIP, 1 - LOGIT_CLIP)
+        clipped = np.clip(values[index].astype(np.float64), LOGIT_CLIP, 1 - LOGIT_CLIP)
         return np.asarray(np.log(clipped) - np.log1p(-clipped))
 
     return np.asarray(logit(rows.little_confidence) - logit(rows.big_confidence))
 
 
-def losses(rows: Outcomes, offset: float | None) -> tuple[Array, Array]:
-    """What is lost against big's answers by not escalating an image, and what is lost in any case.
+def accuracy_losses(rows: Outcomes, offset: float | None) -> tuple[Array, Array]:
+    """What each image contributes to the accuracy lost against big: if it is kept, and at any threshold.
 
     Args:
         rows: the images.
-        offset: the arbitration's, see `Decision`.
+        offset: of the decision rule.
 
     Returns:
-        int8 [n]: +1 where keeping the image loses a right answer of big's, -1 where it gains one, 0 where
-        both are right or both wrong, or where little's answer is given whatever the threshold; and the int8
-        [n] array of those that are lost or gained whatever the threshold.
+        Two int8 [n] of +1 (a correct answer is lost), -1 (one is won) and 0. The first array counts where the image is
+        not escalated. The second counts at every threshold: arbitration lets little's answer stand there.
     """
-    difference = rows.big_right.astype(np.int8) - rows.little_right.astype(np.int8)
-    anyway = np.zeros_like(difference)
+    if_kept = rows.big_correct.astype(np.int8) - rows.little_correct.astype(np.int8)
+    fixed = np.zeros_like(if_kept)
     if offset is not None:
-        discordant = np.flatnonzero(difference)
+        discordant = np.flatnonzero(if_kept)
         stands = discordant[logit_differences(rows, discordant) > offset]
-        anyway[stands] = difference[stands]
-        difference[stands] = 0
-    return difference, anyway
+        fixed[stands] = if_kept[stands]
+        if_kept[stands] = 0
+    return if_kept, fixed

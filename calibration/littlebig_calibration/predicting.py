@@ -1,4 +1,4 @@
-"""Runs both stages over a labelled set, in parts that survive an interruption."""
+"""Runs both stages over a labelled set, in parts, so that an interrupted run can be resumed."""
 
 from __future__ import annotations
 
@@ -15,27 +15,29 @@ from typing import Protocol
 import numpy as np
 
 from littlebig_calibration._arrays import Array
+from littlebig_calibration._files import replacing
 from littlebig_calibration.labelled import LabelledImages
 from littlebig_calibration.table import ModelColumns, PredictionTable
 from littlebig_calibration.writing import write_table
 
-# Images per part: what an interruption costs at most, a few seconds of work.
+# Images per part: the most that an interruption loses.
 PART = 256
 BATCH = 16
+_COLUMNS = ("label", "confidence", "margin", "top5_labels", "top5_probabilities")
 
 
-class Stage(Protocol):
-    """One stage: of a repository's files, or of a running server."""
+class PredictingStage(Protocol):
+    """One stage: from a repository's files, or of a running server."""
 
     @property
     def name(self) -> str:
-        """Its model's name."""
+        """The model's name."""
 
     @property
     def weights_sha256(self) -> str | None:
-        """The identity of its weights, where it is known."""
+        """The identity of the weights, where it is known."""
 
-    def answer(self, images: Array) -> dict[str, Array]:
+    def predict(self, images: Array) -> dict[str, Array]:
         """`label`, `confidence` and `margin` [n] and `probabilities` [n, classes] of uint8 images [n, H, W, 3]."""
 
 
@@ -43,15 +45,15 @@ class Models(Protocol):
     """Preprocessing and both stages."""
 
     @property
-    def stages(self) -> Sequence[Stage]:
+    def stages(self) -> Sequence[PredictingStage]:
         """Little and big."""
 
     @property
     def classes(self) -> int:
-        """How many there are."""
+        """The number of classes."""
 
     def canonical_image(self, path: Path) -> Array:
-        """What both stages see of a picture, uint8 [H, W, 3]; called by several threads."""
+        """The canonical image of a picture file, uint8 [H, W, 3]; called from several threads."""
 
 
 def predict(
@@ -64,18 +66,18 @@ def predict(
 ) -> PredictionTable:
     """Predict a labelled set with both stages and write the table.
 
-    Finished parts are kept beside the output until the table is whole; another call with the same images and weights
-    goes on from there.
+    Finished parts are kept beside the output until the table is complete. Another call with the same images and
+    weights resumes from them.
 
     Args:
         models: preprocessing and stages.
         images: what to predict.
         output: the table, `.parquet` or `.csv`; it appears whole or not at all.
         data_set: the images' name in the evidence.
-        progress: called with the number of images done since the last call.
+        progress: called with the number of images done since its last call.
 
     Raises:
-        TableError: naming the first file that is no picture, or if the table cannot be written.
+        TableError: naming the first file that is not a picture, or if the table cannot be written.
     """
     parts = output.with_name(f".{output.name}.parts-{_key(models, images)}")
     parts.mkdir(parents=True, exist_ok=True)
@@ -85,10 +87,8 @@ def predict(
         part = _read(path)
         if part is None:
             part = _predict_part(models, images, images.files[start : start + PART], progress)
-            partial = path.with_suffix(".partial")
-            with partial.open("wb") as file:
+            with replacing(path) as partial, partial.open("wb") as file:
                 np.savez(file, **part)
-            os.replace(partial, path)
         else:
             progress(len(images.files[start : start + PART]))
         done.append(part)
@@ -111,41 +111,38 @@ def predict(
     return table
 
 
-_COLUMNS = ("label", "confidence", "margin", "top5_labels", "top5_probabilities")
-
-
 def _predict_part(
     models: Models, images: LabelledImages, files: Sequence[str], progress: Callable[[int], None]
 ) -> dict[str, Array]:
-    """Both stages' columns for some files: `INDEX COLUMN` -> array."""
+    """Both stages' columns for some files, by the key `INDEX COLUMN`."""
     columns: dict[str, list[Array]] = {}
     for batch in _decoded(models, images.folder, files):
         for index, stage in enumerate(models.stages):
-            answer = stage.answer(batch)
-            probabilities = answer.pop("probabilities")
+            prediction = stage.predict(batch)
+            probabilities = prediction.pop("probabilities")
             order = np.argsort(-probabilities, axis=-1, kind="stable")[:, :5]
-            answer["top5_labels"] = order.astype(np.int32)
-            answer["top5_probabilities"] = np.take_along_axis(probabilities, order, -1)
-            for column, values in answer.items():
+            prediction["top5_labels"] = order.astype(np.int32)
+            prediction["top5_probabilities"] = np.take_along_axis(probabilities, order, -1)
+            for column, values in prediction.items():
                 columns.setdefault(f"{index} {column}", []).append(values)
         progress(len(batch))
     return {name: np.concatenate(values) for name, values in columns.items()}
 
 
 def _decoded(models: Models, folder: Path, files: Sequence[str]) -> Iterator[Array]:
-    """Canonical images in batches; the next is decoded while the stages work on this one."""
+    """Canonical images in batches; later ones are decoded while the stages work on this one."""
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         decoding = [pool.submit(models.canonical_image, folder / file) for file in files]
         try:
             for start in range(0, len(files), BATCH):
-                yield np.stack([each.result() for each in decoding[start : start + BATCH]])
+                yield np.stack([image.result() for image in decoding[start : start + BATCH]])
         finally:
-            for each in decoding:
-                each.cancel()
+            for image in decoding:
+                image.cancel()
 
 
 def _read(path: Path) -> dict[str, Array] | None:
-    """A finished part, or None where there is none."""
+    """A finished part, or None if it does not exist."""
     try:
         with np.load(path) as part:
             return dict(part)
@@ -154,6 +151,6 @@ def _read(path: Path) -> dict[str, Array] | None:
 
 
 def _key(models: Models, images: LabelledImages) -> str:
-    """What a finished part depends on: files, and whose weights."""
+    """A hash of all that a finished part depends on: files and weights."""
     content = [str(images.folder.absolute()), images.files, [stage.weights_sha256 for stage in models.stages]]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]

@@ -1,47 +1,25 @@
-"""Reads prediction tables (ours, and those that researchers publish) and label files into one table."""
+"""Reads prediction tables and label files of the same images, and joins them into one table."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.parquet
 
 from littlebig_calibration._arrays import Array
 from littlebig_calibration.errors import TableError
 from littlebig_calibration.table import (
     ModelColumns,
     PredictionTable,
-    Source,
     check_classes,
     check_probabilities,
     counted,
     named,
 )
-
-METADATA_KEY = b"littlebig"
-FILE_COLUMNS = ("file", "file_name")
-FOREIGN_LABEL, FOREIGN_CONFIDENCE = "predicted_class", "predicted_probability"
-
-
-@dataclass(frozen=True)
-class _Part:
-    """One file as read: the images' names (Arrow strings), and the labels or models it carries."""
-
-    source: Source
-    files: pa.Array
-    labels: Array | None
-    models: tuple[ModelColumns, ...]
-    data_set: str | None
-    classes: int | None
+from littlebig_calibration.table_file import TableFile, read_table_file
 
 
 def read_tables(
@@ -55,10 +33,9 @@ def read_tables(
 
     Args:
         tables: CSV or Parquet files, ours or published ones (docs/calibration.md has both schemas).
-        labels: a CSV or Parquet file with `file` (or `file_name`) and `label`; needed where no table has
-            labels.
-        classes: how many classes there are; what the tables say by default.
-        data_set: the images' name in the evidence; the tables' word for it, or the folder's by default.
+        labels: a CSV or Parquet file with `file` (or `file_name`) and `label`; needed where no table has labels.
+        classes: the number of classes; what the tables say by default.
+        data_set: the images' name in the evidence; the tables' own, or the folder's, by default.
 
     Returns:
         One table, sorted by file name, so that the order of rows never matters.
@@ -66,52 +43,52 @@ def read_tables(
     Raises:
         TableError: if a file cannot be read or the files do not fit together; nothing is dropped silently.
     """
-    parts = [_read(Path(path)) for path in tables]
-    for part in parts:
-        if not part.models:
-            raise TableError(f"{part.source.name}: no predictions in it; a label file belongs to --labels")
-    label_part = None if labels is None else _read(Path(labels))
-    if label_part is not None and label_part.labels is None:
-        raise TableError(f"{label_part.source.name}: no column 'label'; a label file has 'file' and 'label'")
+    predictions = [read_table_file(Path(path)) for path in tables]
+    for table in predictions:
+        if not table.models:
+            raise TableError(f"{table.source.name}: no predictions in it; give a label file with --labels")
+    label_file = None if labels is None else read_table_file(Path(labels))
+    if label_file is not None and label_file.labels is None:
+        raise TableError(f"{label_file.source.name}: no column 'label'; a label file has 'file' and 'label'")
 
-    everything = [*parts, *([label_part] if label_part else [])]
-    order = pc.sort_indices(parts[0].files)
-    reference = parts[0].files.take(order)
-    rows = [_rows(reference, part, parts[0].source.name, part is label_part) for part in everything]
+    everything = [*predictions, *([label_file] if label_file else [])]
+    reference = predictions[0].files.take(pc.sort_indices(predictions[0].files))
+    orders = [_order(reference, table, predictions[0].source.name, table is label_file) for table in everything]
     files = tuple(reference.to_pylist())
-    classes = classes if classes is not None else next((part.classes for part in parts if part.classes), None)
+    if classes is None:
+        classes = next((table.classes for table in predictions if table.classes), None)
 
-    models: list[ModelColumns] = []
-    for part, row in zip(parts, rows, strict=False):
-        for model in part.models:
-            models.append(_sorted_model(model, row, files, part.source.name, classes))
+    models = [
+        _sorted_model(model, order, files, table.source.name, classes)
+        for table, order in zip(predictions, orders, strict=False)
+        for model in table.models
+    ]
     names = [model.name for model in models]
     if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise TableError(f"model '{twice}' is in two tables: give each model once")
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise TableError(f"model '{repeated}' is in two tables: give each model once")
 
+    own_names = (table.data_set for table in predictions if table.data_set)
     return PredictionTable(
         files=files,
-        labels=_labels(everything, rows, files, classes),
+        labels=_labels(everything, orders, files, classes),
         models=tuple(models),
-        data_set=data_set
-        or next((part.data_set for part in parts if part.data_set), _folder(Path(labels or tables[0]))),
+        data_set=data_set or next(own_names, _folder_name(Path(labels or tables[0]))),
         classes=classes,
-        sources=tuple(part.source for part in everything),
+        sources=tuple(table.source for table in everything),
     )
 
 
-def _folder(path: Path) -> str:
-    """A name for images of which nothing else is known: the folder of their labels."""
+def _folder_name(path: Path) -> str:
     return path.resolve().parent.name or path.stem
 
 
-def _rows(reference: pa.Array, part: _Part, first: str, is_labels: bool) -> Array:
-    """The rows of `part` in the order of `reference`; refuses files that only one of both has."""
-    rows = pc.index_in(reference, value_set=part.files)
+def _order(reference: pa.Array, table: TableFile, first: str, is_labels: bool) -> Array:
+    """The rows of a file in the order of the reference, int64 [n]; files that only one of both has are refused."""
+    rows = pc.index_in(reference, value_set=table.files)
     only_first = reference.filter(pc.is_null(rows)).to_pylist()
-    only_here = part.files.filter(pc.is_null(pc.index_in(part.files, value_set=reference))).to_pylist()
-    name = part.source.name
+    only_here = table.files.filter(pc.is_null(pc.index_in(table.files, value_set=reference))).to_pylist()
+    name = table.source.name
     if is_labels and only_first:
         raise TableError(
             f"{name}: no label for {counted(len(only_first), 'file')} of {first} "
@@ -130,11 +107,11 @@ def _rows(reference: pa.Array, part: _Part, first: str, is_labels: bool) -> Arra
 
 
 def _sorted_model(
-    model: ModelColumns, rows: Array, files: Sequence[str], table: str, classes: int | None
+    model: ModelColumns, order: Array, files: Sequence[str], table: str, classes: int | None
 ) -> ModelColumns:
     """The model's columns in the joint order, checked."""
-    label, confidence = model.label[rows], model.confidence[rows]
-    margin = None if model.margin is None else model.margin[rows]
+    label, confidence = model.label[order], model.confidence[order]
+    margin = None if model.margin is None else model.margin[order]
     check_classes(label, files, f"{model.name}: predicted label", table, classes)
     check_probabilities(confidence, files, f"{model.name}: confidence", table)
     if margin is not None:
@@ -148,137 +125,23 @@ def _sorted_model(
     )
 
 
-def _labels(parts: Sequence[_Part], rows: Sequence[Array], files: Sequence[str], classes: int | None) -> Array:
-    """The labels in the joint order; where several files carry them, they must agree."""
-    found: Array | None = None
+def _labels(tables: Sequence[TableFile], orders: Sequence[Array], files: Sequence[str], classes: int | None) -> Array:
+    """The labels in the joint order; where several files have labels, they must agree."""
+    joint: Array | None = None
     first = ""
-    for part, row in zip(parts, rows, strict=True):
-        if part.labels is None:
+    for table, order in zip(tables, orders, strict=True):
+        if table.labels is None:
             continue
-        labels = part.labels[row]
-        check_classes(labels, files, "label", part.source.name, classes)
-        if found is None:
-            found, first = labels, part.source.name
-        elif not np.array_equal(found, labels):
-            wrong = [files[index] for index in np.flatnonzero(found != labels)]
+        labels = table.labels[order]
+        check_classes(labels, files, "label", table.source.name, classes)
+        if joint is None:
+            joint, first = labels, table.source.name
+        elif not np.array_equal(joint, labels):
+            wrong = [files[index] for index in np.flatnonzero(joint != labels)]
             raise TableError(
-                f"{first} and {part.source.name} disagree about the labels of {counted(len(wrong), 'file')} "
+                f"{first} and {table.source.name} disagree about the labels of {counted(len(wrong), 'file')} "
                 f"({named(wrong)}): keep the right ones"
             )
-    if found is None:
-        raise TableError("the tables carry no labels: name a file with 'file,label' by --labels")
-    return np.asarray(found, dtype=np.int32)
-
-
-def _read(path: Path) -> _Part:
-    """Read one file. Only the columns that are needed are loaded: the top-5 lists stay on the disk."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise TableError(f"cannot read {path}: {error.strerror}") from error
-    if not data:
-        raise TableError(f"{path.name} is empty")
-    source = Source(path.name, hashlib.sha256(data).hexdigest())
-    try:
-        columns, metadata = _parquet(data) if data[:4] == b"PAR1" else (_csv(data), {})
-    except (pa.ArrowException, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise TableError(f"{path.name} is neither a CSV nor a Parquet table of ours: {reason}") from error
-
-    key = next((name for name in FILE_COLUMNS if name in columns.column_names), None)
-    if key is None:
-        has = ", ".join(columns.column_names[:6])
-        raise TableError(f"{path.name}: no column 'file' (or 'file_name'), only {has}")
-    files = columns.column(key).combine_chunks().cast(pa.string())
-    if not len(files):
-        raise TableError(f"{path.name} has no rows")
-    _check_files(files, path.name)
-    labels = _integers(columns, "label", path.name, files) if "label" in columns.column_names else None
-    return _Part(
-        source=source,
-        files=files,
-        labels=labels,
-        models=tuple(_models(columns, metadata, path, files)),
-        data_set=metadata.get("data_set"),
-        classes=metadata.get("classes"),
-    )
-
-
-def _csv(data: bytes) -> pa.Table:
-    types = {name: pa.string() for name in FILE_COLUMNS}
-    table = pyarrow.csv.read_csv(pa.BufferReader(data), convert_options=pyarrow.csv.ConvertOptions(column_types=types))
-    return table.select([name for name in table.column_names if "_top5_" not in name])
-
-
-def _parquet(data: bytes) -> tuple[pa.Table, dict[str, Any]]:
-    file = pyarrow.parquet.ParquetFile(pa.BufferReader(data))
-    names = [name for name in file.schema_arrow.names if "_top5_" not in name]
-    stored = (file.schema_arrow.metadata or {}).get(METADATA_KEY)
-    return file.read(columns=names), json.loads(stored) if stored else {}
-
-
-def _models(columns: pa.Table, metadata: dict[str, Any], path: Path, files: pa.Array) -> list[ModelColumns]:
-    names = columns.column_names
-    table = path.name
-    if FOREIGN_LABEL in names:
-        if FOREIGN_CONFIDENCE not in names:
-            raise TableError(f"{table}: column '{FOREIGN_LABEL}' without '{FOREIGN_CONFIDENCE}'")
-        label = _integers(columns, FOREIGN_LABEL, table, files)
-        return [ModelColumns(path.stem, label, _floats(columns, FOREIGN_CONFIDENCE, table, files))]
-    version = metadata.get("format_version", 1)
-    if version != 1:
-        raise TableError(f"{table}: format version {version}, this littlebig reads version 1: update it")
-    described = metadata.get("models")
-    weights = described if isinstance(described, dict) else {}
-    models = []
-    for column in names:
-        name = column.removesuffix("_confidence")
-        if name == column:
-            continue
-        if f"{name}_label" not in names:
-            raise TableError(f"{table}: column '{column}' without '{name}_label'")
-        models.append(
-            ModelColumns(
-                name=name,
-                label=_integers(columns, f"{name}_label", table, files),
-                confidence=_floats(columns, column, table, files),
-                margin=_floats(columns, f"{name}_margin", table, files) if f"{name}_margin" in names else None,
-                weights_sha256=weights.get(name, {}).get("weights_sha256"),
-            )
-        )
-    return models
-
-
-def _check_files(files: pa.Array, table: str) -> None:
-    if files.null_count:
-        raise TableError(f"{table}: {counted(files.null_count, 'row')} without a file name")
-    counts = pc.value_counts(files)
-    twice = counts.filter(pc.greater(counts.field("counts"), 1)).field("values").to_pylist()
-    if twice:
-        raise TableError(
-            f"{table}: {counted(len(twice), 'file')} listed more than once ({named(twice)}): keep one row for each"
-        )
-
-
-def _column(columns: pa.Table, name: str, table: str, files: pa.Array) -> pa.Array:
-    column = columns.column(name).combine_chunks()
-    if column.null_count:
-        missing = files.filter(pc.is_null(column)).to_pylist()
-        raise TableError(
-            f"{table}: '{name}' is missing or NaN for {counted(len(missing), 'file')} ({named(missing)}): fill it in"
-        )
-    return column
-
-
-def _integers(columns: pa.Table, name: str, table: str, files: pa.Array) -> Array:
-    column = _column(columns, name, table, files)
-    if not pa.types.is_integer(column.type):
-        raise TableError(f"{table}: '{name}' is not a column of whole numbers: classes are numbered from 0")
-    return np.asarray(column.to_numpy(zero_copy_only=False))
-
-
-def _floats(columns: pa.Table, name: str, table: str, files: pa.Array) -> Array:
-    column = _column(columns, name, table, files)
-    if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
-        raise TableError(f"{table}: '{name}' is not a column of numbers: probabilities in [0, 1] are needed")
-    return np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.float64)
+    if joint is None:
+        raise TableError("the tables have no labels: give a file of 'file,label' with --labels")
+    return np.asarray(joint, dtype=np.int32)

@@ -1,4 +1,4 @@
-"""The stages of a running server, asked over gRPC: for whoever has the server and not its files."""
+"""The stages of a running server, asked over gRPC."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from tritonclient.utils import InferenceServerException
 
 from littlebig_calibration._arrays import Array
 from littlebig_calibration.errors import TableError
-from littlebig_calibration.served import OUTPUTS, STAGES, named_outputs
+from littlebig_calibration.served import OUTPUTS, named_outputs
+from littlebig_contract.stages import STAGES
 
-# Seconds: a stage may have to load first, and a batch on a busy CPU takes a while.
-_TIMEOUT = 120.0
+# Long enough for a batch on a busy CPU.
+_TIMEOUT_S = 120.0
+_CONFIG_TIMEOUT_S = 10.0
 
 
 class RemoteModels:
@@ -24,11 +26,11 @@ class RemoteModels:
 
     Attributes:
         stages: little and big.
-        classes: how many there are.
+        classes: the number of classes.
     """
 
     def __init__(self, url: str) -> None:
-        """Ask a server which models it serves.
+        """Read the server's model configurations.
 
         Args:
             url: its gRPC endpoint, HOST:PORT.
@@ -37,17 +39,17 @@ class RemoteModels:
             TableError: if no server answers there, or it lacks one of our models.
         """
         self._url = url
-        self._of_thread = threading.local()
-        configs = {stage: self._config(stage) for stage in (*STAGES, "preprocess")}
+        self._local = threading.local()
+        configs = {model: self._config(model) for model in (*STAGES, "preprocess")}
         self.stages = tuple(_stage(self, stage, configs[stage]) for stage in STAGES)
         probabilities = next(output for output in configs["big"].output if output.name == "probabilities")
         self.classes = int(probabilities.dims[0])
 
     def canonical_image(self, path: Path) -> Array:
-        """What both stages see of a picture, uint8 [H, W, 3]; may be called by several threads.
+        """The canonical image of a picture file, uint8 [H, W, 3]; may be called from several threads.
 
         Raises:
-            TableError: if the file is no picture, naming it.
+            TableError: naming the file, if it is not a picture.
         """
         try:
             content = path.read_bytes()
@@ -61,23 +63,31 @@ class RemoteModels:
             raise TableError(f"'{path}' {reason.message()}") from reason
 
     def infer(self, model: str, tensor: Any, outputs: tuple[str, ...]) -> Any:
-        """Ask one model; the answer is tritonclient's.
+        """Call one model.
+
+        Args:
+            model: its name.
+            tensor: its input, a tritonclient `InferInput`.
+            outputs: names of the outputs wanted.
+
+        Returns:
+            tritonclient's `InferResult`.
 
         Raises:
-            InferenceServerException: if the server says so, or does not answer in time.
+            InferenceServerException: if the server reports an error, or does not answer in time.
         """
-        wanted = [tritonclient.grpc.InferRequestedOutput(name) for name in outputs]
-        return self._client().infer(model, [tensor], outputs=wanted, client_timeout=_TIMEOUT)
+        requested = [tritonclient.grpc.InferRequestedOutput(name) for name in outputs]
+        return self._client().infer(model, [tensor], outputs=requested, client_timeout=_TIMEOUT_S)
 
     def _client(self) -> Any:
-        # tritonclient promises nothing about several threads on one client.
-        if not hasattr(self._of_thread, "client"):
-            self._of_thread.client = tritonclient.grpc.InferenceServerClient(self._url)
-        return self._of_thread.client
+        # One client per thread: tritonclient's are not thread-safe.
+        if not hasattr(self._local, "client"):
+            self._local.client = tritonclient.grpc.InferenceServerClient(self._url)
+        return self._local.client
 
     def _config(self, model: str) -> Any:
         try:
-            return self._client().get_model_config(model, client_timeout=10).config
+            return self._client().get_model_config(model, client_timeout=_CONFIG_TIMEOUT_S).config
         except InferenceServerException as reason:
             raise TableError(
                 f"no Triton server with our model '{model}' answers gRPC at {self._url} "
@@ -87,7 +97,15 @@ class RemoteModels:
 
 @dataclass(frozen=True)
 class RemoteStage:
-    """One stage of a server: its model's name and the identity of its weights, as its configuration says."""
+    """One stage of a server.
+
+    Attributes:
+        name: the classifier's name.
+        weights_sha256: the identity of its weights, from the model's configuration.
+        stage: `little` or `big`.
+        max_batch_size: images per request at most.
+        server: the server to call.
+    """
 
     name: str
     weights_sha256: str | None
@@ -95,16 +113,17 @@ class RemoteStage:
     max_batch_size: int
     server: RemoteModels
 
-    def answer(self, images: Array) -> dict[str, Array]:
+    def predict(self, images: Array) -> dict[str, Array]:
         """`label`, `confidence` and `margin` [n] and `probabilities` [n, classes] of uint8 images [n, H, W, 3].
 
         Raises:
             TableError: if the stage fails.
         """
-        parts = [self._ask(images[at : at + self.max_batch_size]) for at in range(0, len(images), self.max_batch_size)]
-        return named_outputs([np.concatenate(columns) for columns in zip(*parts, strict=True)])
+        size = self.max_batch_size
+        batches = [self._infer(images[start : start + size]) for start in range(0, len(images), size)]
+        return named_outputs([np.concatenate(columns) for columns in zip(*batches, strict=True)])
 
-    def _ask(self, images: Array) -> list[Array]:
+    def _infer(self, images: Array) -> list[Array]:
         tensor = tritonclient.grpc.InferInput("image", list(images.shape), "UINT8")
         tensor.set_data_from_numpy(images)
         try:
@@ -115,7 +134,7 @@ class RemoteStage:
 
 
 def _stage(server: RemoteModels, stage: str, config: Any) -> RemoteStage:
-    said = {name: value.string_value for name, value in config.parameters.items()}
+    parameters = {name: value.string_value for name, value in config.parameters.items()}
     return RemoteStage(
-        said.get("model", stage), said.get("weights_sha256"), stage, max(config.max_batch_size, 1), server
+        parameters.get("model", stage), parameters.get("weights_sha256"), stage, max(config.max_batch_size, 1), server
     )

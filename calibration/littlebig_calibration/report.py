@@ -1,4 +1,4 @@
-"""The report: one HTML file that needs nothing else, for a screen of any width and for paper."""
+"""The report: one self-contained HTML file, for screens of any width and for paper."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from pathlib import Path
 from string import Template
 
 from littlebig_calibration import report_charts as charts
-from littlebig_calibration.evidence import Calibration, write_text
-from littlebig_calibration.insight import histograms, most_escalated, reliability
-from littlebig_calibration.outcomes import outcomes, scores
+from littlebig_calibration.diagnostics import histograms, most_escalated, reliability
+from littlebig_calibration.evidence import Calibration
+from littlebig_calibration.evidence_json import write_text
+from littlebig_calibration.outcomes import Outcomes, outcomes, scores
 from littlebig_calibration.summary import COLUMNS, rows, verdict
 from littlebig_calibration.table import PredictionTable
 
@@ -20,8 +21,8 @@ def write_report(calibration: Calibration, table: PredictionTable, path: Path) -
     """Write the report of a calibration.
 
     Args:
-        calibration: what was chosen.
-        table: the table that it was chosen from.
+        calibration: the calibration.
+        table: the table that it was made from.
         path: the HTML file.
 
     Raises:
@@ -34,10 +35,11 @@ def report(calibration: Calibration, table: PredictionTable) -> str:
     """The report's HTML text."""
     images = outcomes(table, calibration.little.name, calibration.big.name)
     drawing, frame = charts.curve_chart(calibration)
-    right, wrong = histograms(images)
-    little = reliability(images.little_confidence, images.little_right)
-    big = reliability(images.big_confidence, images.big_right)
+    correct, wrong = histograms(images)
+    little = reliability(images.little_confidence, images.little_correct)
+    big = reliability(images.big_confidence, images.big_correct)
     shown = calibration.chosen if calibration.chosen.threshold is not None else calibration.paper
+    name = "chosen" if shown is calibration.chosen else "paper's"
     template = Template(resources.files(__package__).joinpath("report.html").read_text(encoding="utf-8"))
     names = {"little": calibration.little.name, "big": calibration.big.name, "data": calibration.data.name}
     return template.substitute(
@@ -51,12 +53,13 @@ def report(calibration: Calibration, table: PredictionTable) -> str:
         slider_start=charts.nearest_point(calibration.curve, shown.escalation_rate.value),
         cost_rows="" if calibration.costs is None else _COST_ROWS,
         points=json.dumps(charts.slider_points(calibration, frame)).replace("<", "\\u003c"),
-        histogram=charts.histogram_chart(right.tolist(), wrong.tolist(), shown.threshold, calibration.gate),
+        histogram=charts.histogram_chart(correct.tolist(), wrong.tolist(), shown.threshold, calibration.score),
+        histogram_note=f", below the {name} threshold (dashed)" if calibration.score == "confidence" else "",
         reliability=charts.reliability_chart(little, big),
         little_error=f"{little.error:.3f}",
         big_error=f"{big.error:.3f}",
-        shown="chosen" if shown is calibration.chosen else "paper's",
-        classes=_classes(calibration, table, shown.threshold),
+        shown=name,
+        classes=_classes(calibration, images, table, shown.threshold),
         evidence=_evidence(calibration),
     )
 
@@ -65,12 +68,12 @@ _COST_ROWS = '<div><dt>cost per image</dt><dd id="cost"></dd></div><div><dt>save
 
 
 def _table(calibration: Calibration) -> str:
-    found = rows(calibration)
-    columns = [name for name in COLUMNS if any(row[name] for row in found)]
+    filled = rows(calibration)
+    columns = [name for name in COLUMNS if any(row[name] for row in filled)]
     head = "".join(f"<th scope='col'>{name}</th>" for name in columns)
     body = "".join(
         "<tr>" + "".join(f"<td data-name='{name}'>{escape(row[name])}</td>" for name in columns) + "</tr>"
-        for row in found
+        for row in filled
     )
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
@@ -87,21 +90,20 @@ def _legend(calibration: Calibration) -> str:
     return "".join(f"<li><i style='background:{colour}'></i>{escape(name)}</li>" for colour, name in entries)
 
 
-def _classes(calibration: Calibration, table: PredictionTable, threshold: float | None) -> str:
+def _classes(calibration: Calibration, images: Outcomes, table: PredictionTable, threshold: float | None) -> str:
     if threshold is None:
         return "<p>Every image is escalated.</p>"
-    images = outcomes(table, calibration.little.name, calibration.big.name)
-    found = most_escalated(images, table.labels, scores(images, calibration.gate) < threshold)
-    if not found:
+    classes = most_escalated(images, table.labels, scores(images, calibration.score) < threshold)
+    if not classes:
         return "<p>No class has enough images for a rate.</p>"
     body = "".join(
         f"<tr><td>{row.label}</td><td>{row.images}</td>"
         f"<td class='bar'><i style='width:{row.escalation_rate:.0%}'></i>"
         f"<b>{row.escalation_rate:.0%}</b></td>"
         f"<td>{row.little_accuracy:.0%}</td><td>{row.big_accuracy:.0%}</td></tr>"
-        for row in found
+        for row in classes
     )
-    head = "<th>class</th><th>images</th><th>escalated</th><th>little right</th><th>big right</th>"
+    head = "<th>class</th><th>images</th><th>escalated</th><th>little correct</th><th>big correct</th>"
     return f"<table class='classes'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
@@ -109,11 +111,11 @@ def _evidence(calibration: Calibration) -> str:
     data = calibration.data
     entries = [
         ("labelled images", f"{data.images:,} of {data.classes:,} classes"),
-        ("of these for tuning", f"{data.tuning_images:,}"),
+        ("of these, for tuning", f"{data.tuning_images:,}"),
         ("rule", calibration.rule),
-        ("gate", calibration.gate),
+        ("score", calibration.score),
         ("answer", calibration.answer),
-        ("made", f"{calibration.created}, littlebig {calibration.littlebig_version}"),
+        ("created", f"{calibration.created}, littlebig {calibration.littlebig_version}"),
         *((source.name, f"SHA-256 {source.sha256}") for source in data.sources),
         *(
             (f"weights of {model.name}", f"SHA-256 {model.weights_sha256}")

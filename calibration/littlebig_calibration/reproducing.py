@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from littlebig_calibration.calibrating import Settings, calibrate
+from littlebig_calibration.calibrating import CalibrationSettings, calibrate
 from littlebig_calibration.evidence import Costs
 from littlebig_calibration.table import PredictionTable
 
@@ -26,11 +26,11 @@ def compare(pair: str, table: PredictionTable, costs: Costs) -> dict[str, str]:
         with the paper's rule, and as measured with the certified one.
 
     Raises:
-        PairError: if no threshold can be chosen from this table.
+        PairChoiceError: if no threshold can be chosen from this table.
     """
     little, big = (model.name for model in table.models)
-    paper = calibrate(table, little, big, Settings(rule="paper", costs=costs))
-    certified = calibrate(table, little, big, Settings(costs=costs))
+    paper = calibrate(table, little, big, CalibrationSettings(rule="paper", costs=costs))
+    certified = calibrate(table, little, big, CalibrationSettings(costs=costs))
     published = PUBLISHED.get(pair)
     return {
         "pair": pair,

@@ -1,4 +1,4 @@
-"""The search's plot: every single model and the best cascades, accuracy against cost, as an SVG file."""
+"""The search's plot of accuracy against cost, as SVG: single models and the best cascades."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from littlebig_calibration.searching import SearchResult
 from littlebig_calibration.svg import BOTTOM, RIGHT, Axis, Frame
 
 SINGLE, CASCADE, FRONT = "#5b3a8c", "#c8324a", "#4a5561"
-# More names than this cannot be told apart; the table and the points' tooltips have them all.
+# More names than this overlap; the table and the points' tooltips have them all.
 MAX_NAMES = 12
 
 
 def search_plot(result: SearchResult, unit: str) -> str:
-    """Draw a search: hollow points are single models, filled ones cascades, the line is the Pareto front.
+    """Draw a search: hollow points are single models, filled points are cascades, the line is the Pareto front.
 
     Args:
-        result: what was found.
+        result: the search's result.
         unit: of the costs.
     """
     shown = {option.name: option for option in (*result.singles, *result.best, *result.front)}.values()
     costs, accuracies = [option.cost for option in shown], [option.accuracy for option in shown]
-    room = (max(accuracies) - min(accuracies)) * 0.06 or 0.01
+    padding = (max(accuracies) - min(accuracies)) * 0.06 or 0.01
     frame = Frame(
         Axis(min(costs) / 1.2, max(costs) * 1.2, f"cost per image ({unit})", log=max(costs) > 10 * min(costs)),
-        Axis(max(min(accuracies) - room, 0), min(max(accuracies) + room, 1), "accuracy", percent=True),
+        Axis(max(min(accuracies) - padding, 0), min(max(accuracies) + padding, 1), "accuracy", percent=True),
         width=760,
         height=480,
     )

@@ -1,7 +1,7 @@
-"""Which pairs are worth serving: every two models of a folder of tables, at the paper's threshold.
+"""Finds the pairs worth serving: tries every two models of a folder of tables, at the paper's threshold.
 
-A search only proposes. It looks at thousands of pairs on the same labels, so the winner's figures flatter it:
-calibrate the pair that is chosen, best on other images.
+A search compares many pairs on the same labels, so the winner's figures are biased upwards. Calibrate the pair that is
+chosen, best on other images.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from littlebig_calibration.table import PredictionTable, check_calibratable, nam
 
 @dataclass(frozen=True)
 class Option:
-    """A single model, or a cascade of two, with what it costs and what it achieves on these images.
+    """A single model or a cascade, with its cost and its accuracy on these images.
 
     Attributes:
         little: the little model's name; None for a single model.
@@ -31,7 +31,7 @@ class Option:
         accuracy: on these images.
         cost: per image, in the cost table's unit.
         cost_reduction: against big alone, 0 for a single model.
-        on_front: whether no other option is at least as accurate for at most the cost.
+        on_front: whether it is on the Pareto front.
     """
 
     little: str | None
@@ -51,15 +51,15 @@ class Option:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search found.
+    """A search's result.
 
     Attributes:
-        images: how many labelled images there were.
+        images: the number of labelled images.
         singles: every model by itself, by cost.
-        best: for every big model the cheapest cascade that keeps its accuracy, by big's cost; a model for
-            which no companion saves anything is left out.
-        front: the Pareto front of accuracy against cost over singles and all cascades, by cost.
-        pairs: how many pairs were tried.
+        best: for every big model the cheapest cascade that keeps its accuracy, by big's cost; models for which no
+            companion saves anything are left out.
+        front: the Pareto front of accuracy against cost, over single models and all cascades, by cost.
+        pairs: the number of pairs tried.
     """
 
     images: int
@@ -73,28 +73,28 @@ def read_folder(folder: Path, labels: Path | None, costs: Path) -> tuple[Predict
     """Read all tables of a folder, and the cost table for them.
 
     Args:
-        folder: its `.csv` and `.parquet` files are tables; the label and cost files may lie in it too.
-        labels: the label file, or None if the tables carry labels.
+        folder: its `.csv` and `.parquet` files are tables, except the label and cost files.
+        labels: the label file, or None if the tables have labels.
         costs: a CSV with the columns `model` and `cost`.
 
     Raises:
-        TableError: if there are fewer than two models, or a model without a cost.
+        TableError: if there are fewer than two models, or a model has no cost.
     """
     if not folder.is_dir():
         raise TableError(f"{folder} is not a folder")
-    aside = {path.resolve() for path in (labels, costs) if path is not None}
+    not_tables = {path.resolve() for path in (labels, costs) if path is not None}
     paths = sorted(
-        path for path in folder.iterdir() if path.suffix in (".csv", ".parquet") and path.resolve() not in aside
+        path for path in folder.iterdir() if path.suffix in (".csv", ".parquet") and path.resolve() not in not_tables
     )
     if not paths:
-        raise TableError(f"{folder} holds no .csv or .parquet table")
+        raise TableError(f"{folder} has no .csv or .parquet table")
     table = read_tables(paths, labels)
     if len(table.models) < 2:
-        raise TableError(f"{folder} holds predictions of one model: a pair needs two")
-    known = read_costs(costs)
-    if missing := [model.name for model in table.models if model.name not in known]:
+        raise TableError(f"{folder} has predictions of one model: a pair needs two")
+    cost_of = read_costs(costs)
+    if missing := [model.name for model in table.models if model.name not in cost_of]:
         raise TableError(f"{costs.name}: no cost for {named(missing)}: add a row for each")
-    return table, known
+    return table, cost_of
 
 
 def read_costs(path: Path) -> dict[str, float]:
@@ -129,28 +129,28 @@ def search(table: PredictionTable, costs: dict[str, float], max_accuracy_loss: f
 
     Args:
         table: labels and predictions of all models.
-        costs: cost of an image, per model's name.
+        costs: cost of an image by the model's name.
         max_accuracy_loss: accuracy that a cascade may lose against its big model, as a fraction.
 
     Raises:
-        PairError: if labels are too few or of one class.
+        PairChoiceError: if labels are too few or of one class.
     """
     check_calibratable(table.labels)
     images = len(table.labels)
     allowed = int(np.floor(max_accuracy_loss * images + 1e-9))
-    right = {model.name: model.label == table.labels for model in table.models}
-    hits = {name: int(np.count_nonzero(values)) for name, values in right.items()}
-    singles = [Option(None, name, None, 1.0, hits[name] / images, costs[name], 0.0) for name in right]
+    correct = {model.name: model.label == table.labels for model in table.models}
+    hits = {name: int(np.count_nonzero(values)) for name, values in correct.items()}
+    singles = [Option(None, name, None, 1.0, hits[name] / images, costs[name], 0.0) for name in correct]
     cascades = []
     for little in table.models:
         bigs = [model.name for model in table.models if costs[model.name] > costs[little.name]]
         order = np.argsort(little.confidence, kind="stable")[::-1]
         confidence = little.confidence[order]
-        # Kept images, most confident first; a cut is allowed only between different confidences.
+        # Images from the most confident on. A cut is possible only between different confidences.
         cuts = np.concatenate([[0], np.flatnonzero(confidence[1:] != confidence[:-1]) + 1, [images]])
-        kept_little = right[little.name][order].astype(np.int8)
+        little_correct = correct[little.name][order].astype(np.int8)
         for big in bigs:
-            lost = np.cumsum(right[big][order].astype(np.int8) - kept_little, dtype=np.int32)
+            lost = np.cumsum(correct[big][order].astype(np.int8) - little_correct, dtype=np.int32)
             lost_at = np.concatenate([[0], lost])[cuts]
             place = int(np.flatnonzero(lost_at <= allowed)[-1])
             kept = int(cuts[place])
@@ -183,7 +183,7 @@ def search(table: PredictionTable, costs: dict[str, float], max_accuracy_loss: f
 
 
 def pareto_front(options: Sequence[Option]) -> list[Option]:
-    """The options that no other one beats in accuracy and cost together, by cost."""
+    """The options for which no other is at least as accurate at no higher cost, by cost."""
     front: list[Option] = []
     for option in sorted(options, key=lambda option: (option.cost, -option.accuracy)):
         if not front or option.accuracy > front[-1].accuracy:

@@ -1,4 +1,4 @@
-"""The few SVG shapes that the report and the search plot are drawn with, by hand: no library, no network."""
+"""SVG axes and shapes for the report and the search plot, without a plotting library."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Axis:
     log: bool = False
 
     def share(self, value: float) -> float:
-        """Where a value lies, 0 at the low end to 1 at the high end; clipped."""
+        """The position of a value, from 0 at the low end to 1 at the high end; clipped."""
         low, high = (math.log(self.low), math.log(self.high)) if self.log else (self.low, self.high)
         place = (math.log(value) if self.log else value) - low
         return min(max(place / ((high - low) or 1.0), 0.0), 1.0)
@@ -53,7 +53,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Frame:
-    """A chart's coordinate system inside a 400 by 280 drawing (or another size)."""
+    """A chart's coordinate system; width and height in SVG units."""
 
     x: Axis
     y: Axis
@@ -61,15 +61,20 @@ class Frame:
     height: int = HEIGHT
 
     def px(self, value: float) -> float:
-        """Horizontal place of a value."""
+        """Horizontal position of a value."""
         return round(LEFT + self.x.share(value) * (self.width - LEFT - RIGHT), 1)
 
     def py(self, value: float) -> float:
-        """Vertical place of a value."""
+        """Vertical position of a value."""
         return round(self.height - BOTTOM - self.y.share(value) * (self.height - TOP - BOTTOM), 1)
 
     def drawing(self, shapes: Iterable[str], label: str) -> str:
-        """The whole chart: grid, axes and shapes, with a description for those who cannot see it."""
+        """The whole chart: grid, axes and shapes.
+
+        Args:
+            shapes: SVG elements.
+            label: a description for screen readers.
+        """
         right, bottom = self.width - RIGHT, self.height - BOTTOM
         parts = [
             f'<svg viewBox="0 0 {self.width} {self.height}" role="img" aria-label="{escape(label)}" '

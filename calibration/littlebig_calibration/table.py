@@ -1,4 +1,4 @@
-"""Prediction tables in memory, and the checks that every table passes before anything is computed from it."""
+"""Prediction tables in memory, and the checks that every table passes before it is used."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from littlebig_calibration._arrays import Array
-from littlebig_calibration.errors import PairError, TableError
+from littlebig_calibration.errors import PairChoiceError, TableError
 
 MIN_LABELS = 100
 
 
 @dataclass(frozen=True)
-class Source:
-    """A file the predictions or labels came from: its name and the SHA-256 of its bytes."""
+class SourceFile:
+    """A table or label file: its name and the SHA-256 of its bytes."""
 
     name: str
     sha256: str
@@ -23,16 +23,16 @@ class Source:
 
 @dataclass(frozen=True)
 class ModelColumns:
-    """What one model answered for every image of a table.
+    """One model's predictions for every image of a table.
 
     Attributes:
         name: the model's name.
         label: int32 [n], the predicted class.
         confidence: float32 [n], the maximum softmax probability.
-        margin: float32 [n], first minus second probability; None where the table does not carry it.
-        top5_labels: int32 [n, 5]; written to tables, not read back by the calibration.
+        margin: float32 [n], largest minus second largest probability; None where the table has no margins.
+        top5_labels: int32 [n, 5]; written to tables, but not read back.
         top5_probabilities: float32 [n, 5]; likewise.
-        weights_sha256: which weights gave these answers, where the table says so.
+        weights_sha256: the weights' identity, where the table has it.
     """
 
     name: str
@@ -46,14 +46,14 @@ class ModelColumns:
 
 @dataclass(frozen=True)
 class PredictionTable:
-    """Labels and the answers of one or more models for the same images, sorted by file name.
+    """Labels, and the predictions of one or more models for the same images, sorted by file name.
 
     Attributes:
         files: the n images' names, sorted, each once.
         labels: int32 [n].
-        models: the models, in the order in which the tables gave them.
+        models: the models, in the order in which the tables list them.
         data_set: a name for the images, for the evidence.
-        classes: how many classes there are, where that is known.
+        classes: the number of classes, where it is known.
         sources: the files that were read.
     """
 
@@ -62,29 +62,29 @@ class PredictionTable:
     models: tuple[ModelColumns, ...]
     data_set: str = "unnamed"
     classes: int | None = None
-    sources: tuple[Source, ...] = ()
+    sources: tuple[SourceFile, ...] = ()
 
     def model(self, name: str) -> ModelColumns:
         """The columns of one model.
 
         Raises:
-            PairError: if no table holds that model.
+            PairChoiceError: if no table has predictions of that model.
         """
         for model in self.models:
             if model.name == name:
                 return model
         known = ", ".join(model.name for model in self.models)
-        raise PairError(f"no table holds predictions of '{name}': choose among {known}")
+        raise PairChoiceError(f"no table has predictions of '{name}': choose among {known}")
 
 
 def named(files: Sequence[str], limit: int = 3) -> str:
-    """The first few of a list of files for a message: `a.jpg, b.jpg, c.jpg and 14 more`."""
+    """The first few of a list of files, for a message: `a.jpg, b.jpg, c.jpg and 14 more`."""
     shown = ", ".join(files[:limit])
     return shown if len(files) <= limit else f"{shown} and {len(files) - limit} more"
 
 
 def counted(number: int, noun: str) -> str:
-    """`1 file`, `2 files`."""
+    """A number with its noun: `1 file`, `2 files`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
@@ -98,14 +98,14 @@ def check_probabilities(values: Array, files: Sequence[str], column: str, table:
         table: the table's name, for the message.
 
     Raises:
-        TableError: naming how many values are wrong and in which rows.
+        TableError: saying how many values are wrong, and the first one.
     """
     wrong = np.flatnonzero(~((values >= 0) & (values <= 1)))
     if wrong.size:
         first = wrong[0]
         raise TableError(
             f"{table}: {counted(wrong.size, 'value')} of '{column}' not in [0, 1] "
-            f"(first {values[first]:g} for {files[first]}): probabilities after the softmax are needed"
+            f"(first {values[first]:g} for {files[first]}): give probabilities, after the softmax"
         )
 
 
@@ -117,10 +117,10 @@ def check_classes(values: Array, files: Sequence[str], column: str, table: str, 
         files: the n images' names, for the message.
         column: the column's name, for the message.
         table: the table's name, for the message.
-        classes: how many classes there are, or None if that is not known.
+        classes: the number of classes, or None if it is not known.
 
     Raises:
-        TableError: naming how many values are wrong and in which rows.
+        TableError: saying how many values are wrong, and the first one.
     """
     wrong = np.flatnonzero((values < 0) | (values >= (np.iinfo(np.int32).max if classes is None else classes)))
     if wrong.size:
@@ -139,9 +139,11 @@ def check_calibratable(labels: Array) -> None:
         labels: int [n].
 
     Raises:
-        PairError: for fewer than 100 labels or a single class.
+        PairChoiceError: for fewer than 100 labels or a single class.
     """
     if labels.size < MIN_LABELS:
-        raise PairError(f"{counted(labels.size, 'label')}: a calibration needs at least {MIN_LABELS}, better 5,000")
+        raise PairChoiceError(
+            f"{counted(labels.size, 'label')}: a calibration needs at least {MIN_LABELS}, better 5,000"
+        )
     if np.all(labels == labels[0]):
-        raise PairError(f"every label is {labels[0]}: calibrate on images of all classes that will be served")
+        raise PairChoiceError(f"every label is {labels[0]}: calibrate on images of all classes that will be served")

@@ -1,6 +1,6 @@
-"""Chooses grid, gate and arbitration on one part of the labels, so that the other part may certify.
+"""Chooses grid, score and offset on one part of the labels, so that the other part may certify.
 
-Nothing that is looked at here is looked at again by the test: that is what keeps the promise valid.
+The certifying images take no part in these choices; otherwise the guarantee would not hold.
 """
 
 from __future__ import annotations
@@ -11,47 +11,46 @@ import numpy as np
 from scipy import special
 
 from littlebig_calibration._arrays import Array
-from littlebig_calibration.certify import GRID_RATES, Grid, Promise, certified_threshold, threshold_grid
-from littlebig_calibration.outcomes import Decision, Outcomes, logit_differences, scores
+from littlebig_calibration.fixed_sequence import GRID_RATES, Grid, Guarantee, certified_threshold, threshold_grid
+from littlebig_calibration.outcomes import DecisionRule, Outcomes, logit_differences, scores
 
-# Share of the images set aside: few where only the grid's thresholds are taken from them, more where there
-# is a choice.
+# Share of the images used for tuning: where they only lay the grid, and where they also choose score or offset.
 GRID_SHARE, CHOICE_SHARE = 0.05, 0.2
 MIN_TUNING = 50
 SPLIT_SEED = 0
-# The arbitration's offsets that are tried; infinity is "always big's answer".
+# Offsets to choose from. Infinity means that big's answer always counts.
 OFFSETS = np.concatenate([np.arange(-16, 25) / 4, [np.inf]])
-# Escalation rates over which candidates are compared: where thresholds of useful pairs lie.
+# Candidates are compared at escalation rates of 5 to 40 %, where the thresholds of useful pairs lie.
 COMPARED_CENTRE, COMPARED_REACH = 0.225, 0.175
 
 
 @dataclass(frozen=True)
-class Choices:
-    """What is left open to the labels.
+class TuningOptions:
+    """What tuning may choose.
 
     Attributes:
-        gates: the scores that may gate: `confidence`, `margin` or both.
+        scores: `confidence`, `margin` or both.
         arbitrate: whether little's answer may stand after big has run.
     """
 
-    gates: tuple[str, ...] = ("confidence",)
+    scores: tuple[str, ...] = ("confidence",)
     arbitrate: bool = False
 
     @property
     def tuning_share(self) -> float:
-        """The fraction of the images that is set aside for choosing."""
-        return CHOICE_SHARE if self.arbitrate or len(self.gates) > 1 else GRID_SHARE
+        """The fraction of the images that is used for tuning."""
+        return CHOICE_SHARE if self.arbitrate or len(self.scores) > 1 else GRID_SHARE
 
 
 def split(rows: Outcomes, share: float) -> tuple[Outcomes, Outcomes]:
-    """Set images aside for tuning, at random but repeatably.
+    """Split the images at random but repeatably.
 
     Args:
         rows: all images, in an order that does not depend on the answers (tables are sorted by file name).
-        share: the fraction to set aside; at least 50 images are.
+        share: the fraction for tuning; at least 50 images are taken.
 
     Returns:
-        The tuning part and the certifying part.
+        The tuning images and the certifying images.
     """
     order = np.random.default_rng(SPLIT_SEED).permutation(len(rows))
     size = max(MIN_TUNING, round(share * len(rows)))
@@ -59,69 +58,71 @@ def split(rows: Outcomes, share: float) -> tuple[Outcomes, Outcomes]:
 
 
 def tune(
-    tuning: Outcomes, choices: Choices, promise: Promise, certifying: int, max_escalation: float | None = None
-) -> tuple[Decision, Grid]:
-    """Choose gate and offset, and lay the grid for them.
+    tuning: Outcomes,
+    options: TuningOptions,
+    guarantee: Guarantee,
+    certifying: int,
+    max_escalation: float | None = None,
+) -> tuple[DecisionRule, Grid]:
+    """Choose score and offset, and lay the grid for them.
 
-    Without a cost target, the best candidate is the one whose loss plus its margin of error, averaged over
-    the escalation rates that matter, is lowest; that is smoother, and chooses better, than its predicted
-    threshold.
+    Without a cost target, the best candidate has the lowest mean of loss plus standard error over the escalation rates
+    of `COMPARED_CENTRE` ± `COMPARED_REACH`. This criterion is smoother than the predicted threshold and chooses better.
 
     Args:
-        tuning: the images set aside.
-        choices: what is left open.
-        promise: what will have to be proved.
-        certifying: how many images will prove it.
-        max_escalation: with a cost target, the candidate with the best accuracy within it is chosen instead.
+        tuning: the tuning images.
+        options: what may be chosen.
+        guarantee: what is to be certified.
+        certifying: the number of images that will certify it.
+        max_escalation: a cost target; the candidate with the best accuracy within it is then chosen instead.
     """
-    offsets = OFFSETS if choices.arbitrate else OFFSETS[-1:]
-    error = float(special.ndtri(promise.confidence_level)) / np.sqrt(certifying)
-    best: tuple[float, Decision] | None = None
-    for gate in choices.gates:
-        loss, rate = _losses(tuning, gate, offsets)
+    offsets = OFFSETS if options.arbitrate else OFFSETS[-1:]
+    error = float(special.ndtri(guarantee.confidence_level)) / np.sqrt(certifying)
+    candidates: list[tuple[float, DecisionRule]] = []
+    for score in options.scores:
+        loss, discordance = _losses(tuning, score, offsets)
         if max_escalation is None:
             compared = np.abs(GRID_RATES - COMPARED_CENTRE) <= COMPARED_REACH + 1e-9
-            value = (loss + error * np.sqrt(rate))[compared].mean(axis=0)
+            value = (loss + error * np.sqrt(discordance))[compared].mean(axis=0)
         else:
             value = loss[max_escalation + 1e-9 >= GRID_RATES].min(axis=0, initial=1.0)
-        # On a tie the larger offset wins: closer to big's answer, which is the plainer behaviour.
+        # On a tie the larger offset wins: it overrules big less often.
         place = len(offsets) - 1 - int(np.argmin(value[::-1]))
         offset = float(offsets[place])
-        found = (float(value[place]), Decision(gate, None if np.isinf(offset) else offset))
-        best = found if best is None or found[0] < best[0] else best
-    assert best is not None  # noqa: S101  (Choices without a gate cannot be made from the command line)
-    return best[1], threshold_grid(scores(tuning, best[1].gate))
+        candidates.append((float(value[place]), DecisionRule(score, None if np.isinf(offset) else offset)))
+    rule = min(candidates, key=lambda candidate: candidate[0])[1]
+    return rule, threshold_grid(scores(tuning, rule.score))
 
 
-def certify(
-    tuning: Outcomes, certifying: Outcomes, choices: Choices, promise: Promise
-) -> tuple[Decision, Grid, float | None]:
-    """The certified rule: choose on one part, prove on the other.
+def tune_and_certify(
+    tuning: Outcomes, certifying: Outcomes, options: TuningOptions, guarantee: Guarantee
+) -> tuple[DecisionRule, Grid, float | None]:
+    """The certified rule: choose on one part of the images, certify on the other.
 
     Args:
-        tuning: the images set aside.
+        tuning: the tuning images.
         certifying: the others.
-        choices: what is left open to the labels.
-        promise: what is to be proved.
+        options: what may be chosen.
+        guarantee: what is to be certified.
 
     Returns:
-        Gate and offset, the grid, and the threshold; None as threshold where nothing can be proved.
+        Score and offset, the grid, and the threshold, which is None where none is certified.
     """
-    decision, grid = tune(tuning, choices, promise, len(certifying))
-    return decision, grid, certified_threshold(certifying, decision, grid, promise)
+    rule, grid = tune(tuning, options, guarantee, len(certifying))
+    return rule, grid, certified_threshold(certifying, rule, grid, guarantee)
 
 
-def _losses(rows: Outcomes, gate: str, offsets: Array) -> tuple[Array, Array]:
-    """Loss and rate of discordant images, float64 [rates, offsets], at the grid's rates and every offset."""
-    score = scores(rows, gate)
-    ascending = np.quantile(score, GRID_RATES[::-1], method="lower")
+def _losses(rows: Outcomes, score: str, offsets: Array) -> tuple[Array, Array]:
+    """Loss and discordance rate, float64 [rates, offsets], at the grid's rates and every offset."""
+    values = scores(rows, score)
+    ascending = np.quantile(values, GRID_RATES[::-1], method="lower")
     shape = (ascending.size + 1, offsets.size + 1)
     counts = []
-    for discordant in (rows.big_right & ~rows.little_right, rows.little_right & ~rows.big_right):
-        place = np.searchsorted(ascending, score[discordant], side="right")
-        stands = np.searchsorted(offsets, logit_differences(rows, discordant), side="left")
-        cells = np.bincount(place * shape[1] + stands, minlength=shape[0] * shape[1]).reshape(shape)
-        # big answers an image if its score is below the threshold and its difference not above the offset.
+    for discordant in (rows.big_correct & ~rows.little_correct, rows.little_correct & ~rows.big_correct):
+        threshold_place = np.searchsorted(ascending, values[discordant], side="right")
+        offset_place = np.searchsorted(offsets, logit_differences(rows, discordant), side="left")
+        cells = np.bincount(threshold_place * shape[1] + offset_place, minlength=shape[0] * shape[1]).reshape(shape)
+        # Big's answer counts where the score is below the threshold and the logit difference not above the offset.
         big_answers = cells.cumsum(axis=0).cumsum(axis=1)[:-1, :-1]
-        counts.append((place.size - big_answers)[::-1] / len(rows))
+        counts.append((threshold_place.size - big_answers)[::-1] / len(rows))
     return counts[0] - counts[1], counts[0] + counts[1]

@@ -1,9 +1,8 @@
-"""Writes prediction tables of ours: Parquet, or CSV for eyes and spreadsheets."""
+"""Writes prediction tables, as Parquet or CSV."""
 
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -12,18 +11,18 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from littlebig_calibration._arrays import Array
+from littlebig_calibration._files import replacing
 from littlebig_calibration.errors import TableError
-from littlebig_calibration.reading import METADATA_KEY
 from littlebig_calibration.table import PredictionTable
+from littlebig_calibration.table_file import METADATA_KEY
 
 
 def write_table(table: PredictionTable, path: Path) -> None:
     """Write a table that `read_tables` reads back; the file appears whole or not at all.
 
     Args:
-        table: what to write. CSV has no place for the data set, the number of classes and the weights'
-            hashes.
-        path: where to; `.parquet` or `.csv`.
+        table: what to write. CSV has no place for the data set, the number of classes and the weights' hashes.
+        path: a file that ends in `.parquet` or `.csv`.
 
     Raises:
         TableError: for another ending, or if the file cannot be written.
@@ -47,13 +46,12 @@ def write_table(table: PredictionTable, path: Path) -> None:
         "models": {model.name: {"weights_sha256": model.weights_sha256} for model in table.models},
     }
     arrow = pa.table(columns).replace_schema_metadata({METADATA_KEY: json.dumps(metadata).encode()})
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        if as_csv:
-            pyarrow.csv.write_csv(arrow, partial, pyarrow.csv.WriteOptions(quoting_style="needed"))
-        else:
-            pyarrow.parquet.write_table(arrow, partial, compression="zstd")
-        os.replace(partial, path)
+        with replacing(path) as partial:
+            if as_csv:
+                pyarrow.csv.write_csv(arrow, partial, pyarrow.csv.WriteOptions(quoting_style="needed"))
+            else:
+                pyarrow.parquet.write_table(arrow, partial, compression="zstd")
     except OSError as error:
         raise TableError(f"cannot write {path}: {error.strerror or error}") from error
 

@@ -1,4 +1,4 @@
-"""`littlebig apply`: a calibration that was made elsewhere, put into a repository."""
+"""`littlebig apply`: write a calibration that was made elsewhere into a model repository."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from littlebig_export.errors import ExportError, RepositoryError
     type=click.Path(path_type=Path),
     default=Path("build/model_repository"),
     show_default=True,
-    help="The model repository that is to serve it.",
+    help="The model repository to write it into.",
 )
 @told_in_one_line(ExportError)
 def command(calibration: Path, repository: Path) -> None:
-    """Serve what a calibration chose, from the server's next start on.
+    """Write a calibration into a model repository, which serves it from the server's next start on.
 
-    CALIBRATION is the JSON file that `littlebig calibrate --output` wrote. It is refused if it was made for other
-    weights than the repository has.
+    CALIBRATION is a JSON file of `littlebig calibrate --output`. It is refused if it was made for other weights than
+    the repository has.
     """
     try:
         text = calibration.read_text(encoding="utf-8")

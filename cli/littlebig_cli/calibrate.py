@@ -6,72 +6,97 @@ from pathlib import Path
 
 import click
 
-from littlebig_calibration.calibrating import Settings, calibrate
-from littlebig_calibration.certify import Promise
-from littlebig_calibration.errors import CalibrationError, PairError
-from littlebig_calibration.evidence import Costs, to_json, write_calibration
-from littlebig_calibration.outcomes import GATES
+from littlebig_calibration.calibrating import CalibrationSettings, calibrate
+from littlebig_calibration.errors import CalibrationError, PairChoiceError
+from littlebig_calibration.evidence import Costs
+from littlebig_calibration.evidence_json import to_json, write_text
+from littlebig_calibration.fixed_sequence import Guarantee
 from littlebig_calibration.reading import read_tables
 from littlebig_calibration.report import write_report
 from littlebig_calibration.summary import COLUMNS, rows, verdict
 from littlebig_calibration.table import PredictionTable
-from littlebig_calibration.tuning import Choices
+from littlebig_calibration.tuning import TuningOptions
 from littlebig_cli.failures import Failure, told_in_one_line
 from littlebig_cli.rows import FORMATS, show_rows
+from littlebig_contract.scores import SCORES
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 
 
+def _renamed(_context: click.Context, _parameter: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        raise Failure(f"--gate is now --score: write --score {value}")
+
+
 @click.command(epilog="Example:  littlebig calibrate ResNet50.csv ViT.csv --labels labels.csv --report report.html")
 @click.argument("tables", nargs=-1, required=True, type=FILE)
-@click.option("--labels", type=FILE, help="CSV of file,label; needed where the tables carry no labels.")
-@click.option("--little", help="The little model's name in the tables. [default: the first model]")
-@click.option("--big", help="The big model's name. [default: the second of two models]")
+@click.option("--labels", type=FILE, help="A CSV of file,label. Needed if the tables have no labels.")
+@click.option("--little", help="The little model's name in the tables.  [default: the first model]")
+@click.option("--big", help="The big model's name in the tables.  [default: the second of two models]")
 @click.option(
     "--rule",
     type=click.Choice(["certified", "paper"]),
     default="certified",
     show_default=True,
-    help="certified: the promise below is proved. paper: the smallest threshold without loss here.",
+    help="How to choose the threshold. certified: with a guarantee for new images. paper: the smallest one without "
+    "loss on these images.",
 )
 @click.option(
     "--max-accuracy-loss",
     type=float,
     default=0.0,
     show_default=True,
-    help="Tolerance against big, as a fraction.",
+    help="Accuracy that the cascade may lose against big, as a fraction: 0.01 is one percentage point.",
 )
-@click.option("--confidence-level", type=float, default=0.95, show_default=True, help="Of promise and intervals.")
-@click.option("--max-escalation", type=float, help="A cost target instead: the best accuracy within this rate.")
 @click.option(
-    "--gate",
-    type=click.Choice([*GATES, "auto"]),
+    "--confidence-level",
+    type=float,
+    default=0.95,
+    show_default=True,
+    help="Probability with which the guarantee and each interval hold.",
+)
+@click.option(
+    "--max-escalation",
+    type=float,
+    help="A cost target instead of a rule: choose the best accuracy within this escalation rate, a fraction.",
+)
+@click.option(
+    "--score",
+    type=click.Choice([*SCORES, "auto"]),
     default="confidence",
     show_default=True,
-    help="The score that is compared with the threshold. auto: what does better on a part of the labels.",
+    help="What the gate compares with the threshold. auto: the one that does better on the tuning images.",
 )
+@click.option("--gate", hidden=True, expose_value=False, is_eager=True, callback=_renamed, help="Now --score.")
 @click.option(
     "--answer",
     type=click.Choice(["big", "arbitrate"]),
     default="big",
     show_default=True,
-    help="arbitrate: after big has run, little's answer stands where its logit leads by a tuned offset.",
+    help="The answer for an escalated image. big: big's. arbitrate: little's where its logit leads by a tuned offset.",
 )
 @click.option("--cost-little", type=float, help="Cost of an image on little, in any unit.")
 @click.option("--cost-big", type=float, help="Cost of an image on big, in the same unit.")
-@click.option("--cost-unit", default="GMACs", show_default=True, help="The unit's name.")
-@click.option("--classes", type=click.IntRange(min=2), help="How many classes there are, to check labels against.")
-@click.option("--data-set", help="The images' name in the evidence. [default: from the table or label file]")
-@click.option("--output", type=FILE, help="Write the calibration with its evidence, as JSON.")
+@click.option("--cost-unit", default="GMACs", show_default=True, help="The costs' unit, for output.")
+@click.option("--classes", type=click.IntRange(min=2), help="Number of classes, to check labels against.")
+@click.option("--data-set", help="The images' name in the evidence.  [default: from the tables, or the folder's]")
+@click.option("--output", type=FILE, help="Write the calibration and its evidence to this JSON file.")
 @click.option(
     "--apply",
     "repository",
     type=click.Path(file_okay=False, exists=True, path_type=Path),
     metavar="DIR",
-    help="Serve the choice: write threshold and evidence into this model repository. Refused for other weights.",
+    help="Write threshold and evidence into this model repository, so that it serves them. Refused for other weights.",
 )
-@click.option("--report", type=FILE, help="Write a report, one HTML file.")
-@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="To print.")
+@click.option("--report", type=FILE, help="Write a report to this HTML file.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    default="table",
+    show_default=True,
+    help="Format of the printed result.",
+)
 @told_in_one_line(CalibrationError)
 def command(
     tables: tuple[Path, ...],
@@ -82,7 +107,7 @@ def command(
     max_accuracy_loss: float,
     confidence_level: float,
     max_escalation: float | None,
-    gate: str,
+    score: str,
     answer: str,
     cost_little: float | None,
     cost_big: float | None,
@@ -96,23 +121,23 @@ def command(
 ) -> None:
     """Choose the threshold of a pair from labelled predictions.
 
-    TABLES are CSV or Parquet files with the answers of one or more models: ours, or published ones with
-    file_name,predicted_class,predicted_probability (the file's name is then the model's).
+    TABLES are CSV or Parquet files with the predictions of one or more models: those of `littlebig predict`, or
+    published ones with file_name,predicted_class,predicted_probability, named after the model.
     """
     if (cost_little is None) != (cost_big is None):
         raise click.UsageError("--cost-little and --cost-big go together.")
-    settings = Settings(
+    settings = CalibrationSettings(
         rule=rule,
-        promise=Promise(max_accuracy_loss, confidence_level),
+        guarantee=Guarantee(max_accuracy_loss, confidence_level),
         max_escalation=max_escalation,
-        choices=Choices(GATES if gate == "auto" else (gate,), answer == "arbitrate"),
+        tuning=TuningOptions(SCORES if score == "auto" else (score,), answer == "arbitrate"),
         costs=None if cost_little is None or cost_big is None else Costs(cost_little, cost_big, cost_unit),
     )
     table = read_tables(tables, labels, classes=classes, data_set=data_set)
     little, big = _pair(table, little, big)
     calibration = calibrate(table, little, big, settings)
     if output is not None:
-        write_calibration(calibration, output)
+        write_text(to_json(calibration), output)
     applied = None if repository is None else _apply(repository, to_json(calibration))
     if report is not None:
         write_report(calibration, table, report)
@@ -129,7 +154,7 @@ def command(
 
 
 def _apply(repository: Path, text: str) -> str:
-    # Imported late: calibrating needs nothing of the exporter.
+    # Imported here: only --apply needs the exporter.
     from littlebig_export.applying import apply_calibration  # noqa: PLC0415
     from littlebig_export.errors import ExportError  # noqa: PLC0415
 
@@ -140,14 +165,16 @@ def _apply(repository: Path, text: str) -> str:
 
 
 def _pair(table: PredictionTable, little: str | None, big: str | None) -> tuple[str, str]:
-    """The two names: as told, or the first and second of exactly two models."""
+    """The names of little and big: as given, or the first and second of exactly two models."""
     names = [model.name for model in table.models]
     if len(names) < 2:
-        raise PairError(f"only '{names[0]}' has predictions here: a pair needs two models")
+        raise PairChoiceError(f"only '{names[0]}' has predictions: a pair needs two models")
     if little is not None and big is not None:
         return little, big
     if len(names) > 2:
-        raise PairError(f"the tables hold {len(names)} models ({', '.join(names)}): name two by --little and --big")
+        raise PairChoiceError(
+            f"the tables have {len(names)} models ({', '.join(names)}): name two with --little and --big"
+        )
     if little is not None:
         return little, next((name for name in names if name != little), names[1])
     if big is not None:

@@ -1,4 +1,4 @@
-"""`littlebig predict`: both stages' answers for a labelled set, as a table to calibrate from."""
+"""`littlebig predict`: both stages' predictions for labelled images, as a table to calibrate from."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ REPOSITORY = Path("build/model_repository")
 @click.option(
     "--repository",
     type=click.Path(path_type=Path),
-    help=f"Run the graphs and preprocessing that 'littlebig export' wrote there.  [default: {REPOSITORY}]",
+    help=f"Run the graphs and preprocessing of this model repository.  [default: {REPOSITORY}]",
 )
-@click.option("--pair", metavar="NAME|FILE.toml", help="Export this pair first, for this run alone.")
-@click.option("--url", metavar="HOST:PORT", help="Ask the models of a running server, over gRPC.")
+@click.option("--pair", metavar="NAME|FILE.toml", help="Export this pair to a temporary folder and run it.")
+@click.option("--url", metavar="HOST:PORT", help="Ask a running server over gRPC.")
 @click.option(
     "--data",
     type=click.Path(path_type=Path, exists=True),
     required=True,
-    help="A folder with one folder per class, or a CSV of file,label with its files beside it or in 'images'; with "
-    "--labels, the folder of all images.",
+    help="A folder with one folder per class; or a CSV of file,label, with the files beside it or in 'images'; or, "
+    "with --labels, one folder of images.",
 )
 @click.option(
     "--labels",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="Labels of a folder of images: a CSV of file,label, ImageNet's val.txt, or Kaggle's LOC_val_solution.csv.",
+    help="Labels of one folder of images: a CSV of file,label, ImageNet's val.txt, or Kaggle's LOC_val_solution.csv.",
 )
 @click.option(
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
     required=True,
-    help="The table, .parquet or .csv.",
+    help="Write the table to this file, .parquet or .csv.",
 )
 @click.option("--data-set", help="The images' name in the evidence.  [default: the folder's]")
 @told_in_one_line(CalibrationError)
@@ -55,9 +55,9 @@ def command(
     output: Path,
     data_set: str | None,
 ) -> None:
-    """Predict labelled images with both stages, through the graphs that are served.
+    """Predict labelled images with both stages, using the graphs and preprocessing that are served.
 
-    Interrupted, it goes on where it was when it is called again.
+    The same call resumes an interrupted run.
     """
     if sum(source is not None for source in (repository, pair, url)) > 1:
         raise click.UsageError("Give one of --repository, --pair and --url.")
@@ -66,7 +66,7 @@ def command(
     if url is not None:
         models = RemoteModels(url)
     elif pair is not None:
-        models = exported(pair)
+        models = export_models(pair)
     else:
         models = ServedModels(repository or REPOSITORY)
     name = data_set or (data.name if data.is_dir() else data.absolute().parent.name)
@@ -75,13 +75,13 @@ def command(
     click.echo(output)
 
 
-def exported(pair: str) -> ServedModels:
-    """A pair's models, exported for this process alone.
+def export_models(pair: str) -> ServedModels:
+    """Export a pair to a temporary folder and open its models.
 
     Raises:
         Failure: if the pair cannot be exported.
     """
-    # Imported late: a repository and a server need no PyTorch.
+    # Imported here: only --pair needs PyTorch.
     try:
         from littlebig_export.errors import ExportError  # noqa: PLC0415
         from littlebig_export.exporting import export_pair  # noqa: PLC0415

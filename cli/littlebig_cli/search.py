@@ -1,4 +1,4 @@
-"""`littlebig search`: which pairs of a folder of prediction tables are worth serving."""
+"""`littlebig search`: the pairs worth serving, from a folder of prediction tables."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from littlebig_calibration.errors import CalibrationError
-from littlebig_calibration.evidence import write_text
+from littlebig_calibration.evidence_json import write_text
 from littlebig_calibration.search_plot import search_plot
 from littlebig_calibration.searching import Option, SearchResult, read_folder, search
 from littlebig_calibration.table import counted
@@ -22,8 +22,8 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 
 @click.command(epilog="Example:  littlebig search predictions --costs costs.csv --labels labels.csv --plot front.svg")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--costs", required=True, type=FILE, help="CSV of model,cost: the cost of an image, in any one unit.")
-@click.option("--labels", type=FILE, help="CSV of file,label; needed where the tables carry no labels.")
+@click.option("--costs", required=True, type=FILE, help="A CSV of model,cost: the cost of an image, all in one unit.")
+@click.option("--labels", type=FILE, help="A CSV of file,label. Needed if the tables have no labels.")
 @click.option(
     "--max-accuracy-loss",
     type=click.FloatRange(0, 1, max_open=True),
@@ -31,9 +31,16 @@ FILE = click.Path(dir_okay=False, path_type=Path)
     show_default=True,
     help="Accuracy that a cascade may lose against its big model on these images, as a fraction.",
 )
-@click.option("--cost-unit", default="GMACs", show_default=True, help="The unit's name, for the plot.")
-@click.option("--plot", type=FILE, help="Write accuracy against cost, as an SVG file.")
-@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="To print.")
+@click.option("--cost-unit", default="GMACs", show_default=True, help="The costs' unit, for the plot.")
+@click.option("--plot", type=FILE, help="Plot accuracy against cost into this SVG file.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    default="table",
+    show_default=True,
+    help="Format of the printed result.",
+)
 @told_in_one_line(CalibrationError)
 def command(
     folder: Path,
@@ -47,11 +54,11 @@ def command(
 ) -> None:
     """Find the best companion of every model in FOLDER, a folder of prediction tables.
 
-    Each cascade is taken at the paper's threshold: the smallest that loses no accuracy here. A search
-    looks at many pairs, so its winner's figures are flattered: calibrate it before you serve it.
+    Each cascade has the paper's threshold, the smallest that loses no accuracy on these images. A search compares many
+    pairs, so its winner's figures are biased upwards: calibrate it before you serve it.
     """
-    table, known = read_folder(folder, labels, costs)
-    result = search(table, known, max_accuracy_loss)
+    table, cost_of = read_folder(folder, labels, costs)
+    result = search(table, cost_of, max_accuracy_loss)
     if plot is not None:
         write_text(search_plot(result, cost_unit), plot)
     if form == "json":
@@ -64,7 +71,7 @@ def command(
     rows += [_row(option) for option in result.front if (option.little, option.big) not in shown]
     show_rows(COLUMNS, rows, form)
     if form == "table":
-        click.echo(_told(result))
+        click.echo(_summary(result))
 
 
 def _row(option: Option, *, single: bool = False) -> dict[str, str]:
@@ -80,7 +87,7 @@ def _row(option: Option, *, single: bool = False) -> dict[str, str]:
     }
 
 
-def _told(result: SearchResult) -> str:
+def _summary(result: SearchResult) -> str:
     return (
         f"{counted(result.pairs, 'pair')} on {result.images:,} images. "
         f"* is on the Pareto front ({counted(len(result.front), 'option')}). "

@@ -1,4 +1,4 @@
-"""Tables made to measure."""
+"""Made-up prediction tables."""
 
 import numpy as np
 
@@ -8,15 +8,15 @@ CLASSES = 10
 
 
 def pair_table(images: int = 2000, seed: int = 1, skill: tuple[float, float] = (1.15, 1.2)) -> PredictionTable:
-    """A little and a big model of different skill, with honest confidences."""
-    draw = np.random.default_rng(seed)
-    labels = draw.integers(0, CLASSES, images)
-    difficulty = draw.normal(size=images)
+    """Predictions of two models, `small` and `large`, whose confidences tell how likely they are correct."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, CLASSES, images)
+    difficulty = random.normal(size=images)
     models = []
     for name, strength in zip(("small", "large"), skill, strict=True):
-        lead = strength - difficulty + 0.6 * draw.normal(size=images)
+        lead = strength - difficulty + 0.6 * random.normal(size=images)
         answer = np.where(lead > 0, labels, (labels + 1) % CLASSES).astype(np.int32)
-        confidence = (1 / (1 + np.exp(-2 * np.abs(lead + 0.3 * draw.normal(size=images))))).astype(np.float32)
+        confidence = (1 / (1 + np.exp(-2 * np.abs(lead + 0.3 * random.normal(size=images))))).astype(np.float32)
         models.append(ModelColumns(name, answer, confidence, np.maximum(2 * confidence - 1, 0)))
     files = tuple(f"{index:05d}.jpg" for index in range(images))
     return PredictionTable(files, labels.astype(np.int32), tuple(models), classes=CLASSES)

@@ -1,4 +1,4 @@
-"""A headless Chromium, driven by its DevTools protocol over two pipes: no driver, no port, no library."""
+"""A headless Chromium, driven over two pipes by its DevTools protocol: no driver, port or library is needed."""
 
 import fcntl
 import json
@@ -29,26 +29,26 @@ def find() -> str | None:
 
 
 class Page:
-    """One page of a browser of its own; `events` holds everything that the browser told so far."""
+    """A browser with one page; `events` holds the protocol's events since the page was opened."""
 
     def __init__(self, program: str, profile: Path) -> None:
-        # The browser reads commands from descriptor 3 and answers on 4: the pipes keep clear of both.
+        # The browser reads commands from descriptor 3 and answers on 4, so the pipes must not use these.
         ends = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for pair in (os.pipe(), os.pipe()) for end in pair]
-        theirs_in, self._out, self._in, theirs_out = ends
+        browser_in, self._out, self._in, browser_out = ends
 
-        def hand_over() -> None:
-            os.dup2(theirs_in, 3)
-            os.dup2(theirs_out, 4)
+        def set_descriptors() -> None:
+            os.dup2(browser_in, 3)
+            os.dup2(browser_out, 4)
 
         self.process = subprocess.Popen(
             [program, *FLAGS, f"--user-data-dir={profile}"],
-            preexec_fn=hand_over,  # noqa: PLW1509  (no other way)
+            preexec_fn=set_descriptors,  # noqa: PLW1509  (no other way)
             close_fds=False,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        os.close(theirs_in)
-        os.close(theirs_out)
+        os.close(browser_in)
+        os.close(browser_out)
         self.events: list[dict[str, Any]] = []
         self._buffer, self._last, self._session = b"", 0, ""
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
@@ -82,18 +82,18 @@ class Page:
         )
         self.events.clear()
         self.call("Page.navigate", url=url)
-        while not self.told("Page.loadEventFired"):
+        while not self.received("Page.loadEventFired"):
             self.events.append(self._message())
 
-    def told(self, method: str) -> list[dict[str, Any]]:
+    def received(self, method: str) -> list[dict[str, Any]]:
         """The events of one kind."""
         return [event["params"] for event in self.events if event.get("method") == method]
 
     def value(self, expression: str) -> Any:
-        """What a JavaScript expression gives in the page."""
-        found = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
-        assert "exceptionDetails" not in found, found
-        return found["result"].get("value")
+        """The value of a JavaScript expression in the page."""
+        result = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        assert "exceptionDetails" not in result, result
+        return result["result"].get("value")
 
     def close(self) -> None:
         """End the browser."""
@@ -106,7 +106,7 @@ class Page:
         deadline = time.monotonic() + DEADLINE_S
         while b"\0" not in self._buffer:
             ready, _, _ = select.select([self._in], [], [], max(0.0, deadline - time.monotonic()))
-            assert ready, f"Chromium said nothing for {DEADLINE_S} s"
+            assert ready, f"no message from Chromium for {DEADLINE_S} s"
             chunk = os.read(self._in, 1 << 16)
             assert chunk, "Chromium ended"
             self._buffer += chunk

@@ -1,24 +1,22 @@
-"""Tables made to measure, and the published predictions where they are at hand."""
+"""A made-up table, and the published predictions where they are present."""
 
-import os
 from pathlib import Path
 
 import pytest
 from calibration_tables import pair_table
+from tests.shared_data import published_predictions
 
+from littlebig_calibration.reading import read_tables
 from littlebig_calibration.table import PredictionTable
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def table() -> PredictionTable:
     return pair_table()
 
 
 @pytest.fixture(scope="session")
-def published() -> Path:
-    """The folder with ResNet50's and ViT's predictions for the ImageNet validation images."""
-    root = os.environ.get("LITTLEBIG_SHARED_DATA") or Path(__file__).parents[4] / "shared" / "data"
-    folder = Path(root) / "predictions"
-    if not (folder / "ViT.csv").is_file():
-        pytest.skip(f"no published predictions in {folder}; LITTLEBIG_SHARED_DATA names their parent folder")
-    return folder
+def published_table() -> PredictionTable:
+    """ResNet50's and ViT's predictions for the 50,000 ImageNet validation images."""
+    folder: Path = published_predictions()
+    return read_tables([folder / "ResNet50.csv", folder / "ViT.csv"], folder / "labels.csv")

@@ -1,4 +1,4 @@
-"""`littlebig calibrate` and `littlebig search` as a user calls them."""
+"""The commands `littlebig calibrate` and `littlebig search`."""
 
 import csv
 import io
@@ -9,15 +9,16 @@ from pathlib import Path
 import pytest
 from calibration_tables import pair_table
 
-from littlebig_calibration.evidence import read_calibration
+from littlebig_calibration.evidence_json import read_calibration
 from littlebig_calibration.writing import write_table
 from littlebig_cli.main import main
 
 
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    write_table(pair_table(8000), tmp_path / "t.parquet")
-    return tmp_path / "t.parquet"
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("table") / "t.parquet"
+    write_table(pair_table(6000), path)
+    return path
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
@@ -27,12 +28,12 @@ def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, s
     return int(ended.value.code or 0), printed.out, printed.err
 
 
-def test_table_shows_both_rules_and_the_verdict(capsys: pytest.CaptureFixture[str], file: Path) -> None:
+def test_calibrate_prints_both_rules_and_the_verdict(capsys: pytest.CaptureFixture[str], file: Path) -> None:
     code, out, err = run(capsys, "calibrate", file, "--cost-little", 1, "--cost-big", 4)
     assert (code, err) == (0, "")
     lines = out.splitlines()
     assert lines[0].split() == [
-        "choice", "threshold", "escalated", "repeated", "accuracy", "interval", "cost", "saved",
+        "choice", "threshold", "escalated", "bootstrap", "accuracy", "interval", "cost", "saved",
     ]  # fmt: skip
     assert max(len(line) for line in lines[:-1]) <= 80
     assert [line.split()[0] for line in lines if "%" in line][:4] == [
@@ -45,7 +46,7 @@ def test_table_shows_both_rules_and_the_verdict(capsys: pytest.CaptureFixture[st
     assert lines[-1].endswith("Against big's accuracy it loses nothing, with 95% confidence.")
 
 
-def test_machine_formats(capsys: pytest.CaptureFixture[str], file: Path, tmp_path: Path) -> None:
+def test_calibrate_prints_json_csv_and_markdown(capsys: pytest.CaptureFixture[str], file: Path, tmp_path: Path) -> None:
     output = tmp_path / "calibration.json"
     code, out, _ = run(capsys, "calibrate", file, "--format", "json", "--output", output)
     assert code == 0
@@ -60,10 +61,10 @@ def test_machine_formats(capsys: pytest.CaptureFixture[str], file: Path, tmp_pat
     assert out.splitlines()[1] == "| --- | --- | --- | --- | --- | --- |"
 
 
-def test_options_reach_the_calibration(capsys: pytest.CaptureFixture[str], file: Path, tmp_path: Path) -> None:
+def test_calibrate_passes_its_options_on(capsys: pytest.CaptureFixture[str], file: Path, tmp_path: Path) -> None:
     output = tmp_path / "calibration.json"
     words = [
-        "--gate",
+        "--score",
         "margin",
         "--answer",
         "arbitrate",
@@ -74,24 +75,26 @@ def test_options_reach_the_calibration(capsys: pytest.CaptureFixture[str], file:
     ]
     code, _, _ = run(capsys, "calibrate", file, *words, "--data-set", "photographs", "--output", output)
     assert code == 0
-    found = read_calibration(output)
-    assert (found.gate, found.data.name, found.data.tuning_images) == ("margin", "photographs", 1600)
-    assert found.guarantee is not None
-    assert (found.guarantee.max_accuracy_loss, found.guarantee.confidence_level) == (0.01, 0.9)
+    calibration = read_calibration(output)
+    assert (calibration.score, calibration.data.name, calibration.data.tuning_images) == ("margin", "photographs", 1200)
+    assert calibration.guarantee is not None
+    assert (calibration.guarantee.max_accuracy_loss, calibration.guarantee.confidence_level) == (0.01, 0.9)
     code, out, _ = run(capsys, "calibrate", file, "--max-escalation", 0.3, "--output", output)
     assert code == 0
     assert "at most 0.3" in out
     assert read_calibration(output).chosen.escalation_rate.value <= 0.3
 
 
-def test_big_only_is_said_plainly(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_calibrate_prints_big_only(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     write_table(pair_table(150), tmp_path / "t.csv")
     code, out, _ = run(capsys, "calibrate", tmp_path / "t.csv")
     assert code == 0
-    assert "\nBig only: no threshold keeps the promise on these labels.\nNote: " in out
+    assert "\nBig only: no threshold could be certified with these labels.\nNote: " in out
 
 
-def test_pairs_are_named_or_told(capsys: pytest.CaptureFixture[str], file: Path, tmp_path: Path) -> None:
+def test_calibrate_takes_two_models_or_asks_for_their_names(
+    capsys: pytest.CaptureFixture[str], file: Path, tmp_path: Path
+) -> None:
     swapped = run(capsys, "calibrate", file, "--little", "large", "--format", "csv")[1]
     assert [line.split(",")[0] for line in swapped.splitlines()[1:3]] == ["large alone", "small alone"]
     assert run(capsys, "calibrate", file, "--big", "small", "--format", "csv")[1] == swapped
@@ -100,32 +103,34 @@ def test_pairs_are_named_or_told(capsys: pytest.CaptureFixture[str], file: Path,
     write_table(replace(table, models=table.models[:1]), tmp_path / "one.csv")
     write_table(replace(table, models=(*table.models, replace(table.models[0], name="third"))), tmp_path / "three.csv")
     for name, message in (
-        ("one", "only 'small' has predictions here: a pair needs two models"),
-        ("three", "the tables hold 3 models (small, large, third): name two by --little and --big"),
+        ("one", "only 'small' has predictions: a pair needs two models"),
+        ("three", "the tables have 3 models (small, large, third): name two with --little and --big"),
     ):
         code, out, err = run(capsys, "calibrate", tmp_path / f"{name}.csv")
         assert (code, out, err) == (1, "", f"littlebig: {message}\n")
     assert run(capsys, "calibrate", tmp_path / "three.csv", "--little", "third", "--big", "large")[0] == 0
 
 
-def test_mistakes_are_one_line(capsys: pytest.CaptureFixture[str], file: Path, tmp_path: Path) -> None:
+def test_calibrate_reports_mistakes_in_one_line(capsys: pytest.CaptureFixture[str], file: Path, tmp_path: Path) -> None:
     code, out, err = run(capsys, "calibrate", tmp_path / "none.csv")
     assert (code, out) == (1, "")
     assert err == f"littlebig: cannot read {tmp_path}/none.csv: No such file or directory\n"
     assert run(capsys, "calibrate", file, "--cost-little", 1)[0] == 2
+    code, out, err = run(capsys, "calibrate", file, "--gate", "auto")
+    assert (code, out, err) == (1, "", "littlebig: --gate is now --score: write --score auto\n")
     code, _, err = run(capsys, "calibrate", file, "--max-escalation", 2)
     assert (code, err) == (1, "littlebig: the escalation rate 2 is not in (0, 1)\n")
 
 
-def test_search_prints_and_draws(capsys: pytest.CaptureFixture[str], file: Path, tmp_path: Path) -> None:
+def test_search_prints_and_plots(capsys: pytest.CaptureFixture[str], file: Path, tmp_path: Path) -> None:
     (tmp_path / "costs.csv").write_text("model,cost\nsmall,1\nlarge,4\n")
     words = ["search", file.parent, "--costs", tmp_path / "costs.csv"]
     code, out, err = run(capsys, *words, "--plot", tmp_path / "front.svg")
     assert (code, err) == (0, "")
-    assert out.splitlines()[-1].startswith("1 pair on 8,000 images.")
+    assert out.splitlines()[-1].startswith("1 pair on 6,000 images.")
     assert (tmp_path / "front.svg").read_text().startswith("<svg ")
-    found = json.loads(run(capsys, *words, "--format", "json")[1])
-    assert found["best"][0]["little"] == "small"
+    result = json.loads(run(capsys, *words, "--format", "json")[1])
+    assert result["best"][0]["little"] == "small"
     rows = list(csv.DictReader(io.StringIO(run(capsys, *words, "--format", "csv")[1])))
     assert [(row["little"], row["big"]) for row in rows] == [("", "small"), ("", "large"), ("small", "large")]
     code, _, err = run(capsys, "search", tmp_path / "none", "--costs", tmp_path / "costs.csv")

@@ -1,48 +1,48 @@
-"""The curve is exact: every point agrees with a cascade that is run image by image."""
+"""The curve is exact: every point equals that of a cascade run image by image."""
 
 import numpy as np
 import pytest
 from calibration_tables import pair_table
 
 from littlebig_calibration.curve import cascade_curve, paper_threshold, thin
-from littlebig_calibration.outcomes import Decision, Outcomes, outcomes
+from littlebig_calibration.outcomes import DecisionRule, Outcomes, outcomes
 
 
 def by_hand(rows: Outcomes, threshold: float, offset: float | None = None) -> tuple[float, float]:
-    right = 0
+    correct = 0
     escalated = 0
     for index in range(len(rows)):
         if rows.little_confidence[index] >= threshold:
-            right += bool(rows.little_right[index])
+            correct += bool(rows.little_correct[index])
             continue
         escalated += 1
         little, big = float(rows.little_confidence[index]), float(rows.big_confidence[index])
         difference = np.log(little / (1 - little)) - np.log(big / (1 - big))
         stands = offset is not None and difference > offset
-        right += bool(rows.little_right[index] if stands else rows.big_right[index])
-    return escalated / len(rows), right / len(rows)
+        correct += bool(rows.little_correct[index] if stands else rows.big_correct[index])
+    return escalated / len(rows), correct / len(rows)
 
 
 def rows_with_ties(images: int = 400) -> Outcomes:
     rows = outcomes(pair_table(images, seed=3, skill=(1.2, 1.25)), "small", "large")
     coarse = (np.round(rows.little_confidence * 20) / 20).clip(0.05, 0.95).astype(np.float32)
-    return Outcomes(rows.little_right, rows.big_right, coarse, rows.big_confidence.clip(0.01, 0.99))
+    return Outcomes(rows.little_correct, rows.big_correct, coarse, rows.big_confidence.clip(0.01, 0.99))
 
 
 @pytest.mark.parametrize("offset", [None, 0.5])
-def test_every_point_is_the_cascade_run_image_by_image(offset: float | None) -> None:
+def test_every_point_equals_a_cascade_run_image_by_image(offset: float | None) -> None:
     rows = rows_with_ties()
-    curve = cascade_curve(rows, Decision(offset=offset))
+    curve = cascade_curve(rows, DecisionRule(offset=offset))
     assert len(curve.thresholds) == np.unique(rows.little_confidence).size + 1
     for threshold in [*curve.thresholds[:-1], 0.0, 0.61, 1.0]:
         assert curve.at(threshold) == pytest.approx(by_hand(rows, threshold, offset))
     assert curve.at(None) == pytest.approx(by_hand(rows, np.inf, offset))
 
 
-def test_papers_rule_finds_the_smallest_threshold_without_loss() -> None:
+def test_papers_rule_chooses_the_smallest_threshold_without_loss() -> None:
     rows = rows_with_ties()
-    curve = cascade_curve(rows, Decision())
-    big = rows.big_right.mean()
+    curve = cascade_curve(rows, DecisionRule())
+    big = rows.big_correct.mean()
     good = [value for value in np.unique(rows.little_confidence) if by_hand(rows, value)[1] >= big]
     assert paper_threshold(curve) == pytest.approx(min(good))
     looser = paper_threshold(curve, 0.02)
@@ -50,31 +50,31 @@ def test_papers_rule_finds_the_smallest_threshold_without_loss() -> None:
     assert looser < min(good)
 
 
-def test_a_loss_of_whole_images_is_counted_exactly() -> None:
+def test_tolerance_is_counted_in_whole_images() -> None:
     # 1 image of 1,000 is lost: 0.1 % allows it, though 0.999 is not a binary fraction.
     right = np.ones(1000, dtype=bool)
     little = right.copy()
     little[0] = False
     confidence = np.linspace(0.2, 0.9, 1000, dtype=np.float32)
     rows = Outcomes(little, right, confidence, confidence)
-    assert paper_threshold(cascade_curve(rows, Decision()), 0.001) == 0.0
-    assert paper_threshold(cascade_curve(rows, Decision()), 0.0009) == pytest.approx(float(confidence[1]))
+    assert paper_threshold(cascade_curve(rows, DecisionRule()), 0.001) == 0.0
+    assert paper_threshold(cascade_curve(rows, DecisionRule()), 0.0009) == pytest.approx(float(confidence[1]))
 
 
-def test_where_only_big_will_do_there_is_no_threshold() -> None:
+def test_there_is_no_threshold_where_the_most_confident_answer_is_wrong() -> None:
     right = np.ones(200, dtype=bool)
     little = right.copy()
     little[-1] = False  # the most confident answer is the wrong one
     confidence = np.linspace(0.2, 1.0, 200, dtype=np.float32)
-    assert paper_threshold(cascade_curve(Outcomes(little, right, confidence, confidence), Decision())) is None
+    assert paper_threshold(cascade_curve(Outcomes(little, right, confidence, confidence), DecisionRule())) is None
 
 
-def test_thinning_keeps_both_ends_and_real_points() -> None:
-    curve = cascade_curve(outcomes(pair_table(3000), "small", "large"), Decision())
+def test_thinning_keeps_both_ends_and_only_points_of_the_curve() -> None:
+    curve = cascade_curve(outcomes(pair_table(3000), "small", "large"), DecisionRule())
     thinned = thin(curve, 100)
     assert len(thinned.thresholds) <= 100
     assert thinned.escalated[0] == 0
     assert thinned.escalated[-1] == 3000
-    assert set(zip(thinned.escalated.tolist(), thinned.right.tolist(), strict=True)) <= set(
-        zip(curve.escalated.tolist(), curve.right.tolist(), strict=True)
+    assert set(zip(thinned.escalated.tolist(), thinned.correct.tolist(), strict=True)) <= set(
+        zip(curve.escalated.tolist(), curve.correct.tolist(), strict=True)
     )

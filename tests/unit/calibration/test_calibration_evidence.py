@@ -1,4 +1,4 @@
-"""calibration.json: what is written is read back, and anything else is refused by field."""
+"""calibration.json: a written file is read back, and invalid fields are refused by name."""
 
 import json
 from pathlib import Path
@@ -6,28 +6,22 @@ from pathlib import Path
 import pytest
 from calibration_tables import pair_table
 
-from littlebig_calibration.calibrating import Settings, calibrate
+from littlebig_calibration.calibrating import CalibrationSettings, calibrate
 from littlebig_calibration.errors import EvidenceError
-from littlebig_calibration.evidence import (
-    Calibration,
-    Costs,
-    from_json,
-    read_calibration,
-    to_json,
-    write_calibration,
-)
-from littlebig_calibration.tuning import Choices
+from littlebig_calibration.evidence import Calibration, Costs
+from littlebig_calibration.evidence_json import from_json, read_calibration, to_json, write_text
+from littlebig_calibration.tuning import TuningOptions
 
 
 @pytest.fixture(scope="module")
 def calibration() -> Calibration:
-    settings = Settings(costs=Costs(1, 4, "GMACs"), choices=Choices(arbitrate=True))
+    settings = CalibrationSettings(costs=Costs(1, 4, "GMACs"), tuning=TuningOptions(arbitrate=True))
     return calibrate(pair_table(8000), "small", "large", settings)
 
 
-def test_what_is_written_is_read_back(calibration: Calibration, tmp_path: Path) -> None:
+def test_written_calibration_is_read_back(calibration: Calibration, tmp_path: Path) -> None:
     assert calibration.offset is not None
-    write_calibration(calibration, tmp_path / "calibration.json")
+    write_text(to_json(calibration), tmp_path / "calibration.json")
     assert read_calibration(tmp_path / "calibration.json") == calibration
     assert [path.name for path in tmp_path.iterdir()] == ["calibration.json"]
 
@@ -50,28 +44,28 @@ def changed(calibration: Calibration, path: str, value: object) -> str:
     [
         ("format", "other", 'not a calibration: no "format": "littlebig-calibration"'),
         ("format_version", 2, "format version 2, this littlebig reads 1: calibrate again"),
-        ("gate", KeyError, "calibration.gate is missing"),
+        ("score", KeyError, "calibration.score is missing"),
         ("colour", "red", "calibration.colour is not a known field"),
-        ("gate", "entropy", "gate is 'entropy', not one of confidence, margin"),
+        ("score", "entropy", "score is 'entropy', not one of confidence, margin"),
         ("rule", "best", "rule is 'best', not one of certified, paper, max-escalation"),
         ("answer", "big", "answer is 'big' and offset is 1.0: an offset is for arbitrate"),
         ("chosen.threshold", 1.5, "threshold is 1.5, not in [0, 1]"),
-        ("chosen.threshold", "0.5", "calibration.chosen.threshold is '0.5', not a float"),
-        ("chosen.accuracy.low", None, "calibration.chosen.accuracy.low is None, not a float"),
+        ("chosen.threshold", "0.5", "calibration.chosen.threshold is '0.5', not of type float"),
+        ("chosen.accuracy.low", None, "calibration.chosen.accuracy.low is None, not of type float"),
         (
             "chosen.escalation_if_repeated",
             [0.1],
             "calibration.chosen.escalation_if_repeated has 1 entries, not 2",
         ),
         ("data", [], "calibration.data is not an object"),
-        ("data.images", 8000.5, "calibration.data.images is 8000.5, not a int"),
-        ("data.images", True, "calibration.data.images is True, not a int"),
+        ("data.images", 8000.5, "calibration.data.images is 8000.5, not of type int"),
+        ("data.images", True, "calibration.data.images is True, not of type int"),
         ("notes", "none", "calibration.notes is not a list"),
         ("curve.accuracy", [0.5], "the curve's columns differ in length"),
-        ("little.weights_sha256", 5, "calibration.little.weights_sha256 is 5, not a str"),
+        ("little.weights_sha256", 5, "calibration.little.weights_sha256 is 5, not of type str"),
     ],
 )
-def test_anything_else_is_refused_by_field(calibration: Calibration, path: str, value, message: str) -> None:
+def test_invalid_fields_are_refused_by_name(calibration: Calibration, path: str, value, message: str) -> None:
     text = changed(calibration, path, value)
     if path == "answer":
         text = text.replace(f'"offset": {calibration.offset}', '"offset": 1.0')
@@ -80,7 +74,15 @@ def test_anything_else_is_refused_by_field(calibration: Calibration, path: str, 
     assert str(caught.value) == message
 
 
-def test_a_file_that_is_none_is_told_by_name(tmp_path: Path) -> None:
+def test_file_of_an_earlier_version_with_the_key_gate_is_read(calibration: Calibration) -> None:
+    data = json.loads(to_json(calibration))
+    data["gate"] = data.pop("score")
+    assert from_json(json.dumps(data)) == calibration
+    with pytest.raises(EvidenceError, match=r"^calibration\.gate is not a known field$"):
+        from_json(json.dumps({**data, "score": "margin"}))
+
+
+def test_unreadable_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "calibration.json"
     with pytest.raises(EvidenceError, match=r"^cannot read .*calibration\.json: No such file or directory$"):
         read_calibration(path)
@@ -89,6 +91,6 @@ def test_a_file_that_is_none_is_told_by_name(tmp_path: Path) -> None:
         read_calibration(path)
 
 
-def test_a_folder_that_is_not_there_is_told(calibration: Calibration, tmp_path: Path) -> None:
+def test_missing_folder_is_reported(calibration: Calibration, tmp_path: Path) -> None:
     with pytest.raises(EvidenceError, match=r"^cannot write .*: No such file or directory$"):
-        write_calibration(calibration, tmp_path / "none" / "calibration.json")
+        write_text(to_json(calibration), tmp_path / "none" / "calibration.json")

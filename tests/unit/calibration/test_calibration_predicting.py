@@ -1,4 +1,4 @@
-"""Predictions are those of the files that Triton serves, and an interruption costs a part at most."""
+"""Predictions equal those of the served files, and an interrupted run can be resumed."""
 
 import json
 from pathlib import Path
@@ -45,7 +45,7 @@ def refusal(action) -> str:
     return str(error.value)
 
 
-def test_the_table_holds_what_the_graphs_answer(repository, data, tmp_path):
+def test_table_equals_the_graphs_outputs(repository, data, tmp_path):
     models = ServedModels(repository)
     images = find_labelled_images(data)
     predict(models, images, tmp_path / "out.parquet", data_set="tiny")
@@ -66,7 +66,7 @@ def test_the_table_holds_what_the_graphs_answer(repository, data, tmp_path):
         assert column.weights_sha256 == provenance["stages"][stage]["weights"]["sha256"]
 
 
-def test_an_interrupted_run_goes_on_where_it_was(repository, data, tmp_path, monkeypatch):
+def test_interrupted_run_is_resumed(repository, data, tmp_path, monkeypatch):
     monkeypatch.setattr(predicting, "PART", 8)
     models, images, done = ServedModels(repository), find_labelled_images(data), []
 
@@ -89,7 +89,7 @@ def test_an_interrupted_run_goes_on_where_it_was(repository, data, tmp_path, mon
     assert np.array_equal(resumed.models[0].confidence, whole.models[0].confidence)
 
 
-def test_a_file_that_is_no_picture_is_named_and_nothing_is_written(repository, data, tmp_path):
+def test_file_that_is_not_a_picture_is_named_and_nothing_is_written(repository, data, tmp_path):
     (data / "n2" / "1.png").write_bytes(b"nonsense")
     images = find_labelled_images(data)
     message = refusal(lambda: predict(ServedModels(repository), images, tmp_path / "out.parquet", data_set="x"))
@@ -97,7 +97,7 @@ def test_a_file_that_is_no_picture_is_named_and_nothing_is_written(repository, d
     assert not (tmp_path / "out.parquet").exists()
 
 
-def test_a_csv_finds_its_files_beside_it_or_in_images(data, tmp_path):
+def test_csv_lists_files_beside_it_or_in_images(data, tmp_path):
     labels = tmp_path / "labels.csv"
     labels.write_text("file,label\ndata/n1/0.png,3\ndata/n0/0.png,1\n")
     assert find_labelled_images(labels).files == ("data/n0/0.png", "data/n1/0.png")
@@ -113,16 +113,16 @@ def test_a_csv_finds_its_files_beside_it_or_in_images(data, tmp_path):
         ("name,class\na.png,1\n", ": needs a heading with the columns file and label, and rows below it"),
         ("file,label\n", ": needs a heading with the columns file and label, and rows below it"),
         ("file,label\na.png,cat\n", ", line 2: 'a.png,cat' is not a file and a class index"),
-        ("file,label\na.png,1\na.png,2\n", ": 1 file named more than once: a.png"),
+        ("file,label\na.png,1\na.png,2\n", ": 1 file listed more than once: a.png"),
     ],
 )
-def test_a_wrong_csv_is_told_with_its_line(tmp_path, text, message):
+def test_wrong_csv_is_reported_with_its_line(tmp_path, text, message):
     path = tmp_path / "labels.csv"
     path.write_text(text)
     assert refusal(lambda: find_labelled_images(path)) == f"{path}{message}"
 
 
-def test_missing_files_and_empty_folders_are_named(tmp_path):
+def test_missing_files_and_empty_folders_are_reported(tmp_path):
     path = tmp_path / "labels.csv"
     path.write_text("file,label\na.png,1\nb.png,2\n")
     assert refusal(lambda: find_labelled_images(path)) == f"{path}: 2 files not in '{tmp_path}': a.png, b.png"
@@ -131,7 +131,7 @@ def test_missing_files_and_empty_folders_are_named(tmp_path):
 
 
 def one_folder(data, tmp_path):
-    """All pictures in one folder, as ImageNet's validation images come: names that say nothing."""
+    """All pictures in one folder, like ImageNet's validation images."""
     flat = tmp_path / "val"
     flat.mkdir()
     for number, path in enumerate(sorted(data.rglob("*.png"))):
@@ -139,7 +139,7 @@ def one_folder(data, tmp_path):
     return flat
 
 
-def test_a_folder_takes_its_labels_from_val_txt(data, tmp_path):
+def test_val_txt_labels_a_folder_of_images(data, tmp_path):
     flat, labels = one_folder(data, tmp_path), tmp_path / "val.txt"
     labels.write_text("".join(f"{number}.JPEG {number // 4}\n" for number in reversed(range(20))))
     images = find_labelled_images(flat, labels)
@@ -160,12 +160,12 @@ def test_kaggles_synsets_are_classes_in_sorted_order(tmp_path):
     assert images.labels == tuple(reversed(range(1000)))
     labels.write_text("\n".join(lines[:-1]) + "\n")
     assert refusal(lambda: find_labelled_images(flat, labels)) == (
-        f"{labels}: 999 synsets occur, not 1000: which class each is cannot be told from a part of them; give a .csv of "
+        f"{labels}: 999 synsets occur, not 1000: the class of each follows only from all of them; give a .csv of "
         "file,label"
     )
 
 
-def test_labels_that_do_not_fit_the_folder_are_refused(data, tmp_path):
+def test_labels_that_do_not_match_the_folder_are_refused(data, tmp_path):
     flat, labels = one_folder(data, tmp_path), tmp_path / "val.txt"
     labels.write_text("".join(f"{number}.JPEG 1\n" for number in range(18)))
     assert refusal(lambda: find_labelled_images(flat, labels)) == (
@@ -175,15 +175,15 @@ def test_labels_that_do_not_fit_the_folder_are_refused(data, tmp_path):
     assert refusal(lambda: find_labelled_images(flat, labels)) == f"{labels}: 1 file not in '{flat}': 20.JPEG"
     labels.write_text("490\n361\n")
     assert refusal(lambda: find_labelled_images(flat, labels)) == (
-        f"{labels}: holds numbers without files, as ImageNet's devkit does, whose classes are in another order than the "
-        "models'; give val.txt or LOC_val_solution.csv"
+        f"{labels}: has numbers without files, like ImageNet's devkit, which orders the classes in another way than the "
+        "models do: give val.txt or LOC_val_solution.csv"
     )
     assert refusal(lambda: find_labelled_images(labels, labels)) == (
-        f"'{labels}' is no folder: with a label file, give the folder of its images"
+        f"'{labels}' is not a folder: with a label file, give the folder of its images"
     )
 
 
-def test_a_folder_that_is_no_repository_is_told_how_to_make_one(tmp_path):
+def test_folder_that_is_not_a_repository_is_refused_with_the_command_to_make_one(tmp_path):
     message = refusal(lambda: ServedModels(tmp_path))
     assert message.startswith(f"'{tmp_path}' is not a model repository of ours (")
     assert message.endswith("make one with 'littlebig export --output DIR'")

@@ -1,4 +1,4 @@
-"""The report: what it says, and how it behaves in a real browser."""
+"""The report: its content, and how it behaves in a real browser."""
 
 import re
 from collections.abc import Iterator
@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 from calibration_tables import pair_table
 
-from littlebig_calibration.calibrating import Settings, calibrate
+from littlebig_calibration.calibrating import CalibrationSettings, calibrate
+from littlebig_calibration.diagnostics import histograms, most_escalated, reliability
 from littlebig_calibration.evidence import Calibration, Costs
-from littlebig_calibration.insight import histograms, most_escalated, reliability
 from littlebig_calibration.outcomes import Outcomes
 from littlebig_calibration.report import report, write_report
 from littlebig_calibration.table import PredictionTable
 
-SETTINGS = Settings(costs=Costs(1, 4, "GMACs"))
+SETTINGS = CalibrationSettings(costs=Costs(1, 4, "GMACs"))
 
 
 @pytest.fixture(scope="module")
-def made() -> tuple[Calibration, PredictionTable]:
-    table = pair_table(8000)
+def calibrated() -> tuple[Calibration, PredictionTable]:
+    table = pair_table(4000)
     return calibrate(table, "small", "large", SETTINGS), table
 
 
@@ -48,8 +48,8 @@ def move(page: chromium.Page, place: int) -> None:
     )
 
 
-def test_the_slider_changes_the_figures(made, page: chromium.Page, tmp_path: Path) -> None:
-    calibration, table = made
+def test_slider_changes_the_figures(calibrated, page: chromium.Page, tmp_path: Path) -> None:
+    calibration, table = calibrated
     write_report(calibration, table, tmp_path / "report.html")
     page.open((tmp_path / "report.html").as_uri(), 1280)
     assert calibration.chosen.threshold is not None
@@ -72,34 +72,34 @@ def test_the_slider_changes_the_figures(made, page: chromium.Page, tmp_path: Pat
 
 
 @pytest.mark.parametrize("width", [1280, 360])
-def test_no_errors_no_network_and_nothing_wider_than_the_screen(
-    made, page: chromium.Page, tmp_path: Path, width: int
+def test_page_fits_the_screen_without_errors_or_network(
+    calibrated, page: chromium.Page, tmp_path: Path, width: int
 ) -> None:
-    write_report(*made, tmp_path / "report.html")
+    write_report(*calibrated, tmp_path / "report.html")
     page.open((tmp_path / "report.html").as_uri(), width)
     move(page, 3)
-    assert page.told("Runtime.exceptionThrown") == []
-    assert page.told("Runtime.consoleAPICalled") == []
-    assert page.told("Log.entryAdded") == []
-    asked = [event["request"]["url"] for event in page.told("Network.requestWillBeSent")]
-    assert asked[0] == (tmp_path / "report.html").as_uri()
-    assert all(url.startswith("data:") for url in asked[1:])
+    assert page.received("Runtime.exceptionThrown") == []
+    assert page.received("Runtime.consoleAPICalled") == []
+    assert page.received("Log.entryAdded") == []
+    urls = [event["request"]["url"] for event in page.received("Network.requestWillBeSent")]
+    assert urls[0] == (tmp_path / "report.html").as_uri()
+    assert all(url.startswith("data:") for url in urls[1:])
     assert page.value("document.documentElement.scrollWidth") <= width
     assert page.value("document.querySelectorAll('svg').length") == 3
 
 
-def test_nothing_in_it_points_to_the_network(made) -> None:
-    text = report(*made).replace('xmlns="http://www.w3.org/2000/svg"', "")
+def test_report_refers_to_nothing_outside_itself(calibrated) -> None:
+    text = report(*calibrated).replace('xmlns="http://www.w3.org/2000/svg"', "")
     assert re.search(r"https?:|src=|@import|url\(", text) is None
     assert "$" not in text
 
 
-def test_names_cannot_break_out_of_the_page() -> None:
+def test_names_are_escaped() -> None:
     table = pair_table(500)
     evil = "</script><script>alert(1)</script>&'\""
     models = (replace(table.models[0], name=evil), table.models[1])
     named = replace(table, models=models, data_set=evil)
-    costs = Settings(costs=Costs(1, 4, evil))
+    costs = CalibrationSettings(costs=Costs(1, 4, evil))
     text = report(calibrate(named, evil, "large", costs), named)
     assert "<script>alert" not in text
     assert text.count("</script>") == 2
@@ -107,11 +107,11 @@ def test_names_cannot_break_out_of_the_page() -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [Settings(rule="paper"), Settings(max_escalation=0.2), Settings()],
+    [CalibrationSettings(rule="paper"), CalibrationSettings(max_escalation=0.2), CalibrationSettings()],
     ids=["paper", "cost target", "certified"],
 )
 @pytest.mark.parametrize("images", [150, 3000])
-def test_every_kind_of_calibration_has_a_report(settings: Settings, images: int) -> None:
+def test_every_rule_has_a_report_with_few_and_many_images(settings: CalibrationSettings, images: int) -> None:
     table = pair_table(images)
     calibration = calibrate(table, "small", "large", settings)
     text = report(calibration, table)
@@ -119,15 +119,15 @@ def test_every_kind_of_calibration_has_a_report(settings: Settings, images: int)
     assert 'id="cost"' not in text
 
 
-def test_reliability_bins_by_hand() -> None:
-    found = reliability(np.array([0.05, 0.95, 1.0, 0.95]), np.array([False, True, True, False]))
-    assert found.images.tolist() == [1, 3]
-    assert found.accuracy == pytest.approx([0, 2 / 3])
-    assert found.confidence == pytest.approx([0.05, 2.9 / 3])
-    assert found.error == pytest.approx((0.05 + 3 * (2.9 - 2) / 3) / 4)
+def test_reliability_bins_equal_those_computed_by_hand() -> None:
+    diagram = reliability(np.array([0.05, 0.95, 1.0, 0.95]), np.array([False, True, True, False]))
+    assert diagram.images.tolist() == [1, 3]
+    assert diagram.accuracy == pytest.approx([0, 2 / 3])
+    assert diagram.confidence == pytest.approx([0.05, 2.9 / 3])
+    assert diagram.error == pytest.approx((0.05 + 3 * (2.9 - 2) / 3) / 4)
 
 
-def test_histograms_and_classes_by_hand() -> None:
+def test_histograms_and_classes_equal_those_computed_by_hand() -> None:
     right = np.array([True, False] * 6)
     confidence = np.linspace(0, 1, 12, dtype=np.float32)
     rows = Outcomes(right, ~right, confidence, confidence)
@@ -136,6 +136,6 @@ def test_histograms_and_classes_by_hand() -> None:
     assert bad[-1] == 1
     labels = np.array([0] * 5 + [2] * 6 + [5])
     escalated = np.array([True] * 3 + [False] * 2 + [True] * 6 + [True])
-    found = most_escalated(rows, labels, escalated)
-    assert [(row.label, row.images, row.escalation_rate) for row in found] == [(2, 6, 1.0), (0, 5, 0.6)]
-    assert found[1].little_accuracy == pytest.approx(0.6)
+    classes = most_escalated(rows, labels, escalated)
+    assert [(row.label, row.images, row.escalation_rate) for row in classes] == [(2, 6, 1.0), (0, 5, 0.6)]
+    assert classes[1].little_accuracy == pytest.approx(0.6)

@@ -1,4 +1,4 @@
-"""The search agrees with calibrating every pair by itself, and its front with the definition of one."""
+"""A search equals calibrating every pair by itself, and its front is a Pareto front."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +9,7 @@ from calibration_tables import pair_table
 
 from littlebig_calibration.curve import cascade_curve, paper_threshold
 from littlebig_calibration.errors import TableError
-from littlebig_calibration.outcomes import Decision, outcomes
+from littlebig_calibration.outcomes import DecisionRule, outcomes
 from littlebig_calibration.search_plot import search_plot
 from littlebig_calibration.searching import Option, pareto_front, read_costs, read_folder, search
 from littlebig_calibration.table import PredictionTable
@@ -27,25 +27,25 @@ def four_models(images: int = 3000) -> PredictionTable:
 
 
 @pytest.mark.parametrize("loss", [0.0, 0.01])
-def test_every_pair_is_as_if_calibrated_by_itself(loss: float) -> None:
+def test_every_pair_equals_a_calibration_of_its_own(loss: float) -> None:
     table = four_models()
     result = search(table, COSTS, loss)
     for big in ("small", "medium", "large"):
         cheapest = {}
         for little in (name for name in COSTS if COSTS[name] < COSTS[big]):
-            curve = cascade_curve(outcomes(table, little, big), Decision())
+            curve = cascade_curve(outcomes(table, little, big), DecisionRule())
             threshold = paper_threshold(curve, loss)
             rate, accuracy = curve.at(threshold)
             cheapest[COSTS[little] + rate * COSTS[big]] = (little, threshold, rate, accuracy)
         cost = min(cheapest)
-        found = [option for option in result.best if option.big == big]
+        best = [option for option in result.best if option.big == big]
         if cost >= COSTS[big]:
-            assert found == []
+            assert best == []
             continue
         little, threshold, rate, accuracy = cheapest[cost]
-        assert found[0].little == little
-        assert found[0].threshold == pytest.approx(threshold)
-        assert (found[0].cost, found[0].escalation_rate, found[0].accuracy) == pytest.approx((cost, rate, accuracy))
+        assert best[0].little == little
+        assert best[0].threshold == pytest.approx(threshold)
+        assert (best[0].cost, best[0].escalation_rate, best[0].accuracy) == pytest.approx((cost, rate, accuracy))
     assert result.best
     assert result.pairs == 6
 
@@ -54,7 +54,7 @@ def option(name: str, cost: float, accuracy: float) -> Option:
     return Option(None, name, None, 1.0, accuracy, cost, 0.0)
 
 
-def test_the_front_leaves_out_what_is_beaten() -> None:
+def test_pareto_front_leaves_out_dominated_options() -> None:
     options = [
         option("dear", 9, 0.9),
         option("beaten", 5, 0.6),
@@ -63,7 +63,7 @@ def test_the_front_leaves_out_what_is_beaten() -> None:
         option("worse twin", 4, 0.65),
         option("as good, dearer", 9.5, 0.9),
     ]
-    assert [found.big for found in pareto_front(options)] == ["cheap", "twin", "dear"]
+    assert [kept.big for kept in pareto_front(options)] == ["cheap", "twin", "dear"]
 
 
 def folder(path: Path) -> Path:
@@ -75,13 +75,13 @@ def folder(path: Path) -> Path:
     return path
 
 
-def test_a_folder_is_read_without_taking_the_cost_table_for_predictions(tmp_path: Path) -> None:
+def test_cost_table_in_the_folder_is_not_read_as_predictions(tmp_path: Path) -> None:
     table, costs = read_folder(folder(tmp_path), None, tmp_path / "costs.csv")
     assert sorted(model.name for model in table.models) == sorted(COSTS)
     assert costs == COSTS
 
 
-def test_what_is_missing_from_a_folder_is_told(tmp_path: Path) -> None:
+def test_missing_files_and_costs_are_reported(tmp_path: Path) -> None:
     costs = tmp_path / "costs.csv"
     folder(tmp_path)
     costs.write_text("model,cost\ntiny,1\nlarge,2\n")
@@ -89,10 +89,10 @@ def test_what_is_missing_from_a_folder_is_told(tmp_path: Path) -> None:
         read_folder(tmp_path, None, costs)
     for name in ("tiny", "small", "medium"):
         (tmp_path / f"{name}.parquet").unlink()
-    with pytest.raises(TableError, match=r"holds predictions of one model: a pair needs two$"):
+    with pytest.raises(TableError, match=r"has predictions of one model: a pair needs two$"):
         read_folder(tmp_path, None, costs)
     (tmp_path / "large.parquet").unlink()
-    with pytest.raises(TableError, match=r"holds no \.csv or \.parquet table$"):
+    with pytest.raises(TableError, match=r"has no \.csv or \.parquet table$"):
         read_folder(tmp_path, None, costs)
     with pytest.raises(TableError, match=r"none is not a folder$"):
         read_folder(tmp_path / "none", None, costs)
@@ -108,7 +108,7 @@ def test_what_is_missing_from_a_folder_is_told(tmp_path: Path) -> None:
         ("model,cost\na\n", "c.csv: the cost of a is 'None', not a number above 0"),
     ],
 )
-def test_a_wrong_cost_table_is_told_in_one_line(tmp_path: Path, text: str, message: str) -> None:
+def test_wrong_cost_table_is_reported_in_one_line(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "c.csv"
     path.write_text(text)
     with pytest.raises(TableError) as caught:
@@ -116,11 +116,11 @@ def test_a_wrong_cost_table_is_told_in_one_line(tmp_path: Path, text: str, messa
     assert str(caught.value) == message
 
 
-def test_the_plot_shows_every_option_once_and_escapes_names() -> None:
+def test_plot_shows_every_option_once_and_escapes_names() -> None:
     table = four_models()
     table = replace(table, models=(replace(table.models[0], name="a<b"), *table.models[1:]))
     result = search(table, {**COSTS, "a<b": 1.0})
     drawing = search_plot(result, "GMACs")
     assert "a<b" not in drawing
-    names = {found.name for found in (*result.singles, *result.best, *result.front)}
+    names = {option.name for option in (*result.singles, *result.best, *result.front)}
     assert drawing.count("<circle") == len(names)

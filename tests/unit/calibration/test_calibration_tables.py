@@ -1,4 +1,4 @@
-"""Reading and writing tables, and one clear line for everything that can be wrong with them."""
+"""Reading and writing tables; everything that can be wrong with them is reported in one line."""
 
 import re
 from dataclasses import replace
@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from calibration_tables import pair_table
 
-from littlebig_calibration.errors import PairError, TableError
+from littlebig_calibration.errors import PairChoiceError, TableError
 from littlebig_calibration.outcomes import outcomes
 from littlebig_calibration.reading import read_tables
 from littlebig_calibration.table import PredictionTable
 from littlebig_calibration.writing import write_table
 
 OURS = "file,label,a_label,a_confidence\n"
-FOREIGN = "file_name,predicted_class,predicted_probability\n"
+PUBLISHED = "file_name,predicted_class,predicted_probability\n"
 
 
 def write(folder: Path, name: str, text: str) -> Path:
@@ -33,7 +33,7 @@ def refused(*tables: Path, labels: Path | None = None, classes: int | None = Non
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
-def test_what_is_written_is_read_back(tmp_path: Path, table: PredictionTable, ending: str) -> None:
+def test_written_table_is_read_back(tmp_path: Path, table: PredictionTable, ending: str) -> None:
     models = tuple(
         replace(
             model,
@@ -44,23 +44,23 @@ def test_what_is_written_is_read_back(tmp_path: Path, table: PredictionTable, en
         for model in table.models
     )
     write_table(replace(table, models=models, data_set="photographs"), tmp_path / f"t.{ending}")
-    found = read_tables([tmp_path / f"t.{ending}"])
-    assert found.files == table.files
-    assert np.array_equal(found.labels, table.labels)
-    for mine, theirs in zip(table.models, found.models, strict=True):
-        assert mine.name == theirs.name
-        assert np.array_equal(mine.label, theirs.label)
-        assert np.array_equal(mine.confidence, theirs.confidence)
-        assert np.array_equal(mine.margin, theirs.margin)
+    read = read_tables([tmp_path / f"t.{ending}"])
+    assert read.files == table.files
+    assert np.array_equal(read.labels, table.labels)
+    for written, again in zip(table.models, read.models, strict=True):
+        assert written.name == again.name
+        assert np.array_equal(written.label, again.label)
+        assert np.array_equal(written.confidence, again.confidence)
+        assert np.array_equal(written.margin, again.margin)
     if ending == "parquet":
-        assert (found.data_set, found.classes) == ("photographs", 10)
-        assert found.models[0].weights_sha256 == "small-hash"
+        assert (read.data_set, read.classes) == ("photographs", 10)
+        assert read.models[0].weights_sha256 == "small-hash"
     assert [path.name for path in tmp_path.iterdir()] == [f"t.{ending}"]
 
 
-def test_published_tables_are_joined_by_file_whatever_the_order_of_rows(tmp_path: Path) -> None:
-    a = write(tmp_path, "a.csv", FOREIGN + "2.jpg,1,0.5\n1.jpg,0,0.25\n")
-    b = write(tmp_path, "b.csv", FOREIGN + "1.jpg,3,0.75\n2.jpg,4,1\n")
+def test_published_tables_are_joined_by_file_in_any_order_of_rows(tmp_path: Path) -> None:
+    a = write(tmp_path, "a.csv", PUBLISHED + "2.jpg,1,0.5\n1.jpg,0,0.25\n")
+    b = write(tmp_path, "b.csv", PUBLISHED + "1.jpg,3,0.75\n2.jpg,4,1\n")
     labels = write(tmp_path, "labels.csv", "file_name,label\n2.jpg,4\n1.jpg,0\n")
     table = read_tables([a, b], labels)
     assert table.files == ("1.jpg", "2.jpg")
@@ -94,7 +94,7 @@ def test_published_tables_are_joined_by_file_whatever_the_order_of_rows(tmp_path
         (
             OURS + "1.jpg,1,0,1.5\n2.jpg,1,0,-1\n",
             "t.csv: 2 values of 'a: confidence' not in [0, 1] (first 1.5 for 1.jpg): "
-            "probabilities after the softmax are needed",
+            "give probabilities, after the softmax",
         ),
         (
             OURS + "1.jpg,1,0,0.5\n2.jpg,1,0,nan\n",
@@ -110,7 +110,7 @@ def test_published_tables_are_joined_by_file_whatever_the_order_of_rows(tmp_path
         ),
         (
             OURS + "1.jpg,1,0,high\n",
-            "t.csv: 'a_confidence' is not a column of numbers: probabilities in [0, 1] are needed",
+            "t.csv: 'a_confidence' is not a column of numbers: give probabilities in [0, 1]",
         ),
         ("file,label,a_confidence\n1.jpg,1,0.5\n", "t.csv: column 'a_confidence' without 'a_label'"),
         (
@@ -118,31 +118,31 @@ def test_published_tables_are_joined_by_file_whatever_the_order_of_rows(tmp_path
             "t.csv: column 'predicted_class' without 'predicted_probability'",
         ),
         ("image,label\n1.jpg,1\n", "t.csv: no column 'file' (or 'file_name'), only image, label"),
-        ("file,label\n1.jpg,1\n", "t.csv: no predictions in it; a label file belongs to --labels"),
+        ("file,label\n1.jpg,1\n", "t.csv: no predictions in it; give a label file with --labels"),
         (OURS, "t.csv has no rows"),
         ("", "t.csv is empty"),
         (
             "file,a_label,a_confidence\n1.jpg,1,0.5\n",
-            "the tables carry no labels: name a file with 'file,label' by --labels",
+            "the tables have no labels: give a file of 'file,label' with --labels",
         ),
     ],
 )
-def test_a_wrong_table_is_told_in_one_line(tmp_path: Path, text: str, message: str) -> None:
+def test_wrong_table_is_reported_in_one_line(tmp_path: Path, text: str, message: str) -> None:
     assert refused(write(tmp_path, "t.csv", text), classes=10) == message
 
 
-def test_nan_in_a_parquet_table_is_told_in_one_line(tmp_path: Path, table: PredictionTable) -> None:
+def test_nan_in_a_parquet_table_is_reported_in_one_line(tmp_path: Path, table: PredictionTable) -> None:
     confidence = table.models[0].confidence.copy()
     confidence[3] = np.nan
     models = (replace(table.models[0], confidence=confidence), table.models[1])
     write_table(replace(table, models=models), tmp_path / "t.parquet")
     assert refused(tmp_path / "t.parquet") == (
         "t.parquet: 1 value of 'small: confidence' not in [0, 1] (first nan for 00003.jpg): "
-        "probabilities after the softmax are needed"
+        "give probabilities, after the softmax"
     )
 
 
-def test_a_broken_file_is_told_in_one_line(tmp_path: Path) -> None:
+def test_broken_file_is_reported_in_one_line(tmp_path: Path) -> None:
     ragged = refused(write(tmp_path, "t.csv", OURS + "1.jpg,1,0\n"))
     assert re.match(r"t\.csv is neither a CSV nor a Parquet table of ours: .*Expected 4 columns, got 3", ragged)
     cut = refused(write(tmp_path, "t.parquet", "PAR1 and then nothing"))
@@ -150,10 +150,10 @@ def test_a_broken_file_is_told_in_one_line(tmp_path: Path) -> None:
     assert refused(tmp_path / "none.csv") == f"cannot read {tmp_path}/none.csv: No such file or directory"
 
 
-def test_tables_of_different_files_are_named_and_counted(tmp_path: Path) -> None:
+def test_tables_of_different_images_are_refused_with_names_and_counts(tmp_path: Path) -> None:
     names = [f"{index}.jpg" for index in range(6)]
-    a = write(tmp_path, "a.csv", FOREIGN + "".join(f"{name},1,0.5\n" for name in names))
-    b = write(tmp_path, "b.csv", FOREIGN + "0.jpg,1,0.5\nx.jpg,1,0.5\n")
+    a = write(tmp_path, "a.csv", PUBLISHED + "".join(f"{name},1,0.5\n" for name in names))
+    b = write(tmp_path, "b.csv", PUBLISHED + "0.jpg,1,0.5\nx.jpg,1,0.5\n")
     labels = write(tmp_path, "labels.csv", "file,label\n" + "".join(f"{name},1\n" for name in names))
     assert refused(a, b, labels=labels) == (
         "a.csv and b.csv list different files, 5 only in a.csv (1.jpg, 2.jpg, 3.jpg and 2 more), "
@@ -161,8 +161,8 @@ def test_tables_of_different_files_are_named_and_counted(tmp_path: Path) -> None
     )
 
 
-def test_labels_must_cover_exactly_the_predicted_files(tmp_path: Path) -> None:
-    a = write(tmp_path, "a.csv", FOREIGN + "1.jpg,1,0.5\n2.jpg,1,0.5\n")
+def test_labels_must_match_the_predicted_images(tmp_path: Path) -> None:
+    a = write(tmp_path, "a.csv", PUBLISHED + "1.jpg,1,0.5\n2.jpg,1,0.5\n")
     few = write(tmp_path, "few.csv", "file,label\n1.jpg,1\n")
     more = write(tmp_path, "more.csv", "file,label\n1.jpg,1\n2.jpg,1\n3.jpg,1\n")
     assert refused(a, labels=few) == "few.csv: no label for 1 file of a.csv (2.jpg): add them or remove those rows"
@@ -180,13 +180,13 @@ def test_two_sources_of_labels_must_agree(tmp_path: Path) -> None:
     )
 
 
-def test_a_model_in_two_tables_is_refused(tmp_path: Path) -> None:
+def test_model_in_two_tables_is_refused(tmp_path: Path) -> None:
     a = write(tmp_path, "t.csv", OURS + "1.jpg,1,0,0.5\n")
     b = write(tmp_path, "u.csv", OURS + "1.jpg,1,0,0.5\n")
     assert refused(a, b) == "model 'a' is in two tables: give each model once"
 
 
-def test_a_table_of_another_ending_is_not_written(tmp_path: Path, table: PredictionTable) -> None:
+def test_table_with_another_ending_is_not_written(tmp_path: Path, table: PredictionTable) -> None:
     with pytest.raises(TableError, match=r"t\.xls: tables are written as \.parquet or \.csv"):
         write_table(table, tmp_path / "t.xls")
 
@@ -206,12 +206,12 @@ def test_a_table_of_another_ending_is_not_written(tmp_path: Path, table: Predict
         ),
         (
             lambda t: replace(t, models=t.models[:1]),
-            "no table holds predictions of 'large': choose among small",
+            "no table has predictions of 'large': choose among small",
         ),
     ],
     ids=["few labels", "one class", "identical", "unknown"],
 )
-def test_tables_without_a_pair_in_them_are_refused(table: PredictionTable, change, message: str) -> None:
-    with pytest.raises(PairError) as caught:
+def test_tables_that_allow_no_calibration_are_refused(table: PredictionTable, change, message: str) -> None:
+    with pytest.raises(PairChoiceError) as caught:
         outcomes(change(table), "small", "large")
     assert str(caught.value) == message

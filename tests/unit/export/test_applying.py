@@ -30,7 +30,7 @@ def calibration(repository, **changes):
     models = {
         stage: {"name": facts["model"], "weights_sha256": facts["weights"]["sha256"]} for stage, facts in stages.items()
     }
-    return json.dumps({**models, "gate": "confidence", "answer": "big", "chosen": chosen(0.4259), **changes})
+    return json.dumps({**models, "score": "confidence", "answer": "big", "chosen": chosen(0.4259), **changes})
 
 
 def chosen(threshold):
@@ -72,12 +72,12 @@ def parameters(repository):
 
 def test_the_gate_is_told_everything_that_was_chosen_and_later_the_opposite(repository):
     before = parameters(repository)
-    changes = {"gate": "margin", "answer": "arbitrate", "offset": 0.75, "chosen": chosen(0.7)}
+    changes = {"score": "margin", "answer": "arbitrate", "offset": 0.75, "chosen": chosen(0.7)}
     apply_calibration(repository, calibration(repository, **changes))
     assert parameters(repository) == {
         **before,
         "threshold": "0.7",
-        "gate": "margin",
+        "score": "margin",
         "answer": "arbitrate",
         "offset": "0.75",
         **PUBLISHED,

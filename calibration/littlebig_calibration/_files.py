@@ -1,0 +1,20 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path in the same folder to write to, and move it to `path` if the block succeeds.
+
+    Raises:
+        OSError: if the file cannot be moved.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    yield partial
+    os.replace(partial, path)
