@@ -102,8 +102,9 @@ class Batch:
         self._decisions = escalate(self._decisions, scores, thresholds)
         if scaling.target_s:
             self._decisions = shed(self._decisions, scores, thresholds, scaling)
-        for request in self.requests:
-            request.waits_for_big = bool(self.needs_big(request))
+        for request, decision in zip(self._owners, self._decisions, strict=True):
+            if decision in NEEDS_BIG:
+                request.waits_for_big = True
         self.waiting = [request for request in self.requests if request.waits_for_big]
         self._finish(request for request in self.requests if not request.waits_for_big)
 

@@ -20,35 +20,30 @@ class Workers:
     """Runs work on other threads. Each thread has a buffer of its own, so that no two calls share one.
 
     Args:
-        ready: threads that are started at once; others start when all are busy.
-        make_buffer: called by each thread when it starts.
+        ready: threads to start now; others start when all are busy.
+        make_buffer: called for each thread.
     """
 
     def __init__(self, ready: int, make_buffer: Callable[[], Pixels]) -> None:
-        """Start the first threads, and wait until their buffers are there."""
+        """Start the first threads."""
         self._make_buffer = make_buffer
-        self._work: queue.SimpleQueue[Work] = queue.SimpleQueue()
-        self._idle = threading.Semaphore(0)
-        for _ in range(ready):
-            self._start(idle=True)
-        for _ in range(ready):
-            self._idle.acquire()
-        for _ in range(ready):
-            self._idle.release()
+        self._idle = [self._start() for _ in range(ready)]
 
     def run(self, work: Work) -> None:
         """Run `work` with a buffer, soon, on some thread. It must not raise."""
-        if not self._idle.acquire(blocking=False):
-            self._start(idle=False)
-        self._work.put(work)
+        try:
+            inbox = self._idle.pop()
+        except IndexError:
+            inbox = self._start()
+        inbox.put(work)
 
-    def _start(self, idle: bool) -> None:
-        threading.Thread(target=self._serve, args=[idle], daemon=True).start()
+    def _start(self) -> queue.SimpleQueue[Work]:
+        """Start a thread; returns where it takes its work from."""
+        inbox: queue.SimpleQueue[Work] = queue.SimpleQueue()
+        threading.Thread(target=self._serve, args=[inbox, self._make_buffer()], daemon=True).start()
+        return inbox
 
-    def _serve(self, idle: bool) -> None:
-        buffer = self._make_buffer()
+    def _serve(self, inbox: queue.SimpleQueue[Work], buffer: Pixels) -> None:
         while True:
-            if idle:
-                self._idle.release()
-            self._work.get()(buffer)
-            idle = True
+            inbox.get()(buffer)
+            self._idle.append(inbox)
