@@ -89,7 +89,7 @@ def serving_stages_that_do_nothing(
             tensor.dims[:] = probabilities
             tensor.ClearField("label_filename")
     gate.parameters["threshold"].string_value = str(NOTHING_THRESHOLD)
-    gate.parameters["gate"].string_value = "confidence"
+    gate.parameters["score"].string_value = "confidence"
     _write(folder / "little_big", gate, *sorted((repository / "little_big" / "1").glob("*.py")))
     _write_gates(folder, gate, variants)
     with TritonServer(folder, ServerSettings(tritonserver=server, model="little_big")) as running:
@@ -154,7 +154,7 @@ def look_at(url: str, pid: int | None = None, repository: Path | None = None) ->
 
 
 def _score(gate: Any) -> str:
-    return str(gate.parameters["gate"].string_value) if "gate" in gate.parameters else "confidence"
+    return str(gate.parameters["score"].string_value) if "score" in gate.parameters else "confidence"
 
 
 def _gate(repository: Path) -> Any:
@@ -182,7 +182,7 @@ def _like(config: Any, gate: Any) -> Any:
         if tensor.name == "probabilities":
             tensor.ClearField("label_filename")
     config.parameters["threshold"].string_value = gate.parameters["threshold"].string_value
-    config.parameters["gate"].string_value = _score(gate)
+    config.parameters["score"].string_value = _score(gate)
     return config
 
 

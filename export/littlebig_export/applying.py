@@ -17,12 +17,12 @@ from littlebig_export.provenance import PROVENANCE, read_provenance
 CALIBRATION = "calibration.json"
 # Parameters that only a calibration sets, and what the config says about them.
 _COMMENTS = {
-    "score": "The score: little's confidence, or its margin (first minus second probability). From the calibration.",
-    "answer": "Once big has run: its answer counts (big), or the surer of the two (arbitrate). From the calibration.",
-    "offset": "How much surer than big little must be for its answer to stand, in logits. From the calibration.",
-    "calibrated_disagreement": "Of the images left to little, the fraction on which big said otherwise; for alerts.",
+    "score": "What is compared with the threshold: little's confidence or its margin. From the calibration.",
+    "answer": "Once big has run: its answer (big), or the surer of the two (arbitrate). From the calibration.",
+    "offset": "How much surer than big little must be for its answer to be kept, in logits. From the calibration.",
+    "calibrated_disagreement": "Fraction of the calibration's sure images on which the stages disagree; for alerts.",
     "calibrated_escalation_high": "Upper end of the calibration's interval of the escalation rate; for alerts.",
-    "calibrated_escalation_low": "Its lower end.",
+    "calibrated_escalation_low": "Lower end of that interval.",
 }
 
 
@@ -68,7 +68,7 @@ def _parameters(calibration: Mapping[str, Any]) -> dict[str, object]:
     parameters: dict[str, object] = {"policy": "big" if chosen["threshold"] is None else "cascade"}
     if chosen["threshold"] is not None:
         parameters["threshold"] = chosen["threshold"]
-    score = chosen_score(calibration)
+    score = calibrated_score(calibration)
     parameters["score"] = None if score == "confidence" else score
     parameters["answer"] = None if calibration["answer"] == "big" else calibration["answer"]
     parameters["offset"] = calibration.get("offset")
@@ -79,8 +79,8 @@ def _parameters(calibration: Mapping[str, Any]) -> dict[str, object]:
     return parameters
 
 
-def chosen_score(calibration: Mapping[str, Any]) -> str:
-    """`confidence` or `margin`; calibrations of earlier versions name it `gate`."""
+def calibrated_score(calibration: Mapping[str, Any]) -> str:
+    """The score that a calibration was made for; older files call it `gate`."""
     return str(calibration["score"] if "score" in calibration else calibration["gate"])
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import onnx
 from PIL import Image
 
-from littlebig_export.applying import CALIBRATION, check_weights, chosen_score
+from littlebig_export.applying import CALIBRATION, calibrated_score, check_weights
 from littlebig_export.classifiers import Classifier, prepare
 from littlebig_export.errors import PairError, RepositoryError
 from littlebig_export.pair import OnnxModel, Pair, TimmModel
@@ -101,7 +101,7 @@ def export_pair(
     canonical = classifiers["big"].backbone.preprocessing
     calibration = _calibration(pair, classifiers, tell) if threshold is None else None
     chosen = _chosen(pair, threshold, calibration)
-    gate = "confidence" if calibration is None else chosen_score(json.loads(calibration))
+    score = "confidence" if calibration is None else calibrated_score(json.loads(calibration))
     ours = photographs()
     graphs, parity, lowered = {}, {}, {}
     for stage in STAGES:
@@ -112,7 +112,7 @@ def export_pair(
             patterns = (pair.little if stage == "little" else pair.big).fp32
             judged = () if classifiers[stage].source == "random" else (pictures or ours)
             low, effect = _lower(
-                classifiers[stage], graph, precision, patterns, canonical, judged, (gate, chosen["value"])
+                classifiers[stage], graph, precision, patterns, canonical, judged, (score, chosen["value"])
             )
             tell(describe_effect(stage, low, effect))
             lowered[stage] = as_provenance(low, effect)

@@ -44,9 +44,6 @@ _INSTANCES_ON_CPU = {
 # Of big's processes on a CPU: enough to make way for little, as PRIORITY_MAX does for it on a GPU. At 19 it would stand
 # still where little keeps the cores busy.
 _NICE = 15
-# The scheduler's time slice of a stage's processes, milliseconds: Triton and the gate, with the kernel's own of a few,
-# interrupt both, and little interrupts big. Below that the longer the better; 100 is the kernel's limit.
-_SLICE_MS = {"little": 20, "big": 100}
 # Images in one run of ONNX Runtime, measured in docs/gate-experiments.md.
 _IMAGES_PER_RUN = 2
 
@@ -200,11 +197,6 @@ def _on_cpu(config: Config, cores: int) -> None:
     set_parameter(message, "threads", layout.threads)
     config.comments["parameters[threads]"] = [
         "# Threads of ONNX Runtime per instance, for the cores that the export found."
-    ]
-    set_parameter(message, "slice_ms", _SLICE_MS[message.name])
-    config.comments["parameters[slice_ms]"] = [
-        "# Time slice, from Linux 6.12 on. What has a shorter one (Triton, the gate, clients) gets the core as soon as",
-        "# it wakes, not when a slice ends; and little, whose slice is shorter than big's, before big.",
     ]
     if message.name == "big":
         set_parameter(message, "nice", _NICE)

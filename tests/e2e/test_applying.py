@@ -19,44 +19,64 @@ from littlebig_server import ServerSettings, TritonServer
 IMAGE = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
 
 
-def calibration(repository, threshold):
+class Served:
+    """A server with explicit model control, and the repository that it serves."""
+
+    def __init__(self, repository, server, client, triton):
+        self.repository, self.server, self.client, self.triton = repository, server, client, triton
+
+    def apply(self, threshold, **changes):
+        """Apply a calibration and load the gate again."""
+        apply_calibration(self.repository, calibration(self.repository, threshold, **changes))
+        self.triton.load_model("little_big")
+
+    def executions(self, model):
+        """Batches of a model since it was loaded."""
+        return self.triton.get_inference_statistics(model).model_stats[0].execution_count
+
+
+@contextlib.contextmanager
+def serve(repository, **settings):
+    settings = ServerSettings(model_control_mode="explicit", arguments=("--load-model=*",), **settings)
+    with (
+        TritonServer(repository, settings) as server,
+        Client(server.grpc_url) as client,
+        tritonclient.grpc.InferenceServerClient(server.grpc_url) as triton,
+    ):
+        yield Served(repository, server, client, triton)
+
+
+@pytest.fixture(scope="module")
+def served(tiny_repository, tmp_path_factory):
+    with serve(shutil.copytree(tiny_repository, tmp_path_factory.mktemp("applying") / "models")) as running:
+        yield running
+
+
+def calibration(repository, threshold, **changes):
     stages = json.loads((repository / "littlebig.json").read_text())["stages"]
     models = {
         stage: {"name": facts["model"], "weights_sha256": facts["weights"]["sha256"]} for stage, facts in stages.items()
     }
     rate = {"value": 0.2, "low": 0.1, "high": 0.3}
     chosen = {"threshold": threshold, "escalation_rate": rate, "disagreement": None}
-    return json.dumps({**models, "gate": "confidence", "answer": "big", "chosen": chosen})
+    return json.dumps({**models, "score": "confidence", "answer": "big", "chosen": chosen, **changes})
 
 
-def test_an_applied_calibration_is_served_once_the_gate_is_loaded_again(tiny_repository, tmp_path):
-    repository = shutil.copytree(tiny_repository, tmp_path / "models")
-    settings = ServerSettings(model_control_mode="explicit", arguments=("--load-model=*",))
-    with TritonServer(repository, settings) as server, Client(server.grpc_url) as client:
-        triton = tritonclient.grpc.InferenceServerClient(server.grpc_url)
-        for threshold, stage in ((0.0, "little"), (1.0, "big"), (0.0, "little"), (None, "big")):
-            apply_calibration(repository, calibration(repository, threshold))
-            triton.load_model("little_big")
-            assert client.classify(IMAGE).stage == stage
-        triton.close()
+def test_an_applied_calibration_is_served_once_the_gate_is_loaded_again(served):
+    for threshold, stage in ((0.0, "little"), (1.0, "big"), (None, "big")):
+        served.apply(threshold)
+        assert served.client.classify(IMAGE).stage == stage
 
 
-def test_margin_and_arbitration_are_served_as_they_were_chosen(tiny_repository, tmp_path):
-    repository = shutil.copytree(tiny_repository, tmp_path / "models")
-    text = json.loads(calibration(repository, 1.0)) | {"gate": "margin", "answer": "arbitrate"}
-    settings = ServerSettings(model_control_mode="explicit", arguments=("--load-model=*",))
-    with TritonServer(repository, settings) as server, Client(server.grpc_url) as client:
-        triton = tritonclient.grpc.InferenceServerClient(server.grpc_url)
-        for offset, stage in ((-100.0, "little"), (100.0, "big")):  # both ran, and one of them always wins
-            apply_calibration(repository, json.dumps(text | {"offset": offset}))
-            triton.load_model("little_big")
-            assert client.classify(IMAGE).stage == stage
-        triton.close()
+def test_margin_and_arbitration_are_served_as_calibrated(served):
+    for offset, stage in ((-100.0, "little"), (100.0, "big")):  # both stages run, and one of them always wins
+        served.apply(1.0, score="margin", answer="arbitrate", offset=offset)
+        assert served.client.classify(IMAGE).stage == stage
 
 
 @contextlib.contextmanager
-def asked_all_the_while(client, image, **options):
-    """The answers to eight callers so far, one after another each; all of them at the end."""
+def load(client, image, **options):
+    """Eight callers who ask for one image after another; yields the list of their answers, which grows."""
     over, answers = threading.Event(), []
 
     def images():
@@ -72,65 +92,51 @@ def asked_all_the_while(client, image, **options):
         asking.join(60)
 
 
-def more(answers):
-    """Waits for answers to requests that were sent from now on."""
+def wait_for_more(answers):
+    """Wait for answers to requests that are sent from now on."""
     before = len(answers)
-    until(lambda: len(answers) > before + 200, "answers go on")
+    until(lambda: len(answers) > before + 50, "answers go on")
 
 
-def executions(triton, model):
-    """Of a model, since it was loaded."""
-    return triton.get_inference_statistics(model).model_stats[0].execution_count
+def test_a_gate_is_replaced_under_load_without_losing_a_request(served):
+    metrics = Puppets(served.repository, served.server, None)
+    before = metrics.metric("littlebig_images_total")
+    served.apply(0.5)
+    with load(served.client, IMAGE) as answers:
+        for threshold in (0.0, 1.0):
+            served.apply(threshold)
+            wait_for_more(answers)
+    assert [answer for answer in answers if not isinstance(answer, Classification)] == []
+    assert {answer.stage for answer in answers} == {"little", "big"}
+    # Counters continue across gates. They are published about once a second.
+    until(
+        lambda: metrics.metric("littlebig_images_total") - before >= len(answers), f"{len(answers)} images are counted"
+    )
+    assert "successfully unloaded 'little_big' version 1" in "\n".join(served.server.log_tail())
 
 
-def test_a_gate_is_replaced_under_load_and_nothing_is_lost(tiny_repository, tmp_path):
-    repository = shutil.copytree(tiny_repository, tmp_path / "models")
-    settings = ServerSettings(model_control_mode="explicit", arguments=("--load-model=*",))
-    with TritonServer(repository, settings) as server, Client(server.grpc_url) as client:
-        with (
-            asked_all_the_while(client, IMAGE) as answers,
-            tritonclient.grpc.InferenceServerClient(server.grpc_url) as triton,
-        ):
-            for threshold in (0.0, 1.0, 0.0, 1.0):
-                apply_calibration(repository, calibration(repository, threshold))
-                triton.load_model("little_big")
-                more(answers)
-        assert [answer for answer in answers if not isinstance(answer, Classification)] == []
-        assert {answer.stage for answer in answers} == {"little", "big"}
-        # The counters go on where those of the gate before were: they are published about once a second.
-        counted = Puppets(repository, server, None)
-        until(lambda: counted.metric("littlebig_images_total") == len(answers), f"{len(answers)} images are counted")
-    said = "\n".join(server.log_tail())
-    assert said.count("successfully unloaded 'little_big' version 1") >= 5
-    assert "Exit timeout expired" not in said
-
-
-def test_a_gate_that_is_refused_and_stages_that_are_loaded_again_lose_nothing_under_load(tiny_repository, tmp_path):
+def test_a_refused_gate_and_reloaded_stages_lose_no_request_under_load(tiny_repository, tmp_path):
     repository = shutil.copytree(tiny_repository, tmp_path / "models")
     config = repository / "little_big" / "config.pbtxt"
-    # After a refused load Triton 24.10 counts one live model too many, of whatever kind, and stops by this limit only.
-    settings = ServerSettings(model_control_mode="explicit", exit_timeout=5, arguments=("--load-model=*",))
     picture = io.BytesIO()
     Image.fromarray(IMAGE).save(picture, "JPEG")
-    with TritonServer(repository, settings) as server, Client(server.grpc_url) as client:
-        with (
-            asked_all_the_while(client, picture.getvalue(), threshold=1.0) as answers,  # through every model
-            tritonclient.grpc.InferenceServerClient(server.grpc_url) as triton,
-        ):
-            more(answers)
+    # After a refused load Triton 24.10 counts one live model too many, so that a stop takes all of the exit timeout.
+    with serve(repository, exit_timeout=1) as served:
+        with load(served.client, picture.getvalue(), threshold=1.0) as answers:  # through every model
+            wait_for_more(answers)
+            apply_calibration(repository, calibration(repository, 1.0))
+            right = config.read_text()
+            config.write_text(right.replace('string_value: "1.0"', 'string_value: "2"'))
+            with pytest.raises(tritonclient.grpc.InferenceServerException) as refused:
+                served.triton.load_model("little_big")
+            assert "parameter 'threshold' = '2' is not a number in [0, 1]" in str(refused.value)
+            wait_for_more(answers)
+            config.write_text(right)
             for model in ("little", "big", "preprocess", "little_big", "classify"):
-                apply_calibration(repository, calibration(repository, 1.0))
-                wrong = config.read_text().replace('string_value: "1.0"', 'string_value: "2"')
-                config.write_text(wrong)
-                with pytest.raises(tritonclient.grpc.InferenceServerException) as refused:
-                    triton.load_model("little_big")
-                assert "parameter 'threshold' = '2' is not a number in [0, 1]" in str(refused.value)
-                more(answers)
-                apply_calibration(repository, calibration(repository, 1.0))
-                # What has not changed is not loaded, and a changed config.pbtxt alone does not always mean a new load.
+                # What has not changed is not loaded, and a changed config.pbtxt alone is not always a new load.
                 (repository / model / "1" / "changed").touch()
-                before = executions(triton, model)
-                triton.load_model(model)
-                assert executions(triton, model) < before  # they are counted from its load on
-                more(answers)
+                before = served.executions(model)
+                served.triton.load_model(model)
+                assert served.executions(model) < before  # counted from the load on
+                wait_for_more(answers)
         assert [answer for answer in answers if not isinstance(answer, Classification)] == []

@@ -1,4 +1,4 @@
-"""Every kind of bad request, at the real server: one clear line, and nobody else is harmed."""
+"""Every kind of bad request, at a real server: one clear line, and no other request is affected."""
 
 import io
 from concurrent.futures import Future
@@ -6,15 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import skimage
 import tritonclient.grpc
 from PIL import Image
 from tritonclient.utils import InferenceServerException
 
 from littlebig_client import ClientError, RequestRejected
+from littlebig_contract.pictures import sample_photographs
 
-PHOTOGRAPHS = Path(skimage.__file__).parent / "data"
-COFFEE, CAT = PHOTOGRAPHS / "coffee.png", PHOTOGRAPHS / "chelsea.png"
+COFFEE, CAT = sample_photographs(("coffee.png", "chelsea.png"))
 
 
 def encoded(image, kind="PNG"):
@@ -32,7 +31,7 @@ def refusal(triton, model, array, dtype, name, **parameters):
     return error.value.message()
 
 
-NOT_PICTURES = {
+BAD_PICTURES = {
     "not an image": (b"hello, gate", "encoded_image[0] is not a JPEG, PNG, WebP, BMP or GIF image"),
     "empty": (b"", "encoded_image[0] is empty"),
     "truncated": (COFFEE.read_bytes()[:50_000], "encoded_image[0] is a damaged PNG image: "),
@@ -47,13 +46,13 @@ NOT_PICTURES = {
 }
 
 
-@pytest.mark.parametrize("case", NOT_PICTURES)
-def test_what_is_no_picture_is_refused_by_name(triton, case):
-    content, message = NOT_PICTURES[case]
+@pytest.mark.parametrize("case", BAD_PICTURES)
+def test_a_bad_picture_is_refused_with_its_reason(triton, case):
+    content, message = BAD_PICTURES[case]
     assert message in refusal(triton, "classify", np.array([[content]], object), "BYTES", "encoded_image")
 
 
-def test_the_bad_image_of_a_request_is_named_by_its_place(triton):
+def test_the_bad_picture_of_a_request_is_named_by_its_index(triton):
     batch = np.array([[COFFEE.read_bytes()], [b"nonsense"]], object)
     assert "encoded_image[1] is not a JPEG" in refusal(triton, "classify", batch, "BYTES", "encoded_image")
 
@@ -64,12 +63,12 @@ def test_the_bad_image_of_a_request_is_named_by_its_place(triton):
         ({"threshold": float("nan")}, "parameter 'threshold' = nan is not a number in [0, 1]"),
         ({"threshold": 1.01}, "parameter 'threshold' = 1.01 is not a number in [0, 1]"),
         ({"threshold": "0.5"}, "parameter 'threshold' = '0.5' is not a number in [0, 1]"),
-        ({"policy": "both"}, "parameter 'policy' = 'both' is none of cascade, little, big"),
+        ({"policy": "both"}, "parameter 'policy' = 'both' is not one of cascade, little, big"),
         ({"temperature": 2}, "unknown parameter 'temperature'; a request may set threshold and policy"),
     ],
 )
 @pytest.mark.parametrize("model", ["classify", "little_big"])
-def test_wrong_parameters_are_refused_by_name(triton, model, parameters, message):
+def test_a_wrong_parameter_is_refused_by_name(triton, model, parameters, message):
     if model == "classify":
         array, dtype, name = np.array([[COFFEE.read_bytes()]], object), "BYTES", "encoded_image"
     else:
@@ -85,12 +84,11 @@ def test_wrong_parameters_are_refused_by_name(triton, model, parameters, message
         (np.zeros((33, 260, 260, 3), np.uint8), "UINT8", "batch-size must be <= 32 for 'little_big'"),
     ],
 )
-def test_a_tensor_of_the_wrong_kind_is_refused(triton, array, dtype, message):
+def test_a_tensor_of_wrong_shape_or_type_is_refused(triton, array, dtype, message):
     assert message in refusal(triton, "little_big", array, dtype, "image")
 
 
-def test_good_requests_are_unharmed_by_bad_ones_of_the_same_moment(client):
-    """Bad ones are mixed into a load that the server batches; every good one is answered as it is alone."""
+def test_good_requests_are_not_affected_by_bad_ones_beside_them(client):
     expected = {path: client.classify(path) for path in (COFFEE, CAT)}
     load = [COFFEE, CAT, b"nonsense", COFFEE.read_bytes()[:9_000]] * 15
     answers = list(client.classify_many(load, concurrency=16))
@@ -102,8 +100,7 @@ def test_good_requests_are_unharmed_by_bad_ones_of_the_same_moment(client):
             assert isinstance(answer, RequestRejected)
 
 
-def test_a_bad_threshold_in_a_gathered_batch_fails_its_own_request_only(triton):
-    """All sent at once to one gate, so that good and bad share a batch."""
+def test_a_bad_threshold_fails_only_its_own_request_of_a_batch(triton):
     image = np.zeros((1, 260, 260, 3), np.uint8)
     tensor = tritonclient.grpc.InferInput("image", list(image.shape), "UINT8")
     tensor.set_data_from_numpy(image)
@@ -124,5 +121,5 @@ def test_a_bad_threshold_in_a_gathered_batch_fails_its_own_request_only(triton):
             assert answer.as_numpy("label").shape == (1, 1)
 
 
-def test_the_server_is_well_after_all_this(client):
+def test_the_server_still_answers_after_bad_requests(client):
     assert client.classify(COFFEE).name == "espresso"

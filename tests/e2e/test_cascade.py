@@ -1,18 +1,17 @@
-"""What the served cascade answers, on photographs, through every way in."""
+"""Answers of the served cascade to photographs, through every entry point."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
-import skimage
 import tritonclient.grpc
 from PIL import Image
 from tritonclient.utils import InferenceServerException
 
 from littlebig_client import ServerFailure
+from littlebig_contract.pictures import sample_photographs
 
-PHOTOGRAPHS = Path(skimage.__file__).parent / "data"
-COFFEE, CAT, CAMERA = (PHOTOGRAPHS / name for name in ("coffee.png", "chelsea.png", "camera.png"))
+COFFEE, CAT, CAMERA = sample_photographs(("coffee.png", "chelsea.png", "camera.png"))
 
 
 def infer(triton, model, images, outputs=("label", "confidence", "stage"), timeout=None, **parameters):
@@ -33,20 +32,20 @@ def canonical(triton, path):
     return triton.infer("preprocess", [tensor]).as_numpy("image")[0]
 
 
-def test_a_sure_image_is_little_s_and_an_unsure_one_big_s(client):
+def test_little_answers_a_sure_image_and_big_an_unsure_one(client):
     coffee, cat = client.classify(COFFEE), client.classify(CAT)
     assert (coffee.name, coffee.stage) == ("espresso", "little")
     assert coffee.confidence == pytest.approx(0.95, abs=0.01)
     assert (cat.name, cat.stage) == ("Egyptian cat", "big")
 
 
-def test_a_request_of_several_images_escalates_only_the_unsure_ones(triton):
+def test_only_the_unsure_images_of_a_request_are_escalated(triton):
     answer = infer(triton, "classify", [COFFEE, CAT, CAMERA])
     assert answer.as_numpy("stage").ravel().tolist() == [0, 1, 0]
     assert answer.as_numpy("label").shape == (3, 1)
 
 
-def test_every_way_in_gives_the_same_answer(client, triton):
+def test_path_bytes_picture_and_array_get_the_same_answer(client, triton):
     by_path = client.classify(CAT)
     by_bytes = client.classify(CAT.read_bytes())
     with Image.open(CAT) as picture:
@@ -55,19 +54,19 @@ def test_every_way_in_gives_the_same_answer(client, triton):
     assert by_path == by_bytes == by_picture == by_array
 
 
-def test_policy_and_threshold_of_one_request(client):
+def test_a_request_may_set_policy_and_threshold(client):
     little, big = client.classify(CAT, policy="little"), client.classify(COFFEE, policy="big")
     assert (little.stage, big.stage) == ("little", "big")
     assert client.classify(CAT, threshold=0.0) == little
     assert client.classify(COFFEE, threshold=1.0) == big
-    # The pair is calibrated to gate on the margin: the first probability less the second.
+    # The pair's score is the margin: the largest probability minus the second largest.
     first, second = (np.float32(candidate.probability) for candidate in little.top_k[:2])
     margin = float(first - second)
     assert client.classify(CAT, threshold=margin - 1e-4).stage == "little"
     assert client.classify(CAT, threshold=margin + 1e-4).stage == "big"
 
 
-def test_each_request_of_a_coalesced_batch_keeps_its_own_parameters(client):
+def test_each_request_of_a_batch_keeps_its_own_parameters(client):
     answers = list(client.classify_many([CAT] * 40, policy="little", concurrency=16))
     forced = list(client.classify_many([CAT] * 40, policy="big", concurrency=16))
     assert {answer.stage for answer in answers} == {"little"}
@@ -81,14 +80,14 @@ def test_a_callers_time_limit_reaches_the_gate_through_the_ensemble(triton):
     assert infer(triton, "classify", [COFFEE], timeout=1_000).as_numpy("stage").ravel().tolist() == [0]
 
 
-def test_the_client_passes_its_callers_limit_on_and_asks_once(client):
+def test_the_client_passes_its_callers_time_limit_on(client):
     assert client.classify(CAT, threshold=1.0, within=30.0).stage == "big"
     with pytest.raises(ServerFailure, match="Request timeout expired before stage 'big' answered") as failure:
         client.classify(CAT, threshold=1.0, within=0.001)
     assert failure.value.status == "UNAVAILABLE"
 
 
-def test_probabilities_carry_names_and_belong_to_the_stage_that_answered(client, triton):
+def test_probabilities_have_names_and_are_those_of_the_stage_that_answered(client, triton):
     cat = client.classify(CAT, top_k=1000)
     assert len(cat.top_k) == 1000
     assert sum(candidate.probability for candidate in cat.top_k) == pytest.approx(1.0, abs=1e-3)
@@ -98,7 +97,7 @@ def test_probabilities_carry_names_and_belong_to_the_stage_that_answered(client,
     assert raw.argmax() == cat.label
 
 
-def test_stages_can_be_asked_on_their_own(triton):
+def test_stages_can_be_called_directly(triton):
     image = canonical(triton, COFFEE)[None]
     for stage in ("little", "big"):
         answer = infer(triton, stage, image, outputs=("label", "confidence", "margin", "probabilities"))
@@ -108,12 +107,12 @@ def test_stages_can_be_asked_on_their_own(triton):
 
 
 @pytest.mark.parametrize("stage", ["little", "big"])
-def test_a_stage_answers_a_batch_of_any_size_as_it_does_each_image(triton, stage):
-    """Five are more than one run of ONNX Runtime takes, and not a multiple of it."""
+def test_a_stage_answers_a_batch_as_it_answers_each_image(triton, stage):
+    # Five images are more than one run of ONNX Runtime takes, and not a multiple of it.
     names = ("label", "confidence", "probabilities")
     photographs = np.stack([canonical(triton, path) for path in (COFFEE, CAT, CAMERA, CAT, COFFEE)])
     together = infer(triton, stage, photographs, outputs=names)
-    alone = [infer(triton, stage, one[None], outputs=names) for one in photographs]
+    alone = [infer(triton, stage, photograph[None], outputs=names) for photograph in photographs]
     for name in names:
         each = np.concatenate([answer.as_numpy(name) for answer in alone])
         assert together.as_numpy(name) == pytest.approx(each, abs=1e-5)

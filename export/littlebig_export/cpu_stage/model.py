@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import triton_python_backend_utils as pb_utils
-from littlebig_scheduling import set_slice
 
 
 class TritonPythonModel:
@@ -23,14 +22,8 @@ class TritonPythonModel:
         """Open the graph with the number of threads that config.pbtxt gives."""
         config = json.loads(args["model_config"])
         parameters = {name: value["string_value"] for name, value in config["parameters"].items()}
-        # Each instance is a process of its own. It makes way for the other stage, and for Triton as soon as that wakes.
+        # Each instance is a process of its own, so its priority is too.
         os.nice(int(parameters.get("nice", "0")))
-        try:
-            set_slice(float(parameters["slice_ms"]))
-        except OSError as reason:  # a sandbox may forbid it
-            pb_utils.Logger.log_warn(
-                f"{args['model_name']}: no slice of its own ({reason}): answers come a little later"
-            )
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = int(parameters["threads"])
         # Idle threads must sleep, not spin: the other stage needs their cores.

@@ -1,8 +1,7 @@
-"""The C library's heap: what one batch of images leaves stays for the next.
+"""glibc's heap: keep freed memory for the next batch.
 
-Triton's stub copies each request's images out of shared memory into memory of its own, which is free again when the
-request is answered. glibc gives free memory at the top of the heap back to Linux once it is twice the largest block
-that was ever mapped, here two images, and Linux clears every page of it before the next batch gets it.
+Triton's stub copies each request's images into memory of its own, which it frees with the request. By default glibc
+returns free memory at the top of the heap to Linux, which clears every page of it again for the next batch.
 """
 
 from __future__ import annotations
@@ -11,22 +10,22 @@ import ctypes
 
 import numpy as np
 
-# Numbers from glibc's malloc.h. mallopt(3): -1 is never, and 32 MiB the most that a 64-bit process may set.
+# Numbers of malloc.h. See mallopt(3): a trim threshold of -1 means never; 32 MiB is the largest mmap threshold.
 _M_TRIM_THRESHOLD, _NEVER = -1, -1
 _M_MMAP_THRESHOLD, _LARGEST = -3, 32 * 2**20
 _M_ARENA_MAX = -8
 
 
 def keep_freed_memory(blocks: int, size: int) -> None:
-    """Let this process keep what its heap has ever had.
+    """Let this process keep all memory that its heap has had, and allocate the first of it now.
 
-    Blocks of up to 32 MiB come from the heap then. Setting one of the two alone would stop glibc from raising the
-    other as it goes, and every image would be mapped and cleared anew. All threads use one heap: of those that glibc
-    makes for threads, each grew for some hundred thousand requests. Other C libraries have no such settings.
+    Both thresholds are needed: setting one stops glibc from adapting the other. Blocks of up to 32 MiB then come from
+    the heap. All threads share one heap, because each of the heaps that glibc would make for threads grows for some
+    hundred thousand requests. Other C libraries have no such settings, and nothing is done.
 
     Args:
-        blocks: that the heap is to have room for from the start, so that it does not grow bit by bit later.
-        size: of each, bytes.
+        blocks: number of blocks to pre-fault.
+        size: of each, in bytes.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt:
@@ -34,4 +33,4 @@ def keep_freed_memory(blocks: int, size: int) -> None:
         mallopt(_M_TRIM_THRESHOLD, _NEVER)
         mallopt(_M_ARENA_MAX, 1)
         for block in [np.empty(size, np.uint8) for _ in range(blocks)]:
-            block.fill(0)  # memory that nobody has written to is not there yet
+            block.fill(0)  # pages exist once they are written to

@@ -14,38 +14,52 @@ Pixels = npt.NDArray[np.uint8]
 
 @dataclass(slots=True, eq=False)
 class Images:
-    """Canonical images that a stage is asked about.
+    """Canonical images for one call of a stage.
 
     Attributes:
         pixels: uint8 [images, H, W, 3].
-        tensor: Triton's own tensor of just these, where a request brought it. It lies in shared memory already, so to
-            pass it on copies nothing; pixels are copied there for each call.
+        tensor: Triton's tensor of exactly these images, if one request brought them all. It lies in shared memory, so
+            passing it on copies nothing. Other pixels are copied into shared memory for each call.
     """
 
     pixels: Pixels
     tensor: Any = None
 
     def __len__(self) -> int:
-        """How many images."""
+        """Number of images."""
         return len(self.pixels)
 
-    def part(self, first: int, after: int) -> Images:
-        """Images `first` to `after`, all of them as they are."""
-        return self if first == 0 and after >= len(self) else Images(self.pixels[first:after])
+    def part(self, start: int, stop: int) -> Images:
+        """Images `start` to `stop`; the object itself if that is all of them."""
+        return self if start == 0 and stop >= len(self) else Images(self.pixels[start:stop])
 
     def copy(self) -> Images:
-        """The same in memory of their own."""
+        """The same images in memory of their own."""
         return Images(self.pixels.copy())
 
 
-def gather(parts: Sequence[Pixels], room: Pixels | None = None) -> Images:
-    """Several requests' images as one batch.
+def make_buffer(images: int, dims: Sequence[int]) -> Pixels:
+    """Allocate a buffer for a batch and write to all of it, so that its pages exist from the start.
+
+    A new array per batch would make the heap grow, because batches differ in size.
+
+    Args:
+        images: most images of a batch.
+        dims: H, W, 3.
+
+    Returns:
+        uint8 [images, H, W, 3].
+    """
+    return np.full((images, *dims), 0, np.uint8)
+
+
+def gather(parts: Sequence[Pixels], buffer: Pixels | None = None) -> Images:
+    """Copy the images of several requests into one array.
 
     Args:
         parts: uint8 [images, H, W, 3] each; at least one.
-        room: uint8 [images or more, H, W, 3] to put the batch into; without it, or where it is too small, the batch
-            gets memory of its own.
+        buffer: uint8 [images, H, W, 3] to copy into; if it is None or too small, a new array is made.
     """
     images = sum(map(len, parts))
-    fits = room is not None and len(room) >= images
-    return Images(np.concatenate(parts, out=room[:images] if room is not None and fits else None))
+    fits = buffer is not None and len(buffer) >= images
+    return Images(np.concatenate(parts, out=buffer[:images] if buffer is not None and fits else None))

@@ -1,8 +1,8 @@
-"""What the gate counts, on Triton's own metrics endpoint.
+"""The gate's metrics, on Triton's own endpoint.
 
-Each change of a metric is a message between processes, so the gate counts in memory and publishes the sums about once
-a second. That is also why the score's histogram is made of counters with its series' names: `observe` would send one
-message for every image.
+Each change of a metric is a message between processes, so the gate counts in memory and publishes the sums once a
+second. For the same reason the histogram of scores is made of counters with a histogram's names: `observe` would send a
+message per image.
 """
 
 from __future__ import annotations
@@ -14,31 +14,31 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from littlebig_gate import LOST, VERDICTS
+from littlebig_gate import DECISIONS, LOST
 
 BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 Labels = tuple[tuple[str, str], ...]
 
 COUNTERS = {
-    "littlebig_images_total": "Images answered, by the stage whose answer it was and why",
+    "littlebig_images_total": "Images answered, by the stage that answered and the reason",
     "littlebig_image_errors_total": "Images answered with an error because this stage failed",
-    "littlebig_score_bucket": "Images by little's score, at most le",
+    "littlebig_score_bucket": "Images by little's score: those with a score of at most le",
     "littlebig_score_sum": "Sum of little's scores",
     "littlebig_score_count": "Images that little has scored",
-    "littlebig_big_failures_total": "Images that big did not answer, by reason",
-    "littlebig_audits_total": "Sure images that big was to see too, by outcome",
+    "littlebig_big_failures_total": "Escalated images that big did not answer, by reason",
+    "littlebig_audits_total": "Sure images chosen for an audit by big, by outcome",
 }
 GAUGES = {
-    "littlebig_threshold": "Escalate when the score is below this: as configured, and as in effect",
+    "littlebig_threshold": "Escalate when the score is below this: configured, and effective under overload control",
     "littlebig_batches_in_flight": "Batches that wait for big",
-    "littlebig_max_batches_in_flight": "Limit of batches that wait for big",
+    "littlebig_max_batches_in_flight": "Most batches that may wait for big",
     "littlebig_breaker_state": "Circuit breaker of big: 0 closed, 1 half open, 2 open",
-    "littlebig_calibrated_escalation_rate": "Interval of the escalation rate in the calibration",
+    "littlebig_calibrated_escalation_rate": "Ends of the calibration's interval of the escalation rate",
     "littlebig_calibrated_disagreement": "Fraction of the calibration's sure images on which the stages disagree",
 }
-# Series that are there, at zero, before anything happens: a rate needs a first value.
-_FROM_THE_START: tuple[tuple[str, dict[str, str]], ...] = (
-    *(("littlebig_images_total", {"stage": stage, "reason": reason}) for stage, reason, _ in VERDICTS),
+# Series that exist from the start, at zero: a rate needs a first value.
+_INITIAL: tuple[tuple[str, dict[str, str]], ...] = (
+    *(("littlebig_images_total", {"stage": stage, "reason": reason}) for stage, reason, _ in DECISIONS),
     *(("littlebig_image_errors_total", {"stage": stage}) for stage in ("little", "big")),
     *(
         ("littlebig_big_failures_total", {"reason": reason})
@@ -49,61 +49,61 @@ _FROM_THE_START: tuple[tuple[str, dict[str, str]], ...] = (
 
 
 class Tally:
-    """Counts and levels, kept in memory until they are published; safe to use from any thread."""
+    """Counts and gauges in memory, until they are published. Safe to use from any thread."""
 
     def __init__(self) -> None:
-        """All counters that are known beforehand stand at zero."""
+        """Start all known counters at zero."""
         self._lock = threading.Lock()
-        self._added: dict[tuple[str, Labels], float] = {(name, _labels(of)): 0.0 for name, of in _FROM_THE_START}
-        self._levels: dict[tuple[str, Labels], float] = {}
-        self._verdicts: Counter[int] = Counter()
+        self._counts: dict[tuple[str, Labels], float] = {(name, _labels(labels)): 0.0 for name, labels in _INITIAL}
+        self._gauges: dict[tuple[str, Labels], float] = {}
+        self._decisions: Counter[int] = Counter()
         self._scores: list[float] = []
 
-    def add(self, name: str, amount: float, **labels: str) -> None:
-        """Count `amount` more of one of COUNTERS."""
+    def count(self, name: str, amount: float, **labels: str) -> None:
+        """Add to one of COUNTERS."""
         if amount:
             key = (name, _labels(labels))
             with self._lock:
-                self._added[key] = self._added.get(key, 0.0) + amount
+                self._counts[key] = self._counts.get(key, 0.0) + amount
 
-    def level(self, name: str, value: float, **labels: str) -> None:
+    def set_gauge(self, name: str, value: float, **labels: str) -> None:
         """Set one of GAUGES."""
         with self._lock:
-            self._levels[name, _labels(labels)] = value
+            self._gauges[name, _labels(labels)] = value
 
-    def verdicts(self, verdicts: Iterable[int]) -> None:
-        """Count images answered by who answered them and why; those that got an error are none."""
+    def count_decisions(self, decisions: Iterable[int]) -> None:
+        """Count answered images by their decisions; LOST ones are ignored."""
         with self._lock:
-            self._verdicts.update(verdicts)
+            self._decisions.update(decisions)
 
-    def scores(self, scores: Sequence[float]) -> None:
-        """Count scores; their histogram is made when it is published, and keeps no answer waiting.
+    def count_scores(self, scores: Sequence[float]) -> None:
+        """Count scores. The histogram is made when it is published, so that no answer waits for it.
 
         Args:
-            scores: float32 values; one that is no number falls into no bucket but +Inf.
+            scores: float32 values; NaN falls into no bucket but +Inf.
         """
         with self._lock:
             self._scores += scores
 
     def take(self) -> tuple[dict[tuple[str, Labels], float], dict[tuple[str, Labels], float]]:
-        """What was counted since the last call, and the levels as they are."""
+        """What was counted since the call before, and the gauges."""
         with self._lock:
-            added, self._added = self._added, {}
-            verdicts, self._verdicts = self._verdicts, Counter()
+            counts, self._counts = self._counts, {}
+            decisions, self._decisions = self._decisions, Counter()
             scores, self._scores = self._scores, []
-            levels = dict(self._levels)
-        for verdict, count in verdicts.items():
-            if verdict != LOST:
-                stage, reason, _ = VERDICTS[verdict]
+            gauges = dict(self._gauges)
+        for decision, count in decisions.items():
+            if decision != LOST:
+                stage, reason, _ = DECISIONS[decision]
                 key = ("littlebig_images_total", _labels({"stage": stage, "reason": reason}))
-                added[key] = added.get(key, 0.0) + count
-        ascending = np.sort(np.array(scores, np.float32))  # what is no number comes last
+                counts[key] = counts.get(key, 0.0) + count
+        ascending = np.sort(np.array(scores, np.float32))  # NaN comes last
         at_most = np.searchsorted(ascending, np.array(BUCKETS, np.float32), side="right")
         for bound, count in zip(BUCKETS, at_most, strict=True):
-            added["littlebig_score_bucket", (("le", f"{bound:g}"),)] = float(count)
-        added["littlebig_score_bucket", (("le", "+Inf"),)] = added["littlebig_score_count", ()] = float(len(scores))
-        added["littlebig_score_sum", ()] = float(np.nansum(ascending, dtype=np.float64))
-        return added, levels
+            counts["littlebig_score_bucket", (("le", f"{bound:g}"),)] = float(count)
+        counts["littlebig_score_bucket", (("le", "+Inf"),)] = counts["littlebig_score_count", ()] = float(len(scores))
+        counts["littlebig_score_sum", ()] = float(np.nansum(ascending, dtype=np.float64))
+        return counts, gauges
 
 
 class Publisher:
@@ -112,11 +112,11 @@ class Publisher:
     Args:
         pb_utils: Triton's module.
         model: value of the label `model`.
-        instance: value of the label `gate` of gauges: each instance of the gate is a process with its own state.
+        instance: value of the label `gate` of gauges. Each instance of the gate is a process with its own state.
     """
 
     def __init__(self, pb_utils: Any, model: str, instance: str) -> None:
-        """Register the families."""
+        """Register the metric families."""
         self._model, self._instance = model, instance
         family = pb_utils.MetricFamily
         self._families: Mapping[str, Any] = {
@@ -126,18 +126,19 @@ class Publisher:
         self._metrics: dict[tuple[str, Labels], Any] = {}
 
     def publish(self, tally: Tally) -> None:
-        """Send what was added, and all levels: a gate that this one has replaced may have set them last."""
-        added, levels = tally.take()
-        self._add(added)
-        for key, value in levels.items():
+        """Send new counts, and all gauges: a gate that this one has replaced may have set them last."""
+        counts, gauges = tally.take()
+        self._increment(counts)
+        for key, value in gauges.items():
             self._metric(key, {"model": self._model, "gate": self._instance}).set(value)
 
     def close(self, tally: Tally) -> None:
-        """Send what was added; the levels may be those of a gate that was loaded in place of this one."""
-        self._add(tally.take()[0])
+        """Send new counts, but no gauges: they may belong to a gate that was loaded in place of this one."""
+        counts, _ = tally.take()
+        self._increment(counts)
 
-    def _add(self, added: Mapping[tuple[str, Labels], float]) -> None:
-        for key, amount in added.items():
+    def _increment(self, counts: Mapping[tuple[str, Labels], float]) -> None:
+        for key, amount in counts.items():
             metric = self._metric(key, {"model": self._model})
             if amount:
                 metric.increment(amount)
@@ -149,15 +150,15 @@ class Publisher:
         return self._metrics[key]
 
 
-def _never_freed(made: Any) -> Any:
-    """The same family or metric, which stays until the process ends and in Triton until the server does.
+def _never_freed(metric: Any) -> Any:
+    """Keep a family or metric until the process ends, and in Triton until the server ends.
 
-    Triton 24.10 counts a metric's users within each family object (core's metric_family.cc) and frees it when the last
-    of one goes; others write on into freed memory: another instance, or the gate that was loaded in place of this one.
-    And its stub crashes where such objects go later than the model.
+    Triton 24.10 counts a metric's users per family object (core's metric_family.cc) and frees the metric with the last
+    user of one family, while others still write to it: another instance, or the gate that was loaded in place of this
+    one. Its stub also crashes if such an object outlives the model.
     """
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(made))
-    return made
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(metric))
+    return metric
 
 
 def _labels(labels: Mapping[str, str]) -> Labels:

@@ -1,120 +1,119 @@
-"""Overload control: how far to lower the threshold so that the wait for big stays within a latency target.
+"""Overload control: lower the thresholds so that the wait for big stays within a latency target.
 
-Little's queueing law in its plainest form says how long an image escalated now will wait: what is before it, divided
-by the rate at which big answers. What is before it are the images in flight and the less sure ones of its own batch.
-All thresholds are multiplied by a factor that falls with that wait. The factor is a plain function of the queue,
-computed anew for each batch, and the queue itself does the integrating: a loop of the first order, which settles. (A
-factor that was moved up and down step by step, as congestion control does it, swung: two integrators in one loop.)
+An image escalated now waits for the images before it, divided by the rate at which big answers (Little's law): those
+in flight and the less sure ones of its own batch. All thresholds are multiplied by a factor that falls with that wait.
+The factor is a function of the queue alone, computed anew for each batch. The queue integrates, so the loop is of first
+order and settles; a factor that is itself moved step by step would be a second integrator, and the loop would swing.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-# Fractions of the target: the first images are spared at one, all that may be at the other. What is predicted is a
-# mean and what is promised is a tail, so the second stays well below 1.
-_FIRST, _ALL = 0.2, 0.5
-# Half-life of the measured rate, seconds: longer than a batch of big, shorter than a burst.
-_HALF_LIFE = 1.0
+# Shedding starts at the first fraction of the target, and all that may be shed is at the second. The prediction is a
+# mean and the target a tail latency, so the second is well below 1.
+_SHED_FIRST, _SHED_ALL = 0.2, 0.5
+# Half-life of the measured rate in seconds: longer than a batch of big, shorter than a burst.
+_HALF_LIFE_S = 1.0
 
 
 class ServiceRate:
-    """How many images per second the big stage answers while it has any to answer."""
+    """The rate at which big answers images while it has any."""
 
     def __init__(self) -> None:
-        """Nothing is known before the first answers."""
+        """Start without any observation."""
         self._answered = 0.0
         self._busy = 0.0
 
     def observe(self, answered: float, busy: float) -> None:
-        """Take in what happened since the last call.
+        """Take in what happened since the call before.
 
         Args:
             answered: images that big answered.
-            busy: seconds in which big had any image to answer.
+            busy: seconds in which big had an image to answer.
         """
-        keep = 0.5 ** (busy / _HALF_LIFE)  # idle time says nothing about the rate, and forgets nothing
+        keep = 0.5 ** (busy / _HALF_LIFE_S)  # idle time says nothing about the rate
         self._answered = self._answered * keep + answered
         self._busy = self._busy * keep + busy
 
     def seconds_for(self, images: float) -> float:
-        """How long these many images take; 0 where there are none or nothing is known."""
+        """Seconds for a number of images; 0 if nothing is known yet."""
         if images == 0 or self._busy == 0.0:
             return 0.0
-        # Half an image where none was answered yet: a stage that hangs is slow, not unknown.
+        # A stage that was busy without an answer is slow, not unknown: count half an image.
         return images * self._busy / max(self._answered, 0.5)
 
 
-def threshold_factor(predicted: float, target: float) -> float:
-    """What thresholds are multiplied by, for an image that would wait as long as predicted.
+def threshold_factor(wait_s: float, target_s: float) -> float:
+    """The factor for the threshold of an image that would wait `wait_s` for big.
 
     Args:
-        predicted: seconds from the image's arrival to big's answer, were it escalated now.
-        target: seconds within which it should be answered; 0 for no target.
+        wait_s: predicted seconds from the image's arrival to big's answer.
+        target_s: latency target in seconds; 0 for none.
 
     Returns:
-        1 while the wait is well below the target, falling in a straight line to 0 as it comes near.
+        1 while the wait is well below the target, then falling linearly to 0.
     """
-    if target == 0.0:
+    if target_s == 0.0:
         return 1.0
-    return min(max((_ALL - predicted / target) / (_ALL - _FIRST), 0.0), 1.0)
+    return min(max((_SHED_ALL - wait_s / target_s) / (_SHED_ALL - _SHED_FIRST), 0.0), 1.0)
 
 
 @dataclass(frozen=True)
-class Relief:
-    """How far thresholds are lowered while big has more to do than it can.
+class ThresholdScaling:
+    """How far thresholds are lowered now.
 
     Attributes:
-        wait: seconds from arrival to big's answer for the first image that is escalated now.
-        per_image: seconds that each further one adds for those after it.
-        target: seconds within which images should be answered; 0 for no target, and then nothing is lowered.
+        wait_s: seconds from arrival to big's answer for the first image that is escalated now.
+        per_image_s: seconds that each image escalated before it adds.
+        target_s: latency target in seconds; 0 for none, and then no threshold is lowered.
         floor: no threshold is lowered below this.
     """
 
-    wait: float = 0.0
-    per_image: float = 0.0
-    target: float = 0.0
+    wait_s: float = 0.0
+    per_image_s: float = 0.0
+    target_s: float = 0.0
     floor: float = 0.0
 
-    def threshold(self, asked: float, before: int = 0) -> float:
-        """Effective threshold of an image whose request asks for `asked`, with `before` others before it."""
-        factor = threshold_factor(self.wait + self.per_image * before, self.target)
-        return min(asked, max(self.floor, asked * factor))
+    def threshold(self, requested: float, images_before: int = 0) -> float:
+        """The effective threshold of an image with others of its batch escalated before it."""
+        factor = threshold_factor(self.wait_s + self.per_image_s * images_before, self.target_s)
+        return min(requested, max(self.floor, requested * factor))
 
 
-NO_RELIEF = Relief()
+NO_SCALING = ThresholdScaling()
 
 
 class Backlog:
-    """How long requests have waited before the gate even looked at them, which Triton does not tell.
+    """An estimate of how long requests wait in Triton's queue before the gate takes them, which Triton does not say.
 
-    A batch holds what arrived while its predecessor was worked on, so its oldest request waited at most that long.
-    A full batch leaves others behind: each one in a row adds its time.
+    A batch holds what arrived while the gate worked on the batch before, so its oldest request waited at most that
+    long. A full batch leaves requests behind: each full batch in a row adds its time.
     """
 
-    # Batches that follow each other this closely, in seconds, were waiting for each other.
-    _CLOSE = 0.002
-    # A gate that has had nothing to do for this long, in seconds, has no backlog.
-    _IDLE = 0.5
+    # Batches less than this many seconds apart have waited for each other.
+    _CLOSE_S = 0.002
+    # After this many idle seconds there is no backlog.
+    _IDLE_S = 0.5
 
     def __init__(self) -> None:
-        """An idle gate."""
+        """Start idle."""
         self._started = self._ended = float("-inf")
         self._waited = 0.0
         self._left_behind = 0.0
 
     def batch_started(self, now: float) -> None:
-        """A batch has come in, at `now` seconds."""
-        self._waited = now - self._started if now - self._ended < self._CLOSE else 0.0
+        """Note that the gate has taken a batch, at `now` seconds."""
+        self._waited = now - self._started if now - self._ended < self._CLOSE_S else 0.0
         self._started = now
 
     def batch_ended(self, now: float, full: bool) -> None:
-        """Its sure images are answered; `full` says that there was no room for more."""
+        """Note that `execute` returns; `full` if the batch was as large as it may be."""
         self._ended = now
         self._left_behind = self._left_behind + (now - self._started) if full else 0.0
 
     def seconds(self, now: float) -> float:
-        """Seconds from arrival to little's answer, for a request that arrives about now."""
-        if self._ended >= self._started and now - self._ended > self._IDLE:
+        """Seconds from arrival to little's answer for a request that arrives now."""
+        if self._ended >= self._started and now - self._ended > self._IDLE_S:
             return 0.0
         return self._waited + self._left_behind + max(self._ended - self._started, now - self._started, 0.0)

@@ -8,42 +8,42 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 POLICIES = ("cascade", "little", "big")
-# Triton's Python backend makes all BLS calls of an instance on 32 threads (its thread-pool-size, unless the server was
-# started with another), and a call holds its thread until it is back. Calls of big must leave some: for little, for an
-# audit, and for the probes of a hung stage (MOST_PROBES in littlebig_escalation.py).
-MOST_IN_FLIGHT = 22
+# Triton's Python backend makes all BLS calls of an instance on 32 threads (thread-pool-size), and a call keeps its
+# thread until it returns. Calls of big must leave some: for little, for an audit, and for the probes of a hung stage
+# (MAX_PROBES in littlebig_big_stage.py).
+MAX_IN_FLIGHT = 22
 
 
 class BadSetting(ValueError):
-    """A parameter of config.pbtxt that cannot be: which one, and what it may be."""
+    """A parameter of config.pbtxt is wrong: which one, and what it may be."""
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How the gate decides and what it does when the big stage does not answer.
+class GateSettings:
+    """How the gate decides, and what it does when big does not answer.
 
     Attributes:
         threshold: escalate when little's score < threshold, in [0, 1].
-        policy: `cascade` lets the score decide, `little` and `big` ask that stage alone.
-        gate: the score, little's `confidence` or `margin` (first minus second probability).
-        answer: once big has run, `big` takes its answer, `arbitrate` lets the more confident of the two stand.
-        offset: how much surer than big little must be for its answer to stand, in logits of the confidences.
-        max_batches_in_flight: batches that may wait for big; until one is back the gate takes no new one.
-        big_max_batch_size: most images in one call of big; 0 for the gate's own largest batch.
-        on_big_failure: `error`, or `little` to answer with what little said.
-        big_timeout_ms: time limit of one call of big, milliseconds.
-        breaker_retry_ms: how often a big stage that has failed is tried again, milliseconds.
-        latency_target_ms: lowers the effective threshold when the wait for big threatens this; 0 for never.
-        threshold_floor: the effective threshold is never below this.
-        audit_rate: fraction of sure images that big sees too, after they were answered.
+        policy: `cascade` lets the score decide; `little` and `big` ask that stage alone.
+        score: what is compared with the threshold: little's `confidence` or its `margin`.
+        answer: once big has run, `big` takes its answer; `arbitrate` keeps little's where it is surer.
+        offset: of the arbitration: how much surer little must be, in logits of the confidences.
+        max_batches_in_flight: batches of this instance that may wait for big.
+        big_max_batch_size: most images in one call of big; 0 for the gate's own max_batch_size.
+        on_big_failure: `error`, or `little` to answer with little's answer.
+        big_timeout_ms: time limit for big's answer to a batch, in milliseconds.
+        breaker_retry_ms: interval between probes of a big stage that has failed, in milliseconds.
+        latency_target_ms: thresholds are lowered when the wait for big threatens this latency; 0 for never.
+        threshold_floor: overload control lowers no threshold below this.
+        audit_rate: fraction of sure images that are sent to big after they were answered, in [0, 1].
         calibrated_escalation_low: lower end of the calibration's interval of the escalation rate, if it has one.
         calibrated_escalation_high: its upper end.
-        calibrated_disagreement: fraction of the calibration's sure images on which the stages disagreed.
+        calibrated_disagreement: fraction of the calibration's sure images on which the stages disagree.
     """
 
     threshold: float
     policy: str = "cascade"
-    gate: str = "confidence"
+    score: str = "confidence"
     answer: str = "big"
     offset: float = 0.0
     max_batches_in_flight: int = 4
@@ -59,11 +59,11 @@ class Settings:
     calibrated_disagreement: float | None = None
 
     @classmethod
-    def of_model(cls, parameters: Mapping[str, str]) -> Settings:
+    def from_parameters(cls, parameters: Mapping[str, str]) -> GateSettings:
         """Read the `parameters` of config.pbtxt.
 
         Args:
-            parameters: name -> text. Names in capitals are Triton's own and left to it.
+            parameters: name -> text. Names in capitals are Triton's own and are ignored.
 
         Raises:
             BadSetting: naming the parameter that is missing, unknown, wrong, or at odds with another.
@@ -71,16 +71,18 @@ class Settings:
         ours = {name: text for name, text in parameters.items() if not name.isupper()}
         known = [field.name for field in fields(cls)]
         for name in ours:
+            if name == "gate":
+                raise BadSetting("parameter 'gate' is now called 'score': rename it in config.pbtxt")
             if name not in known:
-                raise BadSetting(f"unknown parameter '{name}'; there are {', '.join(known)}")
+                raise BadSetting(f"unknown parameter '{name}'; known are {', '.join(known)}")
         if "threshold" not in ours:
             raise BadSetting("parameter 'threshold' is missing")
         values: dict[str, Any] = {name: _READERS[name](name, text) for name, text in ours.items()}
         settings = cls(**values)
-        settings._agree()
+        settings._check_consistency()
         return settings
 
-    def _agree(self) -> None:
+    def _check_consistency(self) -> None:
         low, high = self.calibrated_escalation_low, self.calibrated_escalation_high
         if self.threshold_floor > self.threshold:
             raise BadSetting(
@@ -89,7 +91,7 @@ class Settings:
         if (low is None) != (high is None) or (low is not None and high is not None and low > high):
             raise BadSetting(
                 f"parameters 'calibrated_escalation_low' = {low} and 'calibrated_escalation_high' = {high} "
-                "are no interval"
+                "are not an interval"
             )
 
 
@@ -118,7 +120,7 @@ def _whole(low: int, high: int) -> Callable[[str, str], int]:
 def _one_of(*values: str) -> Callable[[str, str], str]:
     def read(name: str, text: str) -> str:
         if text not in values:
-            raise BadSetting(f"parameter '{name}' = '{text}' is none of {', '.join(values)}")
+            raise BadSetting(f"parameter '{name}' = '{text}' is not one of {', '.join(values)}")
         return text
 
     return read
@@ -129,10 +131,10 @@ _fraction = _number(0.0, 1.0, "a number in [0, 1]")
 _READERS: Mapping[str, Callable[[str, str], object]] = {
     "threshold": _fraction,
     "policy": _one_of(*POLICIES),
-    "gate": _one_of("confidence", "margin"),
+    "score": _one_of("confidence", "margin"),
     "answer": _one_of("big", "arbitrate"),
     "offset": _number(-100.0, 100.0, "a number from -100 to 100"),
-    "max_batches_in_flight": _whole(1, MOST_IN_FLIGHT),
+    "max_batches_in_flight": _whole(1, MAX_IN_FLIGHT),
     "big_max_batch_size": _whole(0, 65536),
     "on_big_failure": _one_of("error", "little"),
     "big_timeout_ms": _number(1.0, _DAY_MS, "milliseconds from 1 to a day"),

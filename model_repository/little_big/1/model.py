@@ -1,215 +1,220 @@
-"""Triton's adapter to the gate: takes waiting requests, calls the stages, answers each request.
+"""The gate as Triton runs it: a BLS model between callers and the two stages.
 
-One call of the little stage per batch of waiting requests. Sure requests are answered by returning from `execute`,
-which costs one message for all of them and frees the instance for the next batch; the others are answered through
-their response senders when big is done (a model that is not decoupled may do so since Triton 24.06). What was
-measured is in docs/gate.md, what else was tried in docs/gate-experiments.md.
+A batch's way, one call after the other:
+
+    execute           Triton hands over the requests that arrived while this instance was busy
+      _examine        a wrong request gets its error; the others form a Batch           littlebig_request
+      acquire_slot    wait until one more batch may be in flight: back pressure         littlebig_big_stage
+      ask_little      one call of little for all images of the batch                    littlebig_batch
+      decide          a row with score < threshold needs big                            littlebig_gate
+      _returned       the response of a request that needs no more; None for the others
+      _escalate       the unsure rows of the others become an EscalatedBatch            littlebig_escalated_batch
+        submit        to a worker thread; `execute` returns and takes the next batch    littlebig_big_stage
+
+    on a worker thread                                                                  littlebig_workers
+      images          without cancelled requests, gathered in the worker's buffer
+      _call           of big, whose own batcher merges it with those of other batches
+      settle          each request gets big's answer, little's in its place, or an error
+      _respond        through the response senders
+
+    on the timer: callers' time limits, big's time limit, probes, audits, metrics       littlebig_timer
+
+Returned responses cost one message for all of them, sent ones a message each, so only what must wait is sent. (A model
+that is not decoupled may answer through response senders since Triton 24.06.) Only this module knows Triton.
 """
 
 from __future__ import annotations
 
-import asyncio  # noqa: F401  (Triton's stub imports it for the first request, which would wait for that)
+import asyncio  # noqa: F401  (Triton's stub imports it for the first request, which would have to wait for it)
 import json
 import math
-import threading
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-import numpy as np
 import triton_python_backend_utils as pb_utils
-from littlebig_alarms import Alarms
 from littlebig_audit import Auditor
-from littlebig_batch import CANCELLED, TIMED_OUT, Accepted, Answer, Batch
+from littlebig_batch import Batch, Outputs, Response
+from littlebig_big_stage import BigStage, InFlightSlot
 from littlebig_breaker import CLOSED
-from littlebig_escalation import BigStage, Place, StageFailed
-from littlebig_gate import BadRequest, Options
+from littlebig_errors import GateError, StageFailed
+from littlebig_escalated_batch import EscalatedBatch
 from littlebig_heap import keep_freed_memory
-from littlebig_images import Images, Pixels
+from littlebig_images import Images, Pixels, make_buffer
 from littlebig_metrics import Publisher, Tally
-from littlebig_overload import NO_RELIEF, Backlog, Relief
-from littlebig_settings import BadSetting, Settings
-from littlebig_waiting import Waiting
+from littlebig_overload import NO_SCALING, Backlog, ThresholdScaling
+from littlebig_request import Options, Request
+from littlebig_settings import BadSetting, GateSettings
+from littlebig_timer import Timer
 
-# Seconds between two looks at time limits, thresholds and probes, and between two publications of metrics.
-_TICK, _PUBLISH = 0.1, 1.0
-# Whether a caller has gone is asked by a message to Triton, which costs as much as an answer: not within this many
-# seconds since Triton, which drops cancelled requests from its own queue, handed the request over. Few give up sooner.
-_FRESH = 0.1
-# Errors that are no failure of the server's, by the name of their code: pb_utils has the codes after the import only.
-_CODES = {CANCELLED: "CANCELLED", TIMED_OUT: "UNAVAILABLE"}
+# Poll interval, and interval between publications of metrics, in seconds.
+_POLL_S, _PUBLISH_S = 0.1, 1.0
+# Checking cancellation costs an IPC round trip, so skip it for the first 100 ms: Triton drops cancelled requests from
+# its own queue, and few callers give up sooner.
+_CANCELLATION_GRACE_S = 0.1
 
 
 class TritonPythonModel:
     """The gate as a BLS model."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Read the settings; a wrong one fails the load with its name."""
+        """Read the settings and start the threads; a wrong setting fails the load with its name."""
         config = json.loads(args["model_config"])
         parameters = {name: value["string_value"] for name, value in config.get("parameters", {}).items()}
         try:
-            self.settings = settings = Settings.of_model(parameters)
+            self.settings = settings = GateSettings.from_parameters(parameters)
         except BadSetting as reason:
             raise pb_utils.TritonModelException(f"{args['model_name']}: {reason}") from None
         self.defaults = Options(settings.threshold, settings.policy)
         self.max_batch_size = config["max_batch_size"]
-        self.image_dims = config["input"][0]["dims"]
-        self.rooms = threading.local()
-        self._room()
+        dims = config["input"][0]["dims"]
+        self.buffer = make_buffer(self.max_batch_size, dims)
         self.big = BigStage(
-            lambda images, outputs, timeout_us: _call("big", images, outputs, timeout_us),
-            in_flight=settings.max_batches_in_flight,
-            timeout=settings.big_timeout_ms / 1e3,
-            retry=settings.breaker_retry_ms / 1e3,
+            partial(_call, "big"),
+            max_in_flight=settings.max_batches_in_flight,
+            timeout_s=settings.big_timeout_ms / 1e3,
+            retry_s=settings.breaker_retry_ms / 1e3,
             max_batch_size=settings.big_max_batch_size or self.max_batch_size,
-            prepare=self._room,
+            make_buffer=partial(make_buffer, self.max_batch_size, dims),
         )
-        self.alarms = Alarms()
         self.backlog = Backlog()
         self.tally = Tally()
-        self.audit = Auditor(
-            settings.audit_rate,
-            ask=lambda image: int(_call("big", Images(image), ["label"], 0)["label"][0, 0]),
-            busy=lambda: self.big.batches > 0 or self.big.breaker.state != CLOSED,
-            count=lambda outcome: self.tally.add("littlebig_audits_total", 1, outcome=outcome),
-        )
+        self.audit = Auditor(settings.audit_rate, self._ask_big_for_label, self._is_big_busy, self._count_audit)
         self.publisher = Publisher(pb_utils, args["model_name"], args["model_instance_name"])
         self._publish()
-        # As many as one batch brings, and those of another that wait for big; now that all that stays has its memory.
-        keep_freed_memory(2 * self.max_batch_size, math.prod(self.image_dims))
-        self.stopping = threading.Event()
-        self.clockwork = threading.Thread(target=self._run_clockwork, daemon=True)
-        self.clockwork.start()
+        # Pre-fault two batches after the long-lived allocations: one that comes in, and one that waits for big.
+        keep_freed_memory(2 * self.max_batch_size, math.prod(dims))
+        self.timer = Timer(lambda problem: pb_utils.Logger.log_error(f"little_big: {problem}"))
+        self.timer.every(_POLL_S, self.big.poll)
+        self.timer.every(_POLL_S, self.audit.poll)
+        self.timer.every(_PUBLISH_S, self._publish)
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """Answer every waiting request, or leave None for those that are answered when big is done.
+        """Answer every request, or return None for those that are answered when big is done.
 
-        A wrong request gets its own error and does not touch its neighbours.
+        A wrong request gets an error of its own and does not affect its neighbours.
         """
-        started = time.monotonic()
-        self.backlog.batch_started(started)
-        examined = [self._examine(request) for request in requests]
-        accepted = [entry for entry in examined if isinstance(entry, Accepted)]
+        received = time.monotonic()
+        self.backlog.batch_started(received)
+        examined = [self._examine(request, received) for request in requests]
+        accepted = [entry for entry in examined if isinstance(entry, Request)]
         if not accepted:
             self.backlog.batch_ended(time.monotonic(), full=False)
-            return examined
+            return [_response(entry) for entry in examined if isinstance(entry, GateError)]
         batch = Batch(accepted, self.settings, self.tally)
-        with self.big.reserve(batch.patience()) as place:
-            self._decide(batch)
-            if place is None:
-                batch.give_up_all()
-            responses = [self._now(batch, entry) for entry in examined]
-            if place is not None and batch.waiting:
-                self._escalate(batch, place, started)
-        self.backlog.batch_ended(time.monotonic(), full=batch.rows >= self.max_batch_size)
+        with self.big.acquire_slot(batch.max_wait_s()) as slot:
+            batch.ask_little(partial(_call, "little"), self.buffer)
+            batch.decide(self._threshold_scaling())
+            self._choose_audits(batch)
+            if slot is None:
+                batch.give_up()
+            responses = [self._returned(batch, entry) for entry in examined]
+            if slot is not None and batch.waiting:
+                self._escalate(batch, slot)
+        self.backlog.batch_ended(time.monotonic(), full=len(batch) >= self.max_batch_size)
         return responses
 
     def finalize(self) -> None:
-        """Stop what runs beside the requests, all of which are answered when Triton calls this."""
-        self.stopping.set()
-        self.clockwork.join()
+        """Stop the threads. All requests are answered when Triton calls this."""
+        self.timer.stop()
         self.audit.stop()
         self.publisher.close(self.tally)
 
-    def _examine(self, request: Any) -> Any:
-        """The request as Accepted, or the response that says what is wrong with it."""
+    def _examine(self, request: Any, received: float) -> Request | GateError:
+        """The request with its options, or what is wrong with it."""
         try:
-            options = self.defaults.with_request(request.parameters())
-        except BadRequest as reason:
-            return _error(str(reason), pb_utils.TritonError.INVALID_ARG)
+            options = self.defaults.override(request.parameters())
+        except GateError as error:
+            return error
         (tensor,) = request.inputs()
-        # The stub has copied them out of shared memory: this array is ours, also after the request is answered.
+        # The stub has copied the images out of shared memory: this array stays ours when the request is answered.
         images = Images(tensor.as_numpy(), tensor)
-        return Accepted(request, images, request.requested_output_names(), request.timeout(), options)
+        return Request(request, images, request.requested_output_names(), request.timeout(), options, received)
 
-    def _decide(self, batch: Batch) -> None:
-        """Ask little, and find what it is unsure of."""
-        batch.ask_little(lambda images, outputs, timeout_us: _call("little", images, outputs, timeout_us), self._room())
-        batch.plan(self._relief())
+    def _returned(self, batch: Batch, entry: Request | GateError) -> Any:
+        """What `execute` returns for a request: its response, or None if it waits for big."""
+        if isinstance(entry, GateError):
+            return _response(entry)
+        return None if entry.waits_for_big else _response(batch.response(entry))
+
+    def _escalate(self, batch: Batch, slot: InFlightSlot) -> None:
+        """Send the batch's unsure rows to big; another thread answers the requests that wait for them."""
+        for request in batch.waiting:
+            request.sender = request.triton.get_response_sender()
+        self.big.submit(EscalatedBatch(batch, self._is_cancelled, self._respond, self.timer), slot)
+
+    def _is_cancelled(self, request: Request) -> bool:
+        return time.monotonic() - request.received > _CANCELLATION_GRACE_S and bool(request.triton.is_cancelled())
+
+    def _respond(self, responses: Sequence[tuple[Request, Response]]) -> None:
+        """Send responses. All are made before the first is sent, because sending waits for Triton."""
+        ready = [(request.sender, _response(response)) for request, response in responses]
+        for sender, response in ready:
+            sender.send(response, flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+
+    def _threshold_scaling(self) -> ThresholdScaling:
+        """How far to lower thresholds for images that are escalated now."""
+        if not self.settings.latency_target_ms:
+            return NO_SCALING
+        return ThresholdScaling(
+            wait_s=self.backlog.seconds(time.monotonic()) + self.big.wait_s(),
+            per_image_s=self.big.seconds_per_image(),
+            target_s=self.settings.latency_target_ms / 1e3,
+            floor=self.settings.threshold_floor,
+        )
+
+    def _choose_audits(self, batch: Batch) -> None:
         if self.audit.rate:
             for images, labels in batch.sure():
                 self.audit.choose(images, labels)
 
-    def _escalate(self, batch: Batch, place: Place, started: float) -> None:
-        """Send the batch's unsure rows to big, and answer those who wait for them when it is done."""
-        rows, outputs, timeout_us = len(batch.to_big), batch.outputs, batch.timeout_us()
-        senders = {one: one.request.get_response_sender() for one in batch.waiting}
+    def _ask_big_for_label(self, image: Pixels) -> int:
+        return int(_call("big", Images(image), ["label"], 0)["label"][0, 0])
 
-        def gone(one: Accepted) -> bool:
-            return time.monotonic() - started > _FRESH and bool(one.request.is_cancelled())
+    def _is_big_busy(self) -> bool:
+        return self.big.batches > 0 or self.big.breaker.state != CLOSED
 
-        def answer(answers: Sequence[tuple[Accepted, Answer]]) -> None:
-            # All are made before any is sent: to send one is to wait for Triton.
-            responses = [(senders[one], _response(told)) for one, told in answers]
-            for sender, response in responses:
-                sender.send(response, flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
-
-        waiting = Waiting(batch, started, answer, self.alarms)
-        self.big.ask(place, lambda: waiting.images(gone, self._room()), rows, outputs, timeout_us, waiting.settle)
-
-    def _room(self) -> Pixels:
-        """Where the calling thread gathers images: the heap grows when each batch gets fresh memory of its own size.
-
-        Written to when it is made, at load, so that memory does not grow bit by bit as larger batches come either.
-        """
-        if not hasattr(self.rooms, "pixels"):
-            self.rooms.pixels = np.full((self.max_batch_size, *self.image_dims), 0, np.uint8)
-        pixels: Pixels = self.rooms.pixels
-        return pixels
-
-    def _now(self, batch: Batch, entry: Any) -> Any:
-        """What `execute` returns for one request: its response, or None if it waits for big."""
-        if not isinstance(entry, Accepted):
-            return entry
-        return None if entry.waits else _response(batch.answer(entry))
-
-    def _relief(self) -> Relief:
-        """How far to lower thresholds for images that are escalated now."""
-        if not self.settings.latency_target_ms:
-            return NO_RELIEF
-        return Relief(
-            wait=self.backlog.seconds(time.monotonic()) + self.big.seconds(),
-            per_image=self.big.seconds_per_image(),
-            target=self.settings.latency_target_ms / 1e3,
-            floor=self.settings.threshold_floor,
-        )
-
-    def _run_clockwork(self) -> None:
-        """Everything that happens by the clock and not by a request."""
-        published = time.monotonic()
-        while not self.stopping.wait(_TICK):
-            try:
-                self.big.tick()
-                self.audit.tick()
-                if time.monotonic() - published >= _PUBLISH:
-                    self._publish()
-                    published = time.monotonic()
-            except Exception as reason:  # a metric that cannot be sent must not stop time limits
-                pb_utils.Logger.log_error(f"little_big: {type(reason).__name__}: {reason}")
+    def _count_audit(self, outcome: str) -> None:
+        self.tally.count("littlebig_audits_total", 1, outcome=outcome)
 
     def _publish(self) -> None:
-        settings, level = self.settings, self.tally.level
-        level("littlebig_threshold", settings.threshold, kind="configured")
-        level("littlebig_threshold", self._relief().threshold(settings.threshold), kind="effective")
-        level("littlebig_batches_in_flight", self.big.batches)
-        level("littlebig_max_batches_in_flight", self.big.limit)
-        level("littlebig_breaker_state", self.big.breaker.state)
+        """Send counts and gauges to Triton."""
+        settings, set_gauge = self.settings, self.tally.set_gauge
+        set_gauge("littlebig_threshold", settings.threshold, kind="configured")
+        set_gauge("littlebig_threshold", self._threshold_scaling().threshold(settings.threshold), kind="effective")
+        set_gauge("littlebig_batches_in_flight", self.big.batches)
+        set_gauge("littlebig_max_batches_in_flight", self.big.max_in_flight)
+        set_gauge("littlebig_breaker_state", self.big.breaker.state)
         for bound, rate in (("low", settings.calibrated_escalation_low), ("high", settings.calibrated_escalation_high)):
             if rate is not None:
-                level("littlebig_calibrated_escalation_rate", rate, bound=bound)
+                set_gauge("littlebig_calibrated_escalation_rate", rate, bound=bound)
         if settings.calibrated_disagreement is not None:
-            level("littlebig_calibrated_disagreement", settings.calibrated_disagreement)
+            set_gauge("littlebig_calibrated_disagreement", settings.calibrated_disagreement)
         self.publisher.publish(self.tally)
 
 
-def _call(stage: str, images: Images, outputs: Sequence[str], timeout_us: int) -> dict[str, Any]:
-    """One BLS call: the stage's outputs as NumPy arrays by name."""
+def _call(stage: str, images: Images, outputs: Sequence[str], timeout_us: int) -> Outputs:
+    """Call a stage through BLS; blocks.
+
+    Args:
+        stage: `little` or `big`.
+        images: at least one.
+        outputs: names of the outputs to ask for.
+        timeout_us: for the stage's queue, in microseconds; 0 for none.
+
+    Returns:
+        Output name -> array [images, ...].
+
+    Raises:
+        StageFailed: if the stage returns an error or another number of rows.
+    """
     call = pb_utils.InferenceRequest(
         model_name=stage,
         requested_output_names=list(outputs),
         inputs=[images.tensor or pb_utils.Tensor("image", images.pixels)],
         timeout=timeout_us,
-        # Stages run where they like; the gate reads a few bytes per image, and NumPy reads CPU memory only.
+        # The gate reads a few bytes per image, and `as_numpy` fails on a tensor in GPU memory.
         preferred_memory=pb_utils.PreferredMemory(pb_utils.TRITONSERVER_MEMORY_CPU, 0),
     )
     response = call.exec()
@@ -222,11 +227,9 @@ def _call(stage: str, images: Images, outputs: Sequence[str], timeout_us: int) -
     return answers
 
 
-def _response(answer: Answer) -> Any:
-    if isinstance(answer, str):
-        return _error(answer, getattr(pb_utils.TritonError, _CODES.get(answer, "INTERNAL")))
-    return pb_utils.InferenceResponse([pb_utils.Tensor(name, array) for name, array in answer.items()])
-
-
-def _error(message: str, code: int) -> Any:
-    return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, code))
+def _response(response: Response) -> Any:
+    """Triton's object for a response."""
+    if isinstance(response, GateError):
+        code = getattr(pb_utils.TritonError, response.code)
+        return pb_utils.InferenceResponse(error=pb_utils.TritonError(response.message, code))
+    return pb_utils.InferenceResponse([pb_utils.Tensor(name, array) for name, array in response.items()])

@@ -1,34 +1,53 @@
-"""Starts the gate between its puppets."""
+"""Starts servers with puppet stages, and loads gates between them."""
 
-import queue
+import itertools
 import shutil
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import pytest
-from tests.e2e.gate.puppets import Puppets
+from tests.e2e.gate.puppets import Puppets, Responses
 from tritonclient import grpc
 
 from littlebig_export.config_pbtxt import read_config, set_parameter, write_config
 from littlebig_server import ServerSettings, TritonServer
 
 
-@contextmanager
-def serve_puppets(repository, folder, gate_instances=1, big_instances=1, **parameters):
-    """A copy of a repository in a new folder: the gate with these settings, one instance of each stage, puppets both."""
+def write_stages(repository, folder, big_instances=1):
+    """Copy a repository, with puppets as its stages."""
     shutil.copytree(repository, folder)
-    for model in ("little", "big", "little_big"):
-        config = read_config(folder / model / "config.pbtxt")
-        config.message.instance_group[0].count = {"little_big": gate_instances, "big": big_instances}.get(model, 1)
-        for name, value in parameters.items() if model == "little_big" else ():
-            set_parameter(config.message, name, value)
-        (folder / model / "config.pbtxt").write_text(write_config(config))
     for stage in ("little", "big"):
+        config = read_config(folder / stage / "config.pbtxt")
+        config.message.instance_group[0].count = big_instances if stage == "big" else 1
+        (folder / stage / "config.pbtxt").write_text(write_config(config))
         shutil.copyfile(Path(__file__).with_name("puppet_stage.py"), folder / stage / "1" / "model.py")
-    # Killed at the end, which saves three seconds a test: unloading is tried in tests/e2e/server.
+
+
+def write_gate(repository, folder, name="little_big", instances=1, **parameters):
+    """Write a repository's gate with another name, number of instances and parameters."""
+    config = read_config(repository / "little_big" / "config.pbtxt")
+    config.message.name = name
+    config.message.instance_group[0].count = instances
+    for parameter, value in parameters.items():
+        set_parameter(config.message, parameter, value)
+    shutil.copytree(repository / "little_big", folder / name, dirs_exist_ok=True)
+    (folder / name / "config.pbtxt").write_text(write_config(config))
+
+
+@contextmanager
+def serve_puppets(
+    repository, folder, gate_instances=1, big_instances=1, load=("*",), wait_for="little_big", **parameters
+):
+    """Serve a copy of a repository: puppet stages, and the gate with these parameters."""
+    write_stages(repository, folder, big_instances)
+    write_gate(repository, folder, instances=gate_instances, **parameters)
+    # Killed at the end, which saves three seconds: unloading is tested in tests/e2e/server.
     settings = ServerSettings(
-        model="little_big", model_control_mode="explicit", exit_timeout=0, arguments=("--load-model=*",)
+        model=wait_for,
+        model_control_mode="explicit",
+        exit_timeout=0,
+        arguments=tuple(f"--load-model={model}" for model in load),
     )
     with TritonServer(folder, settings) as server, grpc.InferenceServerClient(server.grpc_url) as triton:
         yield Puppets(folder, server, triton)
@@ -36,11 +55,43 @@ def serve_puppets(repository, folder, gate_instances=1, big_instances=1, **param
 
 @pytest.fixture
 def puppets(tiny_repository, tmp_path):
-    """puppets(parameters) -> context manager of Puppets."""
+    """puppets(parameters) -> context manager of Puppets on a server of its own, which the test may break."""
     return partial(serve_puppets, tiny_repository, tmp_path / "models")
 
 
+@pytest.fixture(scope="session")
+def stages(tiny_repository, tmp_path_factory):
+    """Puppets on a server that these tests share, which has the two stages and no gate yet."""
+    folder = tmp_path_factory.mktemp("stages") / "models"
+    with serve_puppets(tiny_repository, folder, load=("little", "big"), wait_for="big") as running:
+        yield running
+
+
+_names = (f"gate_{number}" for number in itertools.count())
+
+
 @pytest.fixture
-def answers():
-    """Where a test collects what its callers were told."""
-    return queue.Queue()
+def load_gate(stages, tiny_repository):
+    """load_gate(parameters) -> Puppets with a gate just loaded on the shared server.
+
+    Each gate has a name of its own, so its metrics start at zero and no unloading must be awaited.
+    """
+    for stage in ("little", "big"):
+        stages.set_behaviour(stage)
+    names = []
+
+    def load(instances=1, **parameters):
+        name = next(_names)
+        write_gate(tiny_repository, stages.folder, name, instances, **parameters)
+        stages.triton.load_model(name)
+        names.append(name)
+        return Puppets(stages.folder, stages.server, stages.triton, name)
+
+    yield load
+    for name in names:
+        stages.triton.unload_model(name)
+
+
+@pytest.fixture
+def responses():
+    return Responses()

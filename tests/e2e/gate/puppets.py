@@ -1,7 +1,8 @@
-"""The real gate between two stages that do as they are told, in a tritonserver that a test may break."""
+"""The real gate between two stages whose behaviour a test sets, in a tritonserver."""
 
 import json
 import os
+import queue
 import re
 import threading
 import time
@@ -27,24 +28,45 @@ def until(condition, what, seconds=DEADLINE):
     pytest.fail(f"{what}: not within {seconds} s")
 
 
-def noted(answers, name):
-    """What `Puppets.send` is told: puts (name, error) among the answers."""
-    return lambda result, error: answers.put((name, error))
+class Responses:
+    """Responses to requests that were sent without waiting, by a name for each."""
 
+    def __init__(self):
+        self._arrived = queue.Queue()
+        self.stages = {}
 
-def next_of(answers):
-    """The next (name, error) that comes."""
-    return answers.get(timeout=DEADLINE)
+    def to(self, name):
+        """The callback for a request's response."""
+
+        def arrived(result, error):
+            self.stages[name] = None if error else result.as_numpy("stage").ravel().tolist()
+            self._arrived.put((name, error))
+
+        return arrived
+
+    def next(self):
+        """(name, error) of the response that arrives next."""
+        return self._arrived.get(timeout=DEADLINE)
+
+    def empty(self):
+        return self._arrived.empty()
 
 
 class Puppets:
-    """A running server with the gate and its two puppets."""
+    """A server with a gate and the two stages that it calls.
 
-    def __init__(self, folder, server, triton):
-        self.folder, self.server, self.triton = folder, server, triton
+    Args:
+        folder: the model repository.
+        server: that serves it.
+        triton: a gRPC client of it.
+        gate: the gate's model name.
+    """
 
-    def tell(self, stage, **behaviour):
-        """How a stage behaves from its next batch on."""
+    def __init__(self, folder, server, triton, gate="little_big"):
+        self.folder, self.server, self.triton, self.gate = folder, server, triton, gate
+
+    def set_behaviour(self, stage, **behaviour):
+        """How a stage behaves from its next batch on; see puppet_stage.py."""
         file = self.folder / stage / "1" / "behaviour.json"
         file.with_suffix(".new").write_text(json.dumps(behaviour))
         file.with_suffix(".new").rename(file)
@@ -57,25 +79,27 @@ class Puppets:
         return [tensor]
 
     def ask(self, *pixels, **options):
-        """Stage and label of each image."""
-        result = self.triton.infer("little_big", self.request(*pixels), outputs=OUTPUTS, **options)
+        """(stage, label) of each image."""
+        result = self.triton.infer(self.gate, self.request(*pixels), outputs=OUTPUTS, **options)
         return list(
             zip(result.as_numpy("stage").ravel().tolist(), result.as_numpy("label").ravel().tolist(), strict=True)
         )
 
-    def send(self, *pixels, told, **options):
-        """Ask without waiting; `told(result, error)` is called on another thread."""
-        return self.triton.async_infer("little_big", self.request(*pixels), told, outputs=OUTPUTS, **options)
+    def send(self, *pixels, on_response, **options):
+        """Ask without waiting; `on_response(result, error)` is called on another thread."""
+        return self.triton.async_infer(self.gate, self.request(*pixels), on_response, outputs=OUTPUTS, **options)
 
     def series(self, names):
         """(name, its labels as pairs) -> value, of the series with these names on Triton's endpoint now."""
         with urllib.request.urlopen(self.server.metrics_url, timeout=10) as answer:  # noqa: S310 - http, by the server
             text = answer.read().decode()
-        found = re.findall(r"^(\w+)\{(.*?)\} (\S+)$", text, re.MULTILINE)
-        return {(name, tuple(re.findall(r'(\w+)="(.*?)"', of))): float(v) for name, of, v in found if name in names}
+        rows = re.findall(r"^(\w+)\{(.*?)\} (\S+)$", text, re.MULTILINE)
+        return {(name, tuple(re.findall(r'(\w+)="(.*?)"', of))): float(v) for name, of, v in rows if name in names}
 
     def metric(self, name, **labels):
-        """Sum of the series with these labels."""
+        """Sum of the series with these labels; of the gate's own metrics those of this gate."""
+        if name.startswith("littlebig_"):
+            labels["model"] = self.gate
         return sum(v for (_, of), v in self.series([name]).items() if labels.items() <= dict(of).items())
 
     def pending(self, model):
@@ -88,15 +112,15 @@ class Puppets:
 
     def stub(self, model):
         """Process ids of a model's stubs."""
-        found = []
+        pids = []
         for process in Path("/proc").glob("[0-9]*"):
             try:
                 command = (process / "cmdline").read_bytes().decode().split("\0")
             except OSError:
                 continue
             if "triton_python_backend_stub" in command[0] and str(self.folder / model / "1") in command[1]:
-                found.append(int(process.name))
-        return found
+                pids.append(int(process.name))
+        return pids
 
     def signal(self, model, number):
         for process in self.stub(model):

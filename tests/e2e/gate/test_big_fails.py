@@ -1,22 +1,23 @@
-"""The big stage is killed, hangs, is unloaded or returns errors in mid-load, and comes back."""
+"""The big stage is killed, hangs, is unloaded or returns errors under load, and comes back."""
 
 import signal
 import threading
 from contextlib import contextmanager
 
 import pytest
-from tests.e2e.gate.puppets import DEADLINE, SURE, UNSURE, until
+from tests.e2e.gate.conftest import write_gate
+from tests.e2e.gate.puppets import DEADLINE, SURE, UNSURE, Puppets, until
 from tritonclient.utils import InferenceServerException
 
-CALLERS, EVERY = 8, 4  # of eight callers' requests every fourth is unsure
+CALLERS, EVERY = 4, 4  # every fourth request is unsure
 
 
 class Load:
-    """Callers that ask one image after the other and note what they are told."""
+    """Callers that each ask for one image after another, and the responses they get."""
 
     def __init__(self, running):
         self.running, self.stop, self.lock = running, threading.Event(), threading.Lock()
-        self.told, self.open = [], 0
+        self.responses, self.open = [], 0
         self.quiet = threading.Condition(self.lock)
 
     def start(self):
@@ -28,19 +29,25 @@ class Load:
             self.open += 1
         unsure = number % EVERY == 0
 
-        def told(result, error):
+        def on_response(result, error):
             with self.lock:
-                self.told.append((unsure, None if error else int(result.as_numpy("stage")[0, 0]), error))
+                self.responses.append((unsure, None if error else int(result.as_numpy("stage")[0, 0]), error))
                 self.open -= 1
                 self.quiet.notify_all()
             if not self.stop.is_set():
                 self.ask(number + CALLERS + 1)
 
-        self.running.send(UNSURE if unsure else SURE, told=told)
+        self.running.send(UNSURE if unsure else SURE, on_response=on_response)
 
     def count(self):
         with self.lock:
-            return len(self.told)
+            return len(self.responses)
+
+    def is_affected(self):
+        return any(error or stage == 2 for _, stage, error in list(self.responses))
+
+    def is_in_full_service(self):
+        return all(stage == (1 if unsure else 0) for unsure, stage, _ in list(self.responses)[-40:])
 
     def end(self):
         self.stop.set()
@@ -59,8 +66,8 @@ def loaded(running):
         load.end()
 
 
-def killed(running):
-    """Triton 24.10 does not start a Python stub again whose process has died: it takes a new load."""
+def kill(running):
+    """Triton 24.10 starts a Python stub again only when the model is loaded again."""
     running.signal("big", signal.SIGKILL)
     return lambda: reload(running)
 
@@ -70,102 +77,111 @@ def reload(running):
     running.triton.load_model("big")
 
 
-def hung(running):
-    go_on = running.folder / "go-on"
-    running.tell("big", wait_for=str(go_on))
+def hang(running):
+    go = running.folder / f"go-{running.gate}"
+    running.set_behaviour("big", wait_for=str(go))
 
     def restore():
-        go_on.touch()
-        running.tell("big")
+        go.touch()
+        running.set_behaviour("big")
 
     return restore
 
 
-def unloaded(running):
+def unload(running):
     running.triton.unload_model("big")
     return lambda: running.triton.load_model("big")
 
 
-def erring(running):
-    running.tell("big", error="out of memory")
-    return lambda: running.tell("big")
+def fail(running):
+    running.set_behaviour("big", error="out of memory")
+    return lambda: running.set_behaviour("big")
 
 
-@pytest.mark.parametrize("policy", ["error", "little"])
-@pytest.mark.parametrize("fault", [killed, hung, unloaded, erring])
-def test_only_the_escalated_feel_it_and_service_is_full_again_when_big_is_back(puppets, fault, policy):
-    with (
-        puppets(
-            gate_instances=2, threshold=0.5, on_big_failure=policy, big_timeout_ms=1000, breaker_retry_ms=500
-        ) as running,
-        loaded(running) as load,
-    ):
-        restore = fault(running)
-        until(lambda: any(error or stage == 2 for _, stage, error in list(load.told)), "the fault is felt")
-        before = load.count()
-        until(lambda: load.count() > before + 100, "the load goes on meanwhile")
+SETTINGS = {"instances": 2, "threshold": 0.5, "big_timeout_ms": 1000, "breaker_retry_ms": 500}
+
+
+def check_fault(failing, standing_in, fault):
+    """Break big under load, with an error for its callers in one gate and little's answer in the other."""
+    with loaded(failing) as errors, loaded(standing_in) as little:
+        restore = fault(failing)
+        for load in (errors, little):
+            until(load.is_affected, "the fault is noticed")
+        before = [load.count() for load in (errors, little)]
+        for load, count in zip((errors, little), before, strict=True):
+            until(lambda load=load, count=count: load.count() > count + 50, "the load goes on")
         restore()
-
-        def full_service():
-            recent = list(load.told)[-40:]
-            return all(stage == (1 if unsure else 0) for unsure, stage, _ in recent)
-
-        until(full_service, "full service")
-        load.end()
-        failed = [(unsure, error) for unsure, _, error in load.told if error]
-        assert all(unsure for unsure, _ in failed), "a sure image failed"
-        assert all("stage 'big' failed: " in str(error) for _, error in failed)
-        assert {stage for unsure, stage, error in load.told if not unsure} == {0}
-        if policy == "little":
-            assert not failed
-            assert {stage for unsure, stage, _ in load.told if unsure} == {1, 2}
-        else:
-            assert failed
+        for load in (errors, little):
+            until(load.is_in_full_service, "full service")
+            load.end()
+    for load in (errors, little):
+        assert {stage for unsure, stage, error in load.responses if not unsure} == {0}, "a sure image was affected"
+    failed = [str(error) for _, _, error in errors.responses if error]
+    assert failed
+    assert all("stage 'big' failed: " in error for error in failed)
+    assert not [error for _, _, error in little.responses if error]
+    assert {stage for unsure, stage, _ in little.responses if unsure} == {1, 2}
 
 
-def test_a_dead_big_stage_costs_one_timeout_and_not_one_per_request(puppets):
-    with puppets(threshold=0.5, on_big_failure="little", big_timeout_ms=500, breaker_retry_ms=200) as running:
-        restore = hung(running)
-        assert [running.ask(UNSURE) for _ in range(30)] == [[(2, 1)]] * 30
-        until(lambda: running.metric("littlebig_big_failures_total", reason="breaker_open") == 29, "counted")
-        assert running.metric("littlebig_big_failures_total", reason="timeout") == 1
-        assert running.metric("littlebig_breaker_state") in (1, 2)
-        restore()
-        until(lambda: running.ask(UNSURE) == [(1, 2)], "big is back")
-        until(lambda: running.metric("littlebig_breaker_state") == 0, "the breaker is closed")
+@pytest.mark.parametrize("fault", [hang, unload, fail])
+def test_a_fault_of_big_affects_only_unsure_images_until_big_is_back(load_gate, fault):
+    failing = load_gate(on_big_failure="error", **SETTINGS)
+    check_fault(failing, load_gate(on_big_failure="little", **SETTINGS), fault)
 
 
-def test_a_hung_stage_opens_the_breaker_though_all_callers_gave_up_before(puppets):
-    with puppets(threshold=0.5, on_big_failure="little", big_timeout_ms=500, breaker_retry_ms=200) as running:
-        restore = hung(running)
-        # Triton itself rejects nothing from the queue of a stage that hangs.
-        assert [running.ask(UNSURE, timeout=100_000) for _ in range(40)] == [[(2, 1)]] * 40
-        assert running.ask(SURE, timeout=100_000) == [(0, 1)]
-
-        def failures(reason):
-            return running.metric("littlebig_big_failures_total", reason=reason)
-
-        until(lambda: failures("caller_timeout") + failures("breaker_open") == 40, "counted")
-        assert failures("breaker_open") >= 30  # 500 ms of callers who wait for 100 ms, one after the other
-        restore()
-        until(lambda: running.ask(UNSURE) == [(1, 2)], "big is back")
+def test_a_killed_big_affects_only_unsure_images_until_it_is_loaded_again(puppets, tiny_repository):
+    with puppets(load=("little", "big"), wait_for="big") as running:
+        gates = []
+        for policy in ("error", "little"):
+            write_gate(tiny_repository, running.folder, f"gate_{policy}", on_big_failure=policy, **SETTINGS)
+            running.triton.load_model(f"gate_{policy}")
+            gates.append(Puppets(running.folder, running.server, running.triton, f"gate_{policy}"))
+        check_fault(*gates, kill)
 
 
-def test_an_explicit_wish_for_big_gets_bigs_failure_and_no_substitute(puppets):
-    with puppets(threshold=0.5, on_big_failure="little") as running:
-        running.tell("big", error="out of memory")
-        with pytest.raises(Exception, match="stage 'big' failed: out of memory"):
-            running.ask(SURE, parameters={"policy": "big"})
-        assert running.ask(UNSURE) == [(2, 1)]
+def test_a_hung_big_costs_one_timeout_and_not_one_per_request(load_gate):
+    running = load_gate(threshold=0.5, on_big_failure="little", big_timeout_ms=500, breaker_retry_ms=200)
+    restore = hang(running)
+    assert [running.ask(UNSURE) for _ in range(30)] == [[(2, 1)]] * 30
+    until(lambda: running.metric("littlebig_big_failures_total", reason="breaker_open") == 29, "counted")
+    assert running.metric("littlebig_big_failures_total", reason="timeout") == 1
+    assert running.metric("littlebig_breaker_state") in (1, 2)
+    restore()
+    until(lambda: running.ask(UNSURE) == [(1, 2)], "big is back")
+    until(lambda: running.metric("littlebig_breaker_state") == 0, "the breaker is closed")
+
+
+def test_a_hung_big_opens_the_breaker_though_all_callers_gave_up_before(load_gate):
+    running = load_gate(threshold=0.5, on_big_failure="little", big_timeout_ms=500, breaker_retry_ms=200)
+    restore = hang(running)
+    # Triton itself rejects nothing from the queue of a stage that hangs.
+    assert [running.ask(UNSURE, timeout=100_000) for _ in range(40)] == [[(2, 1)]] * 40
+    assert running.ask(SURE, timeout=100_000) == [(0, 1)]
+
+    def failures(reason):
+        return running.metric("littlebig_big_failures_total", reason=reason)
+
+    until(lambda: failures("caller_timeout") + failures("breaker_open") == 40, "counted")
+    assert failures("breaker_open") >= 30  # 500 ms of callers who wait for 100 ms, one after the other
+    restore()
+    until(lambda: running.ask(UNSURE) == [(1, 2)], "big is back")
+
+
+def test_little_does_not_stand_in_for_a_request_of_policy_big(load_gate):
+    running = load_gate(threshold=0.5, on_big_failure="little")
+    running.set_behaviour("big", error="out of memory")
+    with pytest.raises(InferenceServerException, match="stage 'big' failed: out of memory"):
+        running.ask(SURE, parameters={"policy": "big"})
+    assert running.ask(UNSURE) == [(2, 1)]
 
 
 @pytest.mark.parametrize("stage", ["little", "big"])
-def test_a_stage_that_answers_another_number_of_images_has_failed(puppets, stage):
-    with puppets(threshold=0.5, breaker_retry_ms=100) as running:
-        running.tell(stage, rows=3)
-        with pytest.raises(
-            InferenceServerException, match=rf"stage '{stage}' failed: output '\w+' has 3 rows for 2 images"
-        ):
-            running.ask(UNSURE, UNSURE)
-        running.tell(stage)
-        assert running.ask(UNSURE, UNSURE) == [(1, 2), (1, 2)]
+def test_a_stage_that_answers_another_number_of_rows_has_failed(load_gate, stage):
+    running = load_gate(threshold=0.5, breaker_retry_ms=100)
+    running.set_behaviour(stage, rows=3)
+    with pytest.raises(
+        InferenceServerException, match=rf"stage '{stage}' failed: output '\w+' has 3 rows for 2 images"
+    ):
+        running.ask(UNSURE, UNSURE)
+    running.set_behaviour(stage)
+    assert running.ask(UNSURE, UNSURE) == [(1, 2), (1, 2)]

@@ -85,7 +85,7 @@ def test_a_stopped_process_of_the_gate_counts_as_dead(cascade):
 
 
 def test_a_gate_that_waits_for_ever_is_neither_ready_nor_live(cascade, tmp_path):
-    cascade.tell("little", wait_for=str(tmp_path / "go-on"))
+    cascade.set_behaviour("little", wait_for=str(tmp_path / "go-on"))
     for state in ("ready", "live"):
         assert failure(cascade.server, state, timeout=2) == (
             f"model 'little_big' at {cascade.server.grpc_url} hangs: no request was answered within 2 s"
@@ -113,7 +113,7 @@ def test_a_dead_process_of_big_is_a_reason_to_restart_where_big_is_required(casc
 
 def test_big_that_fails_is_not_ready_though_little_stands_in_for_it(puppets):
     with puppets(on_big_failure="little") as running:
-        running.tell("big", error="out of order")
+        running.set_behaviour("big", error="out of order")
         assert failure(running.server, "ready") == (
             f"the server at {running.server.grpc_url} fails: stage 'big' failed: out of order"
         )
@@ -122,7 +122,7 @@ def test_big_that_fails_is_not_ready_though_little_stands_in_for_it(puppets):
 
 
 def test_a_stage_that_fails_is_not_ready_but_live(cascade):
-    cascade.tell("little", error="out of order")
+    cascade.set_behaviour("little", error="out of order")
     assert failure(cascade.server, "ready") == (
         f"the server at {cascade.server.grpc_url} fails: stage 'little' failed: out of order"
     )
@@ -132,8 +132,8 @@ def test_a_stage_that_fails_is_not_ready_but_live(cascade):
 def test_a_server_that_stops_is_unready_and_is_left_to_it(cascade, tmp_path):
     asked, go_on, answered = tmp_path / "asked", tmp_path / "go-on", threading.Event()
     outcome: list[object] = []
-    cascade.tell("little", announce=str(asked), wait_for=str(go_on))
-    cascade.send(SURE, told=lambda result, error: (outcome.append(error), answered.set()))
+    cascade.set_behaviour("little", announce=str(asked), wait_for=str(go_on))
+    cascade.send(SURE, on_response=lambda result, error: (outcome.append(error), answered.set()))
     until(asked.exists, "little is asked")
     os.kill(cascade.server.pid, signal.SIGTERM)
     said = until(lambda: failure(cascade.server, "ready"), "the probe of readiness fails")
@@ -145,10 +145,10 @@ def test_a_server_that_stops_is_unready_and_is_left_to_it(cascade, tmp_path):
 
 
 def test_a_server_with_too_much_to_do_is_ready_and_live(cascade):
-    cascade.tell("little", seconds=0.02)
+    cascade.set_behaviour("little", seconds=0.02)
     outcome: list[object] = []
     for _ in range(400):  # eight seconds of work
-        cascade.send(SURE, told=lambda result, error: outcome.append(error))
+        cascade.send(SURE, on_response=lambda result, error: outcome.append(error))
     for state in ("ready", "live"):
         assert failure(cascade.server, state, timeout=1, big_required=False) is None
     assert len(outcome) < 400, "it was not busy"

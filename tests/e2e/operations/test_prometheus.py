@@ -49,25 +49,25 @@ def observed(tiny_repository, tmp_path_factory):
     """A quarter of the images unsure; then big fails, then it works again."""
     folder = tmp_path_factory.mktemp("observed")
     with serve_puppets(tiny_repository, folder / "models", **SETTINGS) as running:
-        running.tell("little", seconds=BIG_SECONDS / 5)
+        running.set_behaviour("little", seconds=BIG_SECONDS / 5)
         # Counters exist when they are first scraped, and are not near 0, where Prometheus extends them less far back.
         _load(running, 3)
-        running.tell("big", error="out of order")
+        running.set_behaviour("big", error="out of order")
         with pytest.raises(InferenceServerException):
             running.ask(SURE, parameters={"policy": "big"})
         running.ask(UNSURE)
-        running.tell("big", seconds=BIG_SECONDS)
+        running.set_behaviour("big", seconds=BIG_SECONDS)
         until(lambda: running.ask(UNSURE) == [(1, 2)], "big is asked again")
         until(lambda: running.metric("littlebig_audits_total") > 0, "an audit")
         until(lambda: running.metric("littlebig_images_total", reason="big_failed") > 0, "counters are published")
         before = running.series(COUNTERS)
         with Prometheus(folder, running.server.metrics_url) as prometheus:
             _load(running, 8)
-            running.tell("big", error="out of order")
+            running.set_behaviour("big", error="out of order")
             _load(running, 3)
             with pytest.raises(InferenceServerException):
                 running.ask(SURE, parameters={"policy": "big"})
-            running.tell("big", seconds=BIG_SECONDS)
+            running.set_behaviour("big", seconds=BIG_SECONDS)
             _load(running, 8)
             after = until(lambda: _seen_by_both(prometheus, running), "Prometheus has seen it all")
             seen = time.time()

@@ -35,10 +35,10 @@ def recorded(puppets, tmp_path):
         def record(count):
             for file in (gate_opens, little_works):
                 file.unlink(missing_ok=True)
-            running.tell("little", wait_for=str(gate_opens), announce=str(little_works))
+            running.set_behaviour("little", wait_for=str(gate_opens), announce=str(little_works))
             answered = []
             for number in range(count):
-                running.send(UNSURE, told=lambda result, error: answered.append(error))
+                running.send(UNSURE, on_response=lambda result, error: answered.append(error))
                 if number == 0:  # the gate's one instance takes it, and waits for little with it
                     until(little_works.exists, "little works")
             until(lambda: running.metric(METRIC, model="little_big") == max(count - 1, 0), f"{count} requests wait")

@@ -70,9 +70,10 @@ def parameters(repository):
     return {name: value.string_value for name, value in message.parameters.items()}
 
 
-def test_the_gate_is_told_everything_that_was_chosen_and_later_the_opposite(repository):
+@pytest.mark.parametrize("key", ["score", "gate"])  # older calibrations call it `gate`
+def test_all_choices_of_a_calibration_are_applied_and_later_undone(repository, key):
     before = parameters(repository)
-    changes = {"score": "margin", "answer": "arbitrate", "offset": 0.75, "chosen": chosen(0.7)}
+    changes = {key: "margin", "answer": "arbitrate", "offset": 0.75, "chosen": chosen(0.7)}
     apply_calibration(repository, calibration(repository, **changes))
     assert parameters(repository) == {
         **before,
@@ -82,7 +83,7 @@ def test_the_gate_is_told_everything_that_was_chosen_and_later_the_opposite(repo
         "offset": "0.75",
         **PUBLISHED,
     }
-    assert "# The score: little's confidence, or its margin" in (repository / "little_big" / "config.pbtxt").read_text()
+    assert "# What is compared with the threshold: " in (repository / "little_big" / "config.pbtxt").read_text()
     apply_calibration(repository, calibration(repository))
     assert parameters(repository) == {**before, "threshold": "0.4259", **PUBLISHED}
 

@@ -1,21 +1,21 @@
 import pytest
-from littlebig_escalation import MOST_PROBES
-from littlebig_settings import MOST_IN_FLIGHT, BadSetting, Settings
+from littlebig_big_stage import MAX_PROBES
+from littlebig_settings import MAX_IN_FLIGHT, BadSetting, GateSettings
 
 # thread_pool_size of Triton's Python backend, in its python_be.cc.
 THREADS = 32
 
 
-def test_only_the_threshold_must_be_set():
-    assert Settings.of_model({"threshold": "0.3"}) == Settings(threshold=0.3)
+def test_only_the_threshold_is_required():
+    assert GateSettings.from_parameters({"threshold": "0.3"}) == GateSettings(threshold=0.3)
 
 
 def test_every_setting_is_read_from_its_text():
-    settings = Settings.of_model(
+    settings = GateSettings.from_parameters(
         {
             "threshold": "0.3",
             "policy": "little",
-            "gate": "margin",
+            "score": "margin",
             "answer": "arbitrate",
             "offset": "-0.25",
             "max_batches_in_flight": "8",
@@ -31,18 +31,20 @@ def test_every_setting_is_read_from_its_text():
             "calibrated_disagreement": "0.05",
         }
     )
-    assert settings == Settings(
+    assert settings == GateSettings(
         0.3, "little", "margin", "arbitrate", -0.25, 8, 16, "little", 250, 500, 100, 0.1, 0.001, 0.1, 0.2, 0.05
     )
 
 
-def test_calls_that_never_come_back_leave_triton_a_thread_for_little():
+def test_hung_calls_leave_triton_a_thread_for_little():
     audit = 1
-    assert MOST_IN_FLIGHT + MOST_PROBES + audit < THREADS
+    assert MAX_IN_FLIGHT + MAX_PROBES + audit < THREADS
 
 
-def test_parameters_in_capitals_are_tritons():
-    assert Settings.of_model({"threshold": "0.3", "FORCE_CPU_ONLY_INPUT_TENSORS": "yes"}) == Settings(0.3)
+def test_parameters_in_capitals_are_ignored():
+    assert GateSettings.from_parameters({"threshold": "0.3", "FORCE_CPU_ONLY_INPUT_TENSORS": "yes"}) == GateSettings(
+        0.3
+    )
 
 
 @pytest.mark.parametrize(
@@ -51,16 +53,16 @@ def test_parameters_in_capitals_are_tritons():
         ({"threshold": "high"}, "parameter 'threshold' = 'high' is not a number in [0, 1]"),
         ({"threshold": "nan"}, "parameter 'threshold' = 'nan' is not a number in [0, 1]"),
         ({"threshold": "1.5"}, "parameter 'threshold' = '1.5' is not a number in [0, 1]"),
-        ({"policy": "x"}, "parameter 'policy' = 'x' is none of cascade, little, big"),
-        ({"gate": "entropy"}, "parameter 'gate' = 'entropy' is none of confidence, margin"),
-        ({"answer": "best"}, "parameter 'answer' = 'best' is none of big, arbitrate"),
+        ({"policy": "x"}, "parameter 'policy' = 'x' is not one of cascade, little, big"),
+        ({"score": "entropy"}, "parameter 'score' = 'entropy' is not one of confidence, margin"),
+        ({"answer": "best"}, "parameter 'answer' = 'best' is not one of big, arbitrate"),
         ({"offset": "inf"}, "parameter 'offset' = 'inf' is not a number from -100 to 100"),
         (
             {"max_batches_in_flight": "0"},
             "parameter 'max_batches_in_flight' = '0' is not a whole number from 1 to 22",
         ),
         ({"max_batches_in_flight": "2.5"}, "'max_batches_in_flight' = '2.5' is not a whole number from 1 to 22"),
-        ({"on_big_failure": "retry"}, "parameter 'on_big_failure' = 'retry' is none of error, little"),
+        ({"on_big_failure": "retry"}, "parameter 'on_big_failure' = 'retry' is not one of error, little"),
         ({"big_timeout_ms": "0"}, "parameter 'big_timeout_ms' = '0' is not milliseconds from 1 to a day"),
         ({"breaker_retry_ms": "5"}, "parameter 'breaker_retry_ms' = '5' is not milliseconds from 100 to a day"),
         ({"latency_target_ms": "-1"}, "parameter 'latency_target_ms' = '-1' is not milliseconds from 0 (off) to a day"),
@@ -68,21 +70,22 @@ def test_parameters_in_capitals_are_tritons():
         ({"threshold_floor": "0.6"}, "parameter 'threshold_floor' = 0.6 is above 'threshold' = 0.5"),
         (
             {"calibrated_escalation_low": "0.2"},
-            "parameters 'calibrated_escalation_low' = 0.2 and 'calibrated_escalation_high' = None are no interval",
+            "parameters 'calibrated_escalation_low' = 0.2 and 'calibrated_escalation_high' = None are not an interval",
         ),
         (
             {"calibrated_escalation_low": "0.2", "calibrated_escalation_high": "0.1"},
-            "parameters 'calibrated_escalation_low' = 0.2 and 'calibrated_escalation_high' = 0.1 are no interval",
+            "parameters 'calibrated_escalation_low' = 0.2 and 'calibrated_escalation_high' = 0.1 are not an interval",
         ),
-        ({"latency_target": "50"}, "unknown parameter 'latency_target'; there are threshold, policy, gate, "),
+        ({"gate": "margin"}, "parameter 'gate' is now called 'score': rename it in config.pbtxt"),
+        ({"latency_target": "50"}, "unknown parameter 'latency_target'; known are threshold, policy, score, "),
     ],
 )
-def test_a_wrong_setting_is_named_with_what_it_may_be(wrong, message):
+def test_a_wrong_setting_is_refused_with_its_name_and_allowed_values(wrong, message):
     with pytest.raises(BadSetting) as error:
-        Settings.of_model({"threshold": "0.5", **wrong})
+        GateSettings.from_parameters({"threshold": "0.5", **wrong})
     assert message in str(error.value)
 
 
-def test_a_missing_threshold_is_named():
+def test_a_missing_threshold_is_refused():
     with pytest.raises(BadSetting, match=r"^parameter 'threshold' is missing$"):
-        Settings.of_model({})
+        GateSettings.from_parameters({})

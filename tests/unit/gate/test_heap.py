@@ -1,4 +1,4 @@
-"""Memory of one batch that the next one finds again."""
+"""Memory that one batch leaves for the next."""
 
 import ctypes
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 import littlebig_heap
 import pytest
 
-# Page faults of ten batches of ten images, 260 x 260; of the second to the eleventh where nothing is kept.
+# Prints the page faults of ten batches of ten images, after the heap has had that much memory once.
 _BATCHES = """
 import resource, sys, threading
 import numpy as np
@@ -27,9 +27,9 @@ else:
 before = faults()
 for _ in range(10):
     if sys.argv[2] == "threads":
-        one = threading.Thread(target=batch)
-        one.start()
-        one.join()
+        thread = threading.Thread(target=batch)
+        thread.start()
+        thread.join()
     else:
         batch()
 print(faults() - before)
@@ -44,6 +44,6 @@ def faults(how, who):
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="this C library has no mallopt")
 @pytest.mark.parametrize("who", ["one thread", "threads"])
-def test_a_batch_finds_memory_that_is_there(who):
+def test_batches_reuse_the_memory_of_the_heap(who):
     assert faults("keep", who) < 100
-    assert faults("as it is", who) > 500  # else glibc does so by itself, and this module can go
+    assert faults("as it is", who) > 500  # otherwise glibc does so by itself, and the module is not needed

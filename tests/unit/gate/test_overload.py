@@ -5,7 +5,7 @@ import pytest
 from littlebig_overload import Backlog, ServiceRate, threshold_factor
 
 
-class Plant:
+class SimulatedCascade:
     """Uniform scores on [0, 1] at `rate` images/s, threshold 0.5, big answering `capacity` images/s."""
 
     def __init__(self, target, capacity):
@@ -23,13 +23,13 @@ class Plant:
             done = min(self.waiting, self.capacity * batch)
             self.waiting -= done
             answered, busy = answered + done, busy + done / self.capacity
-            if step % 5 == 4:  # the gate looks at the rate ten times a second
+            if step % 5 == 4:  # the gate observes the rate ten times a second
                 self.measured.observe(answered, busy)
                 answered, busy = 0.0, 0.0
         return np.array(history).T
 
 
-def test_without_a_target_nothing_is_lowered():
+def test_without_a_target_no_threshold_is_lowered():
     assert threshold_factor(1e9, 0.0) == 1.0
 
 
@@ -38,29 +38,29 @@ def test_the_factor_falls_with_the_wait():
     assert factors == pytest.approx([1.0, 1.0, 0.5, 0.0, 0.0])
 
 
-def test_a_load_that_big_can_bear_changes_nothing():
-    _, factor = Plant(target=0.5, capacity=50).run(rate=90, seconds=30)
+def test_a_load_within_bigs_capacity_lowers_no_threshold():
+    _, factor = SimulatedCascade(target=0.5, capacity=50).run(rate=90, seconds=30)
     assert (factor == 1.0).all()
 
 
 @pytest.mark.parametrize("overload", [1.2, 1.5, 3.0])
-def test_overload_settles_within_the_target_and_does_not_swing(overload):
-    wait, factor = Plant(target=0.5, capacity=50).run(rate=100 * overload, seconds=20)
+def test_overload_settles_within_the_target_without_oscillation(overload):
+    wait, factor = SimulatedCascade(target=0.5, capacity=50).run(rate=100 * overload, seconds=20)
     settled = slice(len(wait) // 2, None)
     assert wait.max() <= 0.5
     assert np.ptp(factor[settled]) < 0.02
-    # and it gives away no more than it must: big stays busy
+    # It sheds no more than it must: big stays busy.
     assert factor[settled].mean() * overload == pytest.approx(1.0, abs=0.02)
 
 
-def test_it_is_back_to_normal_within_ten_seconds():
-    plant = Plant(target=0.5, capacity=50)
-    plant.run(rate=300, seconds=60)
-    _, factor = plant.run(rate=60, seconds=10)
+def test_thresholds_are_restored_within_ten_seconds_after_overload():
+    cascade = SimulatedCascade(target=0.5, capacity=50)
+    cascade.run(rate=300, seconds=60)
+    _, factor = cascade.run(rate=60, seconds=10)
     assert factor[-1] == 1.0
 
 
-def test_a_stage_that_hangs_is_seen_as_slow():
+def test_a_hung_stage_counts_as_slow():
     rate = ServiceRate()
     rate.observe(50, 1.0)
     for _ in range(100):
@@ -68,7 +68,7 @@ def test_a_stage_that_hangs_is_seen_as_slow():
     assert rate.seconds_for(4) > 10
 
 
-def test_nothing_waits_where_nothing_is():
+def test_no_images_take_no_time():
     rate = ServiceRate()
     assert rate.seconds_for(5) == 0.0
     rate.observe(10, 0.5)
@@ -76,7 +76,7 @@ def test_nothing_waits_where_nothing_is():
     assert rate.seconds_for(10) == pytest.approx(0.5)
 
 
-def test_a_lone_batch_waited_for_nothing():
+def test_a_lone_batch_has_not_waited():
     backlog = Backlog()
     backlog.batch_started(10.0)
     backlog.batch_ended(10.02, full=False)
@@ -84,7 +84,7 @@ def test_a_lone_batch_waited_for_nothing():
     assert backlog.seconds(20.0) == 0.0
 
 
-def test_a_batch_that_follows_at_once_waited_as_long_as_its_predecessor_took():
+def test_a_batch_that_follows_at_once_has_waited_for_the_one_before():
     backlog = Backlog()
     backlog.batch_started(10.0)
     backlog.batch_ended(10.1, full=False)
@@ -93,7 +93,7 @@ def test_a_batch_that_follows_at_once_waited_as_long_as_its_predecessor_took():
     assert backlog.seconds(10.2001) == pytest.approx(0.2, abs=1e-3)
 
 
-def test_full_batches_in_a_row_leave_ever_more_behind():
+def test_full_batches_in_a_row_add_to_the_backlog():
     backlog, now, waits = Backlog(), 0.0, []
     for _ in range(5):
         backlog.batch_started(now)

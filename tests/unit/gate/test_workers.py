@@ -1,4 +1,4 @@
-"""Threads for the gate's calls: how many there are, and what they do first."""
+"""Threads for calls of big: how many there are, and that no two share a buffer."""
 
 import queue
 import threading
@@ -6,39 +6,42 @@ import threading
 import pytest
 from littlebig_workers import Workers
 
+LATE = 10
+
 
 @pytest.fixture
-def let_go():
+def release():
     event = threading.Event()
     yield event
     event.set()
 
 
-def test_those_that_are_ready_have_prepared_before_any_work_comes(let_go):
-    prepared = queue.SimpleQueue()
-    workers = Workers(3, lambda: prepared.put(threading.get_ident()))
-    ready = {prepared.get(timeout=10) for _ in range(3)}
-    assert len(ready) == 3
-    at_work = queue.SimpleQueue()
+@pytest.fixture
+def busy():
+    return queue.SimpleQueue()
+
+
+def test_ready_threads_have_their_buffers_before_any_work_comes(release, busy):
+    made = []
+    workers = Workers(3, lambda: made.append(object()) or made[-1])
+    assert len(made) == 3
     for _ in range(3):
-        workers.run(lambda: (at_work.put(threading.get_ident()), let_go.wait(10)))
-    assert {at_work.get(timeout=10) for _ in range(3)} == ready
+        workers.run(lambda buffer: (busy.put(buffer), release.wait(LATE)))
+    assert {busy.get(timeout=LATE) for _ in range(3)} == set(made)
 
 
-def test_one_more_is_started_when_all_are_busy(let_go):
-    workers = Workers(1, lambda: None)
-    at_work = queue.SimpleQueue()
-    for _ in range(2):
-        workers.run(lambda: (at_work.put(threading.get_ident()), let_go.wait(10)))
-    assert len({at_work.get(timeout=10) for _ in range(2)}) == 2
+def test_another_thread_starts_when_all_are_busy(release, busy):
+    workers = Workers(1, object)
+    for _ in range(3):
+        workers.run(lambda buffer: (busy.put((threading.get_ident(), buffer)), release.wait(LATE)))
+    threads, buffers = zip(*(busy.get(timeout=LATE) for _ in range(3)), strict=True)
+    assert len(set(threads)) == len(set(buffers)) == 3
 
 
-def test_few_threads_do_what_comes_one_after_another():
-    workers = Workers(8, lambda: None)
-    at_work = queue.SimpleQueue()
+def test_threads_are_used_again(release, busy):
+    workers = Workers(2, object)
     used = set()
     for _ in range(100):
-        workers.run(lambda: at_work.put(threading.get_ident()))
-        used.add(at_work.get(timeout=10))
-    # One, but for work that comes before the thread of the last is back.
-    assert len(used) <= 4
+        workers.run(lambda buffer: busy.put(threading.get_ident()))
+        used.add(busy.get(timeout=LATE))
+    assert len(used) <= 4  # work may come before the last thread is idle again

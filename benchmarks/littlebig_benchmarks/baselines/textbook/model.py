@@ -19,7 +19,7 @@ class TritonPythonModel:
         """Read the threshold, and which of little's outputs it is compared with."""
         parameters = json.loads(args["model_config"])["parameters"]
         self.threshold = float(parameters["threshold"]["string_value"])
-        self.score = parameters["gate"]["string_value"]
+        self.score = parameters["score"]["string_value"]
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer the requests one after another."""
