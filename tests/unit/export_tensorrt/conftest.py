@@ -1,4 +1,4 @@
-"""Small backbones whose every number is known, and a bring-your-own pair of two of them."""
+"""Small backbones with known weights."""
 
 import numpy as np
 import onnx
@@ -16,7 +16,7 @@ def backbone(nodes, constants, outputs=("logits",), shape=(3, 8, 8), opset=18):
 
 @pytest.fixture
 def chain():
-    """pixels -> Mul 300 -> Mul 300 -> Mul 1/90000: back to what it was, unless a half overflows in between."""
+    """pixels -> Mul 300 -> Mul 300 -> Mul 1/90000: the identity, unless an intermediate half overflows."""
     nodes = [
         helper.make_node("Mul", ["pixels", "up"], ["large"], name="first"),
         helper.make_node("Mul", ["large", "up"], ["huge"], name="second"),
