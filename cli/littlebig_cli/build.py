@@ -42,8 +42,8 @@ from littlebig_export.errors import ExportError
 @click.option(
     "--version-compatible/--no-version-compatible",
     default=None,
-    help="Build for later TensorRT versions with the same major number. Slower (the lean runtime's operators alone) and "
-    "larger (each plan carries that runtime); start Triton with "
+    help="Build for later TensorRT versions with the same major number. Slower (the lean runtime's operators "
+    "alone) and larger (each plan carries that runtime); start Triton with "
     "--backend-config=tensorrt,version-compatible=true.  [default: as the present plan, or no]",
 )
 @click.option(

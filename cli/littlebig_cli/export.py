@@ -44,7 +44,7 @@ STATE_DICT = click.Path(path_type=Path, dir_okay=False)
 )
 @click.option("--little-weights", type=STATE_DICT, metavar="FILE", help="State dict for little instead of the pair's.")
 @click.option("--big-weights", type=STATE_DICT, metavar="FILE", help="State dict for big instead of the pair's.")
-@click.option("--random-weights", is_flag=True, help="Use random weights: for load tests and build checks, without a hub.")
+@click.option("--random-weights", is_flag=True, help="Random weights, without a hub: for load tests and build checks.")
 @click.option(
     "--precision",
     type=click.Choice(PRECISIONS),

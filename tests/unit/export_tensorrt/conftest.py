@@ -1,9 +1,11 @@
-"""Small backbones with known weights."""
+"""Small backbones with known weights, and the default pair."""
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+
+from tests.default_pair import exported_default_pair
 
 
 def backbone(nodes, constants, outputs=("logits",), shape=(3, 8, 8), opset=18):
@@ -12,6 +14,12 @@ def backbone(nodes, constants, outputs=("logits",), shape=(3, 8, 8), opset=18):
     initializers = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
     graph = helper.make_graph(nodes, "backbone", [image], results, initializers)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
+
+
+@pytest.fixture(scope="session")
+def default_pair():
+    """The default pair's repository for target cpu, whose graphs are FP32; not to be changed."""
+    return exported_default_pair()
 
 
 @pytest.fixture

@@ -1,5 +1,9 @@
+import json
+import shutil
+
 import numpy as np
 import onnx
+import onnx.utils
 import pytest
 import torch
 import torchvision
@@ -8,13 +12,15 @@ from onnx import helper, numpy_helper
 
 from littlebig_cli import build_progress
 from littlebig_cli.main import littlebig
+from littlebig_contract.stages import STAGES
 from littlebig_export.checking import check_pair, check_repository
 from littlebig_export.costs import count_macs
 from littlebig_export.engine_build import Profile
 from littlebig_export.exporting import export_pair, override_weights
 from littlebig_export.pair import load_pair
-from littlebig_export.stage_graph import stage_graph
-from tests.default_pair import exported_default_pair
+from littlebig_export.precision import keep_reasons, to_precision
+from littlebig_export.preprocessing import Preprocessing
+from littlebig_export.stage_graph import Backbone, stage_graph
 from tests.tiny_pair import tiny_classifier
 
 trt = pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is for Linux on x86-64: pip install 'littlebig[check]'")
@@ -43,11 +49,30 @@ def check_default_pair(results, big_megabytes):
     assert stages["big"].plan_bytes / 1e6 == pytest.approx(big_megabytes, rel=0.34)
 
 
-def test_tensorrt_builds_the_default_pair_in_fp32():
-    check_default_pair(check_repository(exported_default_pair()), big_megabytes=30)
+def test_tensorrt_builds_the_default_pair_in_fp32(default_pair):
+    check_default_pair(check_repository(default_pair), big_megabytes=30)
 
 
-def test_tensorrt_builds_the_default_pair_in_fp16():
+def test_tensorrt_builds_the_default_pair_in_fp16(default_pair, tmp_path):
+    repository = shutil.copytree(default_pair, tmp_path / "fp16")
+    facts = json.loads((default_pair / "littlebig.json").read_text())["stages"]
+    transforms = {stage: transform(facts[stage]) for stage in STAGES}
+    for stage, transformed in transforms.items():
+        path = repository / stage / "1/model.onnx"
+        backbone = onnx.utils.Extractor(onnx.load(path)).extract_model(["view"], ["backbone/logits"])
+        assert keep_reasons(backbone, "fp16") == {}
+        lowered = Backbone(to_precision(backbone, "fp16", {}), transformed)
+        onnx.save(stage_graph(lowered, transforms["big"]), path)
+    check_default_pair(check_repository(repository), big_megabytes=15)
+
+
+def transform(facts):
+    names = ("crop_pct", "crop_mode", "interpolation", "mean", "std")
+    return Preprocessing(size=facts["input_size"], **{name: facts[name] for name in names})
+
+
+@pytest.mark.slow
+def test_the_check_exports_and_builds_the_default_pair():
     check_default_pair(check_pair(load_pair("efficientnet-lite"), "fp16"), big_megabytes=15)
 
 

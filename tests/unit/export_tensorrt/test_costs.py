@@ -10,7 +10,6 @@ from littlebig_cli.main import littlebig
 from littlebig_export.costs import as_table, count_macs, count_parameters, pair_costs
 from littlebig_export.errors import GraphError
 from littlebig_export.pair import load_pair
-from tests.default_pair import exported_default_pair
 
 from .conftest import backbone
 
@@ -68,9 +67,9 @@ def test_shapes_that_are_not_known_are_told():
     assert str(error.value) == "the cost of node 'product' (MatMul) cannot be told: its shapes are dynamic"
 
 
-def test_the_graphs_of_the_default_pair_cost_what_timm_publishes():
+def test_the_graphs_of_the_default_pair_cost_what_timm_publishes(default_pair):
     for stage, gmacs in (("little", 0.40), ("big", 0.89)):
-        macs = count_macs(onnx.load(exported_default_pair() / stage / "1/model.onnx"))
+        macs = count_macs(onnx.load(default_pair / stage / "1/model.onnx"))
         backbone = sum(count for tensor, count in macs.items() if tensor.startswith("backbone/"))
         assert backbone / 1e9 == pytest.approx(gmacs, rel=0.02)
 
