@@ -1,4 +1,4 @@
-"""A bring-your-own pair of two tiny ONNX classifiers, so that exports run in a fraction of a second."""
+"""A pair of two tiny ONNX classifiers, whose export takes a fraction of a second."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 
 def tiny_classifier(path: Path, size: int, classes: int = 5, batch: object = "n", seed: int = 0, maps: int = 8) -> None:
-    """A convolution, its average and a linear layer: enough to tell pictures apart."""
+    """A convolution, global average pooling and a linear layer: enough to give pictures different labels."""
     random = np.random.default_rng(seed)
     nodes = [
         helper.make_node("Conv", ["pixels", "kernel"], ["maps"], strides=[4, 4]),
@@ -28,7 +28,7 @@ def tiny_classifier(path: Path, size: int, classes: int = 5, batch: object = "n"
 
 
 def write_tiny_pair(folder: Path) -> Path:
-    """A pair file with its two ONNX files beside it; returns the pair file's path."""
+    """Write a pair file with its two ONNX files beside it, and return the pair file's path."""
     tiny_classifier(folder / "little.onnx", 24, seed=1)
     tiny_classifier(folder / "big.onnx", 32, seed=2)
     path = folder / "tiny.toml"

@@ -1,4 +1,4 @@
-"""`littlebig build`: the engines of a repository, on the machine that will serve it."""
+"""`littlebig build`: build a repository's engines, on the machine that serves it."""
 
 from __future__ import annotations
 
@@ -19,38 +19,38 @@ from littlebig_export.errors import ExportError
     type=click.Path(path_type=Path),
     default=Path("build/model_repository"),
     show_default=True,
-    help="What 'littlebig export --target tensorrt' wrote.",
+    help="Model repository, from 'littlebig export --target tensorrt'.",
 )
 @click.option(
     "--profile",
     metavar="MIN:OPT:MAX",
-    help="Batch sizes that the engine takes, and the one its kernels are chosen for.  "
+    help="Smallest and largest batch that the engine takes, and between them the one its kernels are chosen for.  "
     "[default: 1, a quarter of max_batch_size, max_batch_size]",
 )
 @click.option(
     "--workspace",
     type=click.IntRange(min=1),
     metavar="MIB",
-    help="GPU memory that one kernel may use for itself.  [default: all of it]",
+    help="Limit on the scratch memory of a kernel, in MiB.  [default: no limit]",
 )
 @click.option(
     "--hardware-compatible/--no-hardware-compatible",
     default=None,
-    help="Engines for any GPU from Ampere on. Costs speed: fewer kernels to choose from, with 48 KiB of shared memory "
-    "and without cuBLAS.  [default: as the plan that is there, or no]",
+    help="Build for all GPUs from Ampere on. Slower: fewer kernels to choose from, with 48 KiB of shared memory and "
+    "without cuBLAS.  [default: as the present plan, or no]",
 )
 @click.option(
     "--version-compatible/--no-version-compatible",
     default=None,
-    help="Engines that later TensorRT versions of the same major one load. Costs speed (the lean runtime's operators "
-    "alone) and room (each plan carries that runtime), and Triton must be started with "
-    "--backend-config=tensorrt,version-compatible=true.  [default: as the plan that is there, or no]",
+    help="Build for later TensorRT versions with the same major number. Slower (the lean runtime's operators "
+    "alone) and larger (each plan carries that runtime); start Triton with "
+    "--backend-config=tensorrt,version-compatible=true.  [default: as the present plan, or no]",
 )
 @click.option(
     "--cache",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Take plans from this folder where it has them for this machine, and put new ones there.  [default: none]",
+    help="Folder of plans: take those that fit this machine, and keep new ones there.  [default: none]",
 )
 @click.option("--force", is_flag=True, help="Build even what fits, and replace plans that were made elsewhere.")
 @told_in_one_line(ExportError)
@@ -63,10 +63,10 @@ def command(
     cache: Path | None,
     force: bool,
 ) -> None:
-    """Build the TensorRT engines that a repository lacks for this machine, and do nothing where all of them fit.
+    """Build the TensorRT engines that a repository lacks for this machine; plans that fit are kept.
 
-    A plan fits one graph, precision and profile on one kind of GPU with one version of TensorRT; a file beside it says
-    which. A plan made elsewhere is refused, because another machine may be serving it; --force replaces it.
+    A plan fits one graph, precision and profile on one kind of GPU with one version of TensorRT; a file beside it
+    records them. A plan from another machine is refused, because that machine may serve it; --force replaces it.
     """
     options = BuildOptions(
         profile=Profile.parse(profile) if profile else None,

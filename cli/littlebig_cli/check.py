@@ -1,4 +1,4 @@
-"""`littlebig check`: does TensorRT take these graphs? Asked on any machine, with a real build."""
+"""`littlebig check`: build graphs with TensorRT-RTX, on any machine, to see whether TensorRT supports them."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from littlebig_export.precision import PRECISIONS
 
 
 @click.command(epilog="Example:  littlebig check --pair efficientvit --random-weights")
-@click.option("--repository", type=click.Path(path_type=Path), help="Check the graphs of an exported repository.")
-@click.option("--pair", "pair_name", metavar="NAME|FILE.toml", help="Make a pair's graphs and check them.")
-@click.option("--random-weights", is_flag=True, help="With --pair: no weights, so that no hub is needed.")
+@click.option("--repository", type=click.Path(path_type=Path), help="Check the graphs of this model repository.")
+@click.option("--pair", "pair_name", metavar="NAME|FILE.toml", help="Export a pair's graphs and check them.")
+@click.option("--random-weights", is_flag=True, help="With --pair: use random weights, without a hub.")
 @click.option(
     "--precision",
     type=click.Choice(PRECISIONS),
-    help="With --pair: what the backbones compute in.  [default: fp16]",
+    help="With --pair: precision of the backbones.  [default: fp16]",
 )
-@click.option("--profile", metavar="MIN:OPT:MAX", help="Batch sizes.  [default: up to max_batch_size]")
+@click.option("--profile", metavar="MIN:OPT:MAX", help="Batch sizes of the engine.  [default: up to max_batch_size]")
 @click.option(
     "--compute-capability",
     type=click.Choice(COMPUTE_CAPABILITIES),
     default="8.9",
     show_default=True,
-    help="The GPU to build for; it need not be here.",
+    help="Compute capability of the GPU to build for; this machine needs no GPU.",
 )
 @told_in_one_line(ExportError)
 def command(
@@ -42,10 +42,10 @@ def command(
     profile: str | None,
     compute_capability: str,
 ) -> None:
-    """Parse and build every graph with TensorRT-RTX, ahead of time, on a machine that needs no GPU.
+    """Parse and build each graph with TensorRT-RTX, on a machine that needs no GPU.
 
-    Tells which nodes TensorRT does not support, what goes in and out of the engines, and how large they are. The
-    engines are thrown away: Triton runs those of 'littlebig build'.
+    Reports the nodes that TensorRT does not support, and the engines' inputs, outputs and sizes. The engines are thrown
+    away: Triton runs those of 'littlebig build'.
     """
     if (repository is None) == (pair_name is None):
         raise click.UsageError("give one of --repository and --pair")

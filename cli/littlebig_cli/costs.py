@@ -1,4 +1,4 @@
-"""`littlebig costs`: what each stage of a pair costs per image."""
+"""`littlebig costs`: the cost per image of each stage of a pair."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from littlebig_export.pair import load_pair
 @click.option("--measure", is_flag=True, help="Also time both stages here, one image at a time, with ONNX Runtime.")
 @told_in_one_line(ExportError)
 def command(pair_name: str, measure: bool) -> None:
-    """Count parameters and multiply-accumulates (GMACs) per image of both stages and of the resampling before them.
+    """Count parameters and multiply-accumulates (GMACs) per image, of both stages and of the resampling before them.
 
-    Counted from the graphs that are served, at the sizes they are served at; weights are not needed.
+    The counts are of the graphs and sizes that are served; no weights are needed.
     """
     costs, canonical = pair_costs(load_pair(pair_name), measure=measure, tell=lambda line: click.echo(line, err=True))
     for line in as_table(costs, canonical):

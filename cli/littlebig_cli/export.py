@@ -1,4 +1,4 @@
-"""`littlebig export`: a pair becomes a model repository."""
+"""`littlebig export`: export a pair as a model repository."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ STATE_DICT = click.Path(path_type=Path, dir_okay=False)
     type=click.Path(path_type=Path),
     default=Path("build/model_repository"),
     show_default=True,
-    help="The repository's folder; an earlier export there is replaced whole.",
+    help="Folder of the model repository; an earlier export there is replaced.",
 )
 @click.option(
     "--threshold",
     type=click.FloatRange(0.0, 1.0),
-    help="Escalate below this confidence.  [default: the pair's calibration, or its threshold]",
+    help="Escalate below this confidence.  [default: from the pair's calibration, or its threshold]",
 )
-@click.option("--little-weights", type=STATE_DICT, metavar="FILE", help="A state dict instead of the pair's weights.")
-@click.option("--big-weights", type=STATE_DICT, metavar="FILE", help="A state dict instead of the pair's weights.")
-@click.option("--random-weights", is_flag=True, help="No weights: for load tests and build checks, without a hub.")
+@click.option("--little-weights", type=STATE_DICT, metavar="FILE", help="State dict for little instead of the pair's.")
+@click.option("--big-weights", type=STATE_DICT, metavar="FILE", help="State dict for big instead of the pair's.")
+@click.option("--random-weights", is_flag=True, help="Random weights, without a hub: for load tests and build checks.")
 @click.option(
     "--precision",
     type=click.Choice(PRECISIONS),
-    help="What the backbones compute in; resampling, softmax and confidence stay in fp32.  "
+    help="Precision of the backbones; resampling, softmax and confidence stay in fp32.  "
     "[default: fp16 for tensorrt, fp32 for cpu]",
 )
 @click.option(
@@ -70,10 +70,10 @@ def command(
     pictures: Path | None,
     cores: int | None,
 ) -> None:
-    """Export a pair into a model repository that tritonserver serves as it is.
+    """Export a pair as a model repository that tritonserver serves unchanged.
 
-    Each model becomes one ONNX graph from the canonical uint8 image to label, confidence, margin and probabilities.
-    The graph is compared with the model on photographs before anything is written.
+    Each model becomes one ONNX graph, from the canonical uint8 image to label, confidence, margin and probabilities.
+    Both graphs are compared with their models on photographs before anything is written.
     """
     pair = override_weights(load_pair(pair_name), little_weights, big_weights, random=random_weights)
     export_pair(
@@ -92,7 +92,7 @@ def command(
 
 
 def _build_where_possible(repository: Path) -> None:
-    """Build the engines if this machine can; without them the repository waits for the machine that serves it."""
+    """Build the engines if this machine can; otherwise say how to build them on the GPU host."""
     try:
         with BuildProgress() as progress:
             ensure_engines(repository, tell=lambda line: click.echo(line, err=True), progress=progress)

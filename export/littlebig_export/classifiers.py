@@ -54,7 +54,7 @@ def prepare(model: TimmModel | OnnxModel) -> Classifier:
 
     Raises:
         PairError: if timm has no such model or its transform is one that no stage can do.
-        WeightsError: if the weights cannot be had or do not fit.
+        WeightsError: if the weights cannot be loaded or do not fit.
         GraphError: if an ONNX file is not a classifier that can become a stage.
     """
     return _from_timm(model) if isinstance(model, TimmModel) else _from_onnx(model)

@@ -1,7 +1,7 @@
 """Reads and writes config.pbtxt as `ModelConfig` messages without losing the comments that explain them.
 
-Protobuf's text format drops comments. Ours stand on lines of their own, above the field they explain; each is kept
-under that field's path and written back above the same path. A field that a target drops takes its comment along.
+Protobuf's text format drops comments. Here each comment has lines of its own, above the field that it explains; it is
+kept under that field's path and written back above it. Removing a field removes its comment.
 """
 
 from __future__ import annotations
@@ -120,6 +120,6 @@ def _identity(lines: list[str], opening: int) -> str:
     for line in lines[opening + 1 :]:
         if line.strip().startswith("#"):
             continue
-        found = _IDENTITY.match(line.strip())
-        return found.group(1) if found else ""
+        identity = _IDENTITY.match(line.strip())
+        return identity.group(1) if identity else ""
     return ""

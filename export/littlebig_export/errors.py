@@ -10,7 +10,7 @@ class PairError(ExportError):
 
 
 class WeightsError(ExportError):
-    """The weights cannot be had, or do not fit the architecture."""
+    """The weights cannot be loaded, or do not fit the architecture."""
 
 
 class GraphError(ExportError):
@@ -22,7 +22,7 @@ class ParityError(ExportError):
 
 
 class RepositoryError(ExportError):
-    """The model repository cannot be written where it was asked for."""
+    """The model repository cannot be read, or cannot be written to the given folder."""
 
 
 class EngineError(ExportError):

@@ -1,4 +1,4 @@
-"""Writes a file whole or not at all."""
+"""Writes files atomically."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from littlebig_export.errors import EngineError
 
 
 def write_atomically(path: Path, data: bytes | memoryview) -> None:
-    """Replace a file by a new one in a single step; whatever goes wrong, the old one stays as it was.
+    """Replace a file in one step; on failure the old one stays as it was.
 
     Raises:
-        EngineError: if it cannot be written, a full disk for instance.
+        EngineError: if the file cannot be written, for example because the disk is full.
     """
     temporary = None
     try:
@@ -22,7 +22,7 @@ def write_atomically(path: Path, data: bytes | memoryview) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)  # mkstemp's 0600 would keep a server of another user out
+        Path(temporary).chmod(0o644)  # mkstemp's 0600 would lock out a server that runs as another user
         Path(temporary).replace(path)
         temporary = None
     except OSError as reason:

@@ -1,6 +1,6 @@
-"""Reads a pair: the TOML file that says which two classifiers make a cascade, and where their weights are.
+"""Reads a pair: the TOML file that names the two classifiers of a cascade and the source of their weights.
 
-Shipped pairs are named; a user's own is a path. The format is documented in docs/pairs.md.
+A shipped pair is given by its name, a user's own by its path. docs/pairs.md documents the format.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ SHIPPED = Path(__file__).parent / "pairs"
 
 @dataclass(frozen=True)
 class TimmModel:
-    """A classifier that timm builds.
+    """A classifier from timm.
 
     Attributes:
-        architecture: timm's model name, with its tag where there is more than one.
+        architecture: timm's model name, with its tag if there are several.
         weights: `package:NAME`, `hub`, `random` or `file:PATH`.
-        fp32: patterns for what stays in FP32 in a half-precision graph: nodes, operators, modules or their classes.
+        fp32: patterns of what stays in FP32 in a half-precision graph: nodes, operators, modules or their classes.
     """
 
     architecture: str
@@ -44,9 +44,9 @@ class OnnxModel:
 
     Attributes:
         path: the file.
-        preprocessing: what its input is made of.
-        scores: `logits` or `probabilities`, what its output is.
-        fp32: patterns for what stays in FP32 in a half-precision graph: names of nodes or operators.
+        preprocessing: how its input is made from a picture.
+        scores: what its first output holds, `logits` or `probabilities`.
+        fp32: patterns of what stays in FP32 in a half-precision graph: names of nodes or operators.
     """
 
     path: Path
@@ -57,16 +57,16 @@ class OnnxModel:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two classifiers over the same classes, and when to escalate from one to the other.
+    """Two classifiers over the same classes, and the threshold between them.
 
     Attributes:
-        name: as users call it.
+        name: unique name.
         description: one line for people.
-        threshold: escalate when confidence < threshold, in [0, 1]; where no calibration says better.
+        threshold: escalate below this confidence, in [0, 1]; used where no calibration applies.
         little: predicts every image.
         big: predicts the images that little is unsure of.
-        labels: a text file with one class name per line; for timm's models over ImageNet-1K it is not needed.
-        calibration: what `littlebig calibrate --output` wrote for these weights, or None.
+        labels: a text file with one class name per line; not needed for timm's models over ImageNet-1K.
+        calibration: the file that `littlebig calibrate --output` wrote for these weights, or None.
     """
 
     name: str
@@ -87,10 +87,10 @@ def load_pair(name_or_path: str) -> Pair:
     """Read and check a pair.
 
     Args:
-        name_or_path: a shipped pair's name, or the path of a TOML file (anything that ends in `.toml`).
+        name_or_path: a shipped pair's name, or the path of a file whose name ends in `.toml`.
 
     Raises:
-        PairError: if there is no such pair, or its file says something that cannot be meant.
+        PairError: if there is no such pair, or its file is not valid.
     """
     path = Path(name_or_path)
     if path.suffix != ".toml":
@@ -113,7 +113,7 @@ def load_pair(name_or_path: str) -> Pair:
 
 
 def _pair(table: Mapping[str, Any], folder: Path) -> Pair:
-    _only(table, {"name", "description", "threshold", "calibration", "labels", "little", "big"}, "the pair")
+    _refuse_unknown(table, {"name", "description", "threshold", "calibration", "labels", "little", "big"}, "the pair")
     threshold = _value(table, "threshold", float, "the pair", default=0.5)
     if not 0.0 <= threshold <= 1.0:
         raise PairError(f"threshold {threshold} is outside [0, 1]")
@@ -136,20 +136,20 @@ def _model(table: Mapping[str, Any], stage: str, folder: Path) -> TimmModel | On
         raise PairError(f"there is no [{stage}] table")
     where = f"[{stage}]"
     if "architecture" in model:
-        _only(model, {"architecture", "weights", "fp32"}, where)
+        _refuse_unknown(model, {"architecture", "weights", "fp32"}, where)
         weights = _value(model, "weights", str, where, default="hub")
         kind, _, name = weights.partition(":")
         if weights not in ("hub", "random") and (kind not in ("package", "file") or not name):
-            raise PairError(f"{where} weights '{weights}' is none of 'package:NAME', 'hub', 'random', 'file:PATH'")
+            raise PairError(f"{where} weights '{weights}' is not 'package:NAME', 'hub', 'random' or 'file:PATH'")
         if kind == "file":
             weights = f"file:{folder / name}"
         return TimmModel(_value(model, "architecture", str, where), weights, _patterns(model, where))
     if "onnx" in model:
         keys = {"onnx", "scores", "size", "crop_pct", "crop_mode", "interpolation", "mean", "std", "fp32"}
-        _only(model, keys, where)
+        _refuse_unknown(model, keys, where)
         scores = _value(model, "scores", str, where, default="logits")
         if scores not in ("logits", "probabilities"):
-            raise PairError(f"{where} scores '{scores}' is neither 'logits' nor 'probabilities'")
+            raise PairError(f"{where} scores '{scores}' is not 'logits' or 'probabilities'")
         preprocessing = Preprocessing(
             size=_value(model, "size", int, where),
             crop_pct=_value(model, "crop_pct", float, where, default=0.875),
@@ -159,10 +159,10 @@ def _model(table: Mapping[str, Any], stage: str, folder: Path) -> TimmModel | On
             std=_triple(model, "std", where, default=(0.229, 0.224, 0.225)),
         )
         return OnnxModel(folder / _value(model, "onnx", str, where), preprocessing, scores, _patterns(model, where))
-    raise PairError(f"{where} names neither an 'architecture' of timm's nor an 'onnx' file")
+    raise PairError(f"{where} needs an 'architecture' of timm or an 'onnx' file")
 
 
-def _only(table: Mapping[str, Any], known: set[str], where: str) -> None:
+def _refuse_unknown(table: Mapping[str, Any], known: set[str], where: str) -> None:
     unknown = sorted(set(table) - known)
     if unknown:
         raise PairError(f"{where} has no setting '{unknown[0]}'; it has {', '.join(sorted(known))}")

@@ -1,8 +1,8 @@
-"""Gives a backbone the precision that an engine is to run in: TensorRT takes it from the graph's own types.
+"""Converts a backbone to the precision of its engine: TensorRT takes it from the types in the graph.
 
-TensorRT 11 and TensorRT-RTX are always strongly typed, and 10 is used so: a tensor that is FP16 in the graph is FP16 in
-the engine. The backbone keeps its FP32 input and output, so that resampling, softmax and confidence stay in FP32.
-Nodes that would lose more than digits in half precision keep FP32 between two casts; `keep_reasons` says which and why.
+TensorRT 11 and TensorRT-RTX are always strongly typed, and 10 is used that way: a tensor that is FP16 in the graph is
+FP16 in the engine. The backbone's input and output stay FP32, and with them resampling, softmax and confidence. Nodes
+that half precision would break stay in FP32 between two casts; `keep_reasons` finds them.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from littlebig_export.errors import GraphError
 from littlebig_export.skeleton import inferred
 
 PRECISIONS = ("fp16", "bf16", "fp32")
-# Other pictures reach further than those an activation was measured on; this factor is left to them.
+# Activations on other pictures may be this much larger than on the measured ones.
 HEADROOM = 4.0
 _ELEMENTS = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
 _LARGEST_HALF = 65504.0
 _ROUNDS_TO_ZERO = 2.0**-25
-# Bounds and masks: the largest half does what a larger number did.
+# In bounds and masks the largest half has the effect of any larger number.
 _SATURATING = ("Clip", "Where")
 
 
@@ -35,20 +35,20 @@ def keep_reasons(
     patterns: Sequence[str] = (),
     largest: Mapping[str, float] | None = None,
 ) -> dict[str, str]:
-    """Which nodes must stay in FP32, and why.
+    """The nodes that must stay in FP32, with the reason.
 
     Args:
         model: a backbone in FP32, as `with_node_names` returns it.
         precision: `fp16`, `bf16` or `fp32`.
-        patterns: the pair's `fp32`: shell patterns for a node's name, operator, module (`stages.3.blocks.1`) or the
-            class of the module that it belongs to (`LiteMLA`).
-        largest: tensor -> the largest absolute value it took on photographs.
+        patterns: the pair's `fp32`: shell patterns for a node's name, operator, module (`stages.3.blocks.1`) or
+            module class (`LiteMLA`).
+        largest: tensor -> its largest absolute value on photographs.
 
     Returns:
         Node name -> reason, in the order of the graph.
 
     Raises:
-        GraphError: if a pattern matches no node, though it was meant to protect one.
+        GraphError: if a pattern matches no node.
     """
     if precision == "fp32":
         return {}
@@ -59,9 +59,9 @@ def keep_reasons(
     for node in model.graph.node:
         hits = {pattern for pattern in patterns if any(fnmatch.fnmatchcase(word, pattern) for word in _words(node))}
         matched |= hits
-        # What makes a number that is too large, and what reads it.
+        # Both the node that makes a large value and those that read it.
         values = [reached.get(name, 0.0) for name in (*node.input, *node.output)]
-        far = [value for value in values if not value <= _LARGEST_HALF / HEADROOM]  # not-a-number too
+        far = [value for value in values if not value <= _LARGEST_HALF / HEADROOM]  # includes NaN
         misfits = [_misfit(node, constants[name]) for name in node.input if name in constants]
         if hits:
             reasons[node.name] = f"the pair's fp32 names '{min(hits)}'"
@@ -78,12 +78,12 @@ def keep_reasons(
 
 
 def to_precision(model: onnx.ModelProto, precision: str, keep: Mapping[str, str]) -> onnx.ModelProto:
-    """A backbone that computes in another precision between its FP32 input and its FP32 output.
+    """A backbone that computes in another precision, with FP32 input and output.
 
     Args:
         model: FP32, as `with_node_names` returns it.
-        precision: `fp16`, `bf16` or `fp32` (which changes nothing).
-        keep: names of the nodes that stay in FP32, from `keep_reasons`.
+        precision: `fp16`, `bf16`, or `fp32` for no change.
+        keep: the nodes that stay in FP32, from `keep_reasons`.
 
     Raises:
         GraphError: if the types in the graph cannot be inferred.
@@ -92,7 +92,7 @@ def to_precision(model: onnx.ModelProto, precision: str, keep: Mapping[str, str]
 
 
 def with_node_names(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same model, every node with a name of its own: patterns, reasons and messages call nodes by it."""
+    """The same model, changed in place so that every node has a unique name."""
     seen: set[str] = set()
     for index, node in enumerate(model.graph.node):
         if not node.name or node.name in seen:
@@ -102,7 +102,7 @@ def with_node_names(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def float_tensors(model: onnx.ModelProto) -> set[str]:
-    """Names of all FP32 tensors of a graph but its constants.
+    """Names of all FP32 tensors of a graph except its constants.
 
     Raises:
         GraphError: if the types cannot be inferred.
@@ -111,7 +111,7 @@ def float_tensors(model: onnx.ModelProto) -> set[str]:
 
 
 class _Lowering:
-    """One pass over the nodes in order: each gets its floats in the type it computes in, cast where they differ."""
+    """One pass over the nodes in order, which casts each float input to the type that its node computes in."""
 
     def __init__(self, model: onnx.ModelProto, element: int, keep: Mapping[str, str]) -> None:
         self.model = model
@@ -120,7 +120,7 @@ class _Lowering:
         self.floats = float_tensors(model)
         self.constants = {tensor.name: tensor for tensor in model.graph.initializer}
         self.opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
-        # Which type each float has where it is made: a graph's input is FP32.
+        # The type of each float tensor as its producer makes it; the graph's inputs are FP32.
         self.types: dict[str, int] = {value.name: TensorProto.FLOAT for value in model.graph.input}
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: dict[str, onnx.TensorProto] = {}
@@ -131,11 +131,15 @@ class _Lowering:
         for output in self.model.graph.output:
             self._end_in_float(output.name)
         outer = {value.name for value in (*self.model.graph.input, *self.model.graph.output)}
-        known = [helper.make_tensor_value_info(*one, None) for one in self.types.items() if one[0] not in outer]
+        inner = [
+            helper.make_tensor_value_info(name, element, None)
+            for name, element in self.types.items()
+            if name not in outer
+        ]
         ends = list(self.model.graph.input), list(self.model.graph.output)
-        graph = helper.make_graph(self.nodes, self.model.graph.name, *ends, value_info=known)
+        graph = helper.make_graph(self.nodes, self.model.graph.name, *ends, value_info=inner)
         lowered = helper.make_model(graph, opset_imports=self.model.opset_import, ir_version=self.model.ir_version)
-        while self.initializers:  # one by one, because each of the helpers above would copy all weights once more
+        while self.initializers:  # one by one: the helpers above would copy all weights again
             lowered.graph.initializer.append(self.initializers.pop(next(iter(self.initializers))))
         return lowered
 
@@ -155,7 +159,7 @@ class _Lowering:
         self.nodes.append(changed)
 
     def _operand(self, name: str, wanted: int) -> str:
-        """The name under which a tensor can be had in the wanted type, if it is a float at all."""
+        """The name of a tensor in the wanted type; other types than floats keep theirs."""
         constant = self.constants.get(name)
         if constant is not None:
             if constant.data_type != TensorProto.FLOAT or wanted == TensorProto.FLOAT:
@@ -185,7 +189,7 @@ class _Lowering:
 
 
 def _half_ports(node: onnx.NodeProto, opset: int) -> tuple[Callable[[int], bool], Callable[[int], bool]]:
-    """Which inputs and outputs of an operator may be halves, by ONNX's own schema (Resize's scales may not)."""
+    """Whether an operator's inputs and outputs may be halves, from its ONNX schema (Resize's scales may not)."""
     try:
         schema = onnx.defs.get_schema(node.op_type, opset, node.domain)
     except onnx.defs.SchemaError:
@@ -193,14 +197,14 @@ def _half_ports(node: onnx.NodeProto, opset: int) -> tuple[Callable[[int], bool]
     types = {entry.type_param_str: entry.allowed_type_strs for entry in schema.type_constraints}
 
     def ports(parameters: Sequence[onnx.defs.OpSchema.FormalParameter]) -> Callable[[int], bool]:
-        allowed = ["tensor(float16)" in types.get(one.type_str, [one.type_str]) for one in parameters]
+        allowed = ["tensor(float16)" in types.get(each.type_str, [each.type_str]) for each in parameters]
         return lambda index: allowed[min(index, len(allowed) - 1)]  # the last one may be variadic
 
     return ports(schema.inputs), ports(schema.outputs)
 
 
 def _lower_attributes(node: onnx.NodeProto, element: int) -> None:
-    """Bring the types that an operator carries in its attributes along."""
+    """Change the float types in an operator's attributes."""
     if node.op_type == "ConstantOfShape" and not node.attribute:
         node.attribute.append(
             helper.make_attribute("value", helper.make_tensor("value", element, [1], b"\0\0", raw=True))
@@ -222,7 +226,7 @@ def _lower(tensor: onnx.TensorProto, element: int, name: str) -> onnx.TensorProt
 
 
 def _bits(values: npt.NDArray[np.float32], element: int) -> npt.NDArray[np.uint16]:
-    """The 16 bits of each value, rounded to the nearest; finite values stay finite."""
+    """The 16 bits of each value, rounded to the nearest even; in FP16 finite values stay finite."""
     if element == TensorProto.FLOAT16:
         bounded = np.where(np.isinf(values), values, np.clip(values, -_LARGEST_HALF, _LARGEST_HALF))
         return bounded.astype(np.float16).view(np.uint16)
@@ -244,11 +248,11 @@ def _misfit(node: onnx.NodeProto, tensor: onnx.TensorProto) -> str:
 
 
 def _words(node: onnx.NodeProto) -> Iterator[str]:
-    """What a pattern may call a node: its name, its operator, its module and that module's class."""
+    """What a pattern is matched with: a node's name, operator, module and module class."""
     yield node.name
     yield node.op_type
     facts = {entry.key: entry.value for entry in node.metadata_props}
-    # torch's exporter lists them from the whole network down to the operator, which is the last one.
+    # torch's exporter lists them from the whole network down to the operator.
     for key in ("pkg.torch.onnx.class_hierarchy", "pkg.torch.onnx.name_scopes"):
         try:
             levels = ast.literal_eval(facts.get(key, "[]"))

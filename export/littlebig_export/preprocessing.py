@@ -1,7 +1,7 @@
-"""What a model wants to see of a picture: the facts, and how the canonical image gives them to it.
+"""A model's evaluation transform, and the part of the canonical image that corresponds to it.
 
-The facts of a timm model are timm's own (`resolve_model_data_config`), read once at export. The canonical image
-is what the big model's transform yields just before it becomes floating point; the little model's view is a
+timm states the transform of its models (`resolve_model_data_config`); it is read once, at export. The canonical image
+is the result of the big model's transform just before the conversion to floating point. The little model's view is a
 centred sub-crop of it, resampled inside the little graph.
 """
 
@@ -24,7 +24,7 @@ class Preprocessing:
 
     Attributes:
         size: height and width of the model's input, in pixels.
-        crop_pct: the input's share of the resized picture's shorter side, in (0, 1].
+        crop_pct: input size divided by the resized picture's shorter side, in (0, 1].
         crop_mode: `center` keeps the aspect ratio, `squash` does not.
         interpolation: `bilinear`, `bicubic` or `lanczos`.
         mean: per channel, of RGB values in [0, 1].
@@ -39,13 +39,13 @@ class Preprocessing:
     std: Triple
 
     def __post_init__(self) -> None:
-        """Refuse what the graph and the preprocess model cannot do, before anything is built on it."""
+        """Refuse a transform that the graph or the preprocess model cannot perform."""
         if self.size < 1:
-            raise PairError(f"input size {self.size} is not a number of pixels")
+            raise PairError(f"size {self.size} is not a positive number of pixels")
         if not 0.0 < self.crop_pct <= 1.0:
             raise PairError(f"crop_pct {self.crop_pct} is outside (0, 1]")
         if self.crop_mode not in ("center", "squash"):
-            raise PairError(f"crop_mode '{self.crop_mode}' is not supported: 'center' and 'squash' are")
+            raise PairError(f"crop_mode '{self.crop_mode}' is not 'center' or 'squash'")
         if self.interpolation not in KERNELS:
             raise PairError(f"interpolation '{self.interpolation}' is not one of {', '.join(KERNELS)}")
         if any(deviation <= 0.0 for deviation in self.std):
@@ -53,22 +53,22 @@ class Preprocessing:
 
     @property
     def resize(self) -> int:
-        """The side that the picture is resized to before the crop: timm's floor(size / crop_pct), in pixels."""
+        """Length of the resized picture's shorter side before the crop, in pixels: timm's floor(size / crop_pct)."""
         return math.floor(self.size / self.crop_pct)
 
     @classmethod
     def from_timm(cls, config: Mapping[str, Any]) -> Preprocessing:
-        """The facts of a timm model.
+        """The transform of a timm model.
 
         Args:
-            config: what `timm.data.resolve_model_data_config(model)` returned.
+            config: from `timm.data.resolve_model_data_config(model)`.
 
         Raises:
-            PairError: if the model's input is not square RGB, or its transform is one that no stage can do.
+            PairError: if the model's input is not square RGB, or a stage cannot perform its transform.
         """
         channels, height, width = config["input_size"]
         if channels != 3 or height != width:
-            raise PairError(f"input {height}x{width}x{channels} is not square RGB, which stages need")
+            raise PairError(f"input {height}x{width}x{channels} is not square RGB, which a stage needs")
         return cls(
             size=height,
             crop_pct=float(config["crop_pct"]),
@@ -80,17 +80,17 @@ class Preprocessing:
 
 
 def view_box(canonical: Preprocessing, model: Preprocessing) -> tuple[float, float]:
-    """The part of the canonical image that a model's own transform would have looked at, along either axis.
+    """The part of the canonical image that a model's own transform keeps, the same along both axes.
 
-    Both transforms scale the same shorter side, so the shares of it that they keep are comparable. A model that
-    looks at more of the picture than the canonical image holds gets all of that image.
+    Both transforms scale the same shorter side, so the fractions of it that they keep are comparable. A model whose
+    transform keeps more than the canonical image holds gets all of that image.
 
     Args:
         canonical: the big model's preprocessing, which makes the canonical image.
-        model: the preprocessing of the model that takes the canonical image.
+        model: the preprocessing of the stage's model.
 
     Returns:
-        Start and end in canonical pixels, fractional, centred.
+        Start and end of the centred part, in canonical pixels, fractional.
 
     Raises:
         PairError: if one model keeps the aspect ratio and the other does not.

@@ -1,7 +1,7 @@
-"""Pillow's antialiased resampling as a matrix, so that a graph can do it on any backend with two products.
+"""Pillow's antialiased resampling as a matrix, so that a graph resizes with two matrix products on any backend.
 
-Resizing is separable and linear: `resized = rows @ image @ columns.T`. TensorRT's Resize has no antialiasing,
-and torchvision's differs from Pillow's; two constant matrices are the same everywhere.
+Resizing is separable and linear: `resized = rows @ image @ columns.T`. TensorRT's Resize has no antialiasing, and
+torchvision's differs from Pillow's; two constant matrices give the same result everywhere.
 """
 
 from __future__ import annotations
@@ -46,19 +46,19 @@ def resampling_matrix(
 ) -> npt.NDArray[np.float32]:
     """The matrix that resizes one axis as Pillow's `Image.resize(..., box=...)` does before it rounds.
 
-    Source of the formula: Pillow, `src/libImaging/Resample.c`, `precompute_coeffs`.
+    Source: Pillow, `src/libImaging/Resample.c`, `precompute_coeffs`.
 
     Args:
         source: pixels along the axis of the source image.
         target: pixels along the axis of the result.
         interpolation: `bilinear`, `bicubic` or `lanczos`.
-        box: the part of the source that is resized, in source pixels (may be fractional); all of it by default.
+        box: start and end of the part to resize, in source pixels, fractional; all of the source by default.
 
     Returns:
         float32 matrix of shape [target, source]; every row sums to 1.
 
     Raises:
-        PairError: if the interpolation is not one of the three.
+        PairError: if there is no such interpolation.
     """
     if interpolation not in KERNELS:
         raise PairError(f"interpolation '{interpolation}' is not one of {', '.join(KERNELS)}")

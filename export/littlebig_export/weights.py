@@ -1,4 +1,4 @@
-"""Brings weights to a timm model: from a PyPI package, timm's hub, a local file, or none at all."""
+"""Loads weights into a timm model: from a PyPI package, timm's hub or a local file, or random ones."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def load_timm(model: TimmModel) -> torch.nn.Module:
     """Build a timm model with its weights, in evaluation mode.
 
     Args:
-        model: architecture and where its weights are.
+        model: the architecture and the source of its weights.
 
     Raises:
         PairError: if timm has no such architecture.
-        WeightsError: if the weights cannot be had, or do not fit.
+        WeightsError: if the weights cannot be loaded, or do not fit.
     """
     name = model.architecture
     if not timm.is_model(name):
@@ -34,7 +34,7 @@ def load_timm(model: TimmModel) -> torch.nn.Module:
     source, _, place = model.weights.partition(":")
     if source == "hub":
         return _from_hub(name)
-    torch.manual_seed(0)  # so that two exports with random weights are the same
+    torch.manual_seed(0)  # two exports with random weights are equal
     network: torch.nn.Module = timm.create_model(name, pretrained=False).eval()
     if source == "package":
         fit_state_dict(network, _read(_file_of_package(place)), f"package {place}")
@@ -44,7 +44,7 @@ def load_timm(model: TimmModel) -> torch.nn.Module:
 
 
 def hash_weights(network: torch.nn.Module) -> str:
-    """SHA-256 over all parameters and buffers, in order, as a hex string: the identity of what is served."""
+    """SHA-256 of all parameters and buffers with their names, in order, as a hex string."""
     digest = hashlib.sha256()
     for name, tensor in network.state_dict().items():
         digest.update(name.encode())
@@ -53,20 +53,20 @@ def hash_weights(network: torch.nn.Module) -> str:
 
 
 def fit_state_dict(network: torch.nn.Module, state: StateDict, source: str) -> None:
-    """Load a state dict by name, or by order where another code base named the same tensors.
+    """Load a state dict by name, or by order if its names are those of another code base.
 
-    By order is accepted only if every tensor's shape agrees with its counterpart's.
+    Loading by order requires that all shapes agree.
 
     Args:
         network: filled in place.
         state: tensors by name.
-        source: how messages call where it comes from.
+        source: of the state dict, for error messages.
 
     Raises:
         WeightsError: naming the first tensor that does not fit.
     """
     own = network.state_dict()
-    # Batch-norm counters are not in every checkpoint, and evaluation never reads them.
+    # Some checkpoints lack the counters of batch norms; evaluation does not read them.
     counters = {name: own[name] for name in own if name.endswith("num_batches_tracked") and name not in state}
     if set(state) | set(counters) == set(own):
         state = {**state, **counters}
@@ -78,10 +78,10 @@ def fit_state_dict(network: torch.nn.Module, state: StateDict, source: str) -> N
         raise WeightsError(
             f"{source} has {len(state)} tensors, the architecture has {len(own)}: weights of another model?"
         )
-    for name, (theirs, tensor) in pairs.items():
+    for name, (given_name, tensor) in pairs.items():
         if tensor.shape != own[name].shape:
             raise WeightsError(
-                f"{source}: tensor '{theirs}' is {list(tensor.shape)}, "
+                f"{source}: tensor '{given_name}' is {list(tensor.shape)}, "
                 f"'{name}' of the architecture is {list(own[name].shape)}: weights of another model?"
             )
     network.load_state_dict({name: tensor for name, (_, tensor) in pairs.items()})
@@ -90,9 +90,9 @@ def fit_state_dict(network: torch.nn.Module, state: StateDict, source: str) -> N
 def _from_hub(name: str) -> torch.nn.Module:
     try:
         network: torch.nn.Module = timm.create_model(name, pretrained=True)
-    except Exception as reason:  # the hub's client raises whatever its transport does
+    except Exception as reason:  # the hub's client lets its transport's exceptions through
         raise WeightsError(
-            f"weights of '{name}' cannot be had from timm's hub ({type(reason).__name__}): give a state dict with "
+            f"weights of '{name}' cannot be loaded from timm's hub ({type(reason).__name__}): give a state dict with "
             "--little-weights/--big-weights FILE, or --random-weights for load tests and build checks"
         ) from reason
     return network.eval()
@@ -106,12 +106,12 @@ def _file_of_package(package: str) -> Path:
     if not files:
         raise WeightsError(f"weights package '{package}' is not installed: pip install {package}")
     if len(files) > 1:
-        raise WeightsError(f"weights package '{package}' has {len(files)} state dicts; name one with file:PATH")
+        raise WeightsError(f"weights package '{package}' has {len(files)} state dicts: choose one with file:PATH")
     return files[0]
 
 
 def _read(path: Path) -> StateDict:
-    """Tensors of a file, whether it is a bare state dict or a checkpoint that holds one."""
+    """The tensors of a file that is a state dict or a checkpoint with one in it."""
     if not path.is_file():
         raise WeightsError(f"no weights file '{path}'")
     try:
@@ -121,7 +121,7 @@ def _read(path: Path) -> StateDict:
             content: object = load_file(path)
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as reason:  # unpickling fails in as many ways as files can be broken
+    except Exception as reason:  # unpickling a broken file raises almost any exception
         raise WeightsError(f"'{path}' cannot be read as a state dict: {str(reason).splitlines()[0]}") from reason
     for key in ("state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):

@@ -1,4 +1,4 @@
-"""What only a GPU can show: engines are built, Triton loads them, answers agree with ONNX Runtime's, graphs are used."""
+"""On a GPU: engines are built, Triton loads them, they answer as ONNX Runtime does, and CUDA graphs are captured."""
 
 import shutil
 import socket
@@ -18,7 +18,7 @@ from littlebig_export.pair import load_pair
 from littlebig_export.tensorrt_api import load_tensorrt
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(1800)]
-DEADLINE = 300  # seconds: engines load, graphs are captured, warm-ups run
+DEADLINE = 300  # seconds to load the engines, capture the graphs and run the warm-ups
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def repository(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def triton(repository):
-    """A tritonserver over the repository: a client of it, and the path of its log."""
+    """A client of a tritonserver that serves the repository, and the path of its log."""
     binary = shutil.which("tritonserver")
     if binary is None:
         pytest.skip("no tritonserver in PATH with a TensorRT backend; run this in the container")
@@ -75,18 +75,18 @@ def images(count):
     return np.random.default_rng(0).integers(0, 256, (count, 260, 260, 3), np.uint8)
 
 
-def ask(client, stage, batch):
+def infer(client, stage, batch):
     tensor = tritonclient.grpc.InferInput("image", batch.shape, "UINT8")
     tensor.set_data_from_numpy(batch)
-    answer = client.infer(stage, [tensor])
-    return {name: answer.as_numpy(name) for name in ("label", "confidence", "margin", "probabilities")}
+    response = client.infer(stage, [tensor])
+    return {name: response.as_numpy(name) for name in ("label", "confidence", "margin", "probabilities")}
 
 
 def test_a_second_build_does_nothing(repository):
     assert ensure_engines(repository) == ()
 
 
-def test_a_hardware_compatible_engine_is_another_one(repository):
+def test_hardware_compatible_engines_differ(repository):
     before = (repository / "little/1/model.plan").read_bytes()
     assert ensure_engines(repository, BuildOptions(hardware_compatible=True)) == ("little", "big")
     assert (repository / "little/1/model.plan").read_bytes() != before
@@ -97,27 +97,27 @@ def test_a_hardware_compatible_engine_is_another_one(repository):
 @pytest.mark.parametrize("batch", [1, 3, 8, 32])
 def test_engines_answer_as_onnx_runtime_does(triton, repository, stage, batch):
     client, _ = triton
-    served = ask(client, stage, images(batch))
+    served = infer(client, stage, images(batch))
     session = onnxruntime.InferenceSession(str(repository / stage / "1/model.onnx"), providers=["CPUExecutionProvider"])
     expected = session.run(["confidence", "probabilities"], {"image": images(batch)})
-    # FP16: what the export reports of the effect on photographs is of this size too.
+    # The bound is for FP16: the export reports changes of this size on photographs.
     np.testing.assert_allclose(served["confidence"], expected[0], atol=0.03)
     np.testing.assert_allclose(served["probabilities"], expected[1], atol=0.03)
 
 
 @pytest.mark.parametrize("stage", ["little", "big"])
-def test_every_row_of_a_batch_that_a_larger_graph_serves_is_its_own(triton, stage):
+def test_a_batch_that_a_larger_cuda_graph_serves_is_answered_row_by_row(triton, stage):
     client, _ = triton
-    alone = np.concatenate([ask(client, stage, images(5)[row : row + 1])["probabilities"] for row in range(5)])
-    np.testing.assert_allclose(ask(client, stage, images(5))["probabilities"], alone, atol=0.03)
+    alone = np.concatenate([infer(client, stage, images(5)[row : row + 1])["probabilities"] for row in range(5)])
+    np.testing.assert_allclose(infer(client, stage, images(5))["probabilities"], alone, atol=0.03)
 
 
 @pytest.mark.parametrize(("stage", "sizes"), [("little", (1, 2, 4, 8, 12, 16, 24, 32)), ("big", range(1, 9))])
 def test_the_listed_batch_sizes_are_captured_as_cuda_graphs(triton, stage, sizes):
     _, log = triton
-    told = log.read_text()
+    lines = log.read_text().splitlines()
     for size in sizes:
         assert any(
             f"captured CUDA graph for {stage}" in line and line.rstrip().endswith(f"batch size {size}")
-            for line in told.splitlines()
+            for line in lines
         )

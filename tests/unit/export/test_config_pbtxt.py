@@ -2,13 +2,13 @@ from pathlib import Path
 
 import pytest
 
+from littlebig_contract.stages import MODELS
 from littlebig_export.config_pbtxt import read_config, reference_repository, set_parameter, write_config
 from littlebig_export.errors import RepositoryError
-from littlebig_export.repository import MODELS
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_the_reference_is_written_back_as_it_was_read(model):
+def test_reading_and_writing_a_reference_config_changes_nothing(model):
     path = reference_repository() / model / "config.pbtxt"
     assert write_config(read_config(path)) == path.read_text()
 
@@ -19,7 +19,7 @@ def write(folder: Path, text: str) -> Path:
     return path
 
 
-def test_a_comment_stays_with_its_field_when_others_come_and_go(tmp_path):
+def test_a_comment_stays_with_its_field_when_fields_are_added_and_removed(tmp_path):
     config = read_config(
         write(
             tmp_path,
@@ -41,7 +41,7 @@ def test_a_comment_inside_a_block_keeps_its_indentation(tmp_path):
     assert write_config(read_config(write(tmp_path, text))) == text
 
 
-def test_what_is_no_config_is_named(tmp_path):
+def test_an_invalid_config_is_refused_by_name(tmp_path):
     path = write(tmp_path, "max_batch: 8\n")
     with pytest.raises(RepositoryError, match=r'config\.pbtxt: .*no field named "max_batch"'):
         read_config(path)

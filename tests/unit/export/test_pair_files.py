@@ -4,12 +4,12 @@ from littlebig_export.errors import PairError
 from littlebig_export.pair import OnnxModel, TimmModel, load_pair, shipped_pairs
 
 
-def test_the_shipped_pairs_are_those_of_the_documentation():
+def test_the_documented_pairs_are_shipped():
     assert shipped_pairs() == ["deit3", "efficientnet", "efficientnet-lite", "efficientvit"]
 
 
 @pytest.mark.parametrize("name", shipped_pairs())
-def test_every_shipped_pair_is_valid_and_called_as_its_file(name):
+def test_each_shipped_pair_is_valid_and_has_the_name_of_its_file(name):
     pair = load_pair(name)
     assert pair.name == name
     assert isinstance(pair.little, TimmModel)
@@ -38,7 +38,7 @@ scores = "probabilities"
 """
 
 
-def test_a_pair_of_onnx_files_finds_them_beside_its_own_file(tmp_path):
+def test_paths_of_onnx_files_are_relative_to_the_pair_file(tmp_path):
     pair = load_pair(write(tmp_path, ONNX))
     assert pair.labels == tmp_path / "names.txt"
     assert isinstance(pair.little, OnnxModel)
@@ -47,7 +47,7 @@ def test_a_pair_of_onnx_files_finds_them_beside_its_own_file(tmp_path):
     assert (pair.big.preprocessing.size, pair.big.preprocessing.resize, pair.big.scores) == (256, 256, "probabilities")
 
 
-def test_an_unknown_name_is_answered_with_the_known_ones():
+def test_an_unknown_pair_is_refused_with_the_names_of_the_shipped_ones():
     with pytest.raises(PairError) as error:
         load_pair("efficientnet-light")
     assert str(error.value) == (
@@ -65,16 +65,16 @@ def test_an_unknown_name_is_answered_with_the_known_ones():
         ("threshold = 0.7", "treshold = 0.7", "the pair has no setting 'treshold'; it has "),
         ('name = "mine"', "", "the pair lacks 'name'"),
         ("[little]", "[small]", "the pair has no setting 'small'; it has "),
-        ('onnx = "little.onnx"', "", "[little] names neither an 'architecture' of timm's nor an 'onnx' file"),
+        ('onnx = "little.onnx"', "", "[little] needs an 'architecture' of timm or an 'onnx' file"),
         ('onnx = "little.onnx"\nsize = 224', 'onnx = "little.onnx"', "[little] lacks 'size'"),
         ("size = 224", "size = true", "[little] size = True is not a whole number"),
         ("mean = [0, 0, 0]", "mean = [0, 0]", "[big] mean = [0, 0] is not three numbers"),
         ("crop_pct = 1", "crop_pct = 0", "crop_pct 0.0 is outside (0, 1]"),
-        ('"probabilities"', '"odds"', "[big] scores 'odds' is neither 'logits' nor 'probabilities'"),
+        ('"probabilities"', '"odds"', "[big] scores 'odds' is not 'logits' or 'probabilities'"),
         ("crop_pct = 1", "std = [0, 1, 1]", "std (0.0, 1.0, 1.0) must be positive"),
     ],
 )
-def test_what_cannot_be_meant_is_named_with_its_file(tmp_path, old, new, message):
+def test_an_invalid_setting_is_refused_with_the_name_of_its_file(tmp_path, old, new, message):
     path = write(tmp_path, ONNX.replace(old, new) if old else ONNX + new)
     with pytest.raises(PairError) as error:
         load_pair(path)
@@ -83,7 +83,7 @@ def test_what_cannot_be_meant_is_named_with_its_file(tmp_path, old, new, message
 
 def test_weights_come_from_one_of_four_places(tmp_path):
     text = 'name = "x"\n[little]\narchitecture = "resnet18"\nweights = "ftp"\n[big]\narchitecture = "resnet50"\n'
-    with pytest.raises(PairError, match="weights 'ftp' is none of 'package:NAME', 'hub', 'random', 'file:PATH'"):
+    with pytest.raises(PairError, match="weights 'ftp' is not 'package:NAME', 'hub', 'random' or 'file:PATH'"):
         load_pair(write(tmp_path, text))
 
 

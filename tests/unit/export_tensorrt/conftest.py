@@ -1,9 +1,11 @@
-"""Small backbones whose every number is known, and a bring-your-own pair of two of them."""
+"""Small backbones with known weights, and the default pair."""
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+
+from tests.default_pair import exported_default_pair
 
 
 def backbone(nodes, constants, outputs=("logits",), shape=(3, 8, 8), opset=18):
@@ -14,9 +16,15 @@ def backbone(nodes, constants, outputs=("logits",), shape=(3, 8, 8), opset=18):
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
 
 
+@pytest.fixture(scope="session")
+def default_pair():
+    """The default pair's repository for target cpu, whose graphs are FP32; not to be changed."""
+    return exported_default_pair()
+
+
 @pytest.fixture
 def chain():
-    """pixels -> Mul 300 -> Mul 300 -> Mul 1/90000: back to what it was, unless a half overflows in between."""
+    """pixels -> Mul 300 -> Mul 300 -> Mul 1/90000: the identity, unless an intermediate half overflows."""
     nodes = [
         helper.make_node("Mul", ["pixels", "up"], ["large"], name="first"),
         helper.make_node("Mul", ["large", "up"], ["huge"], name="second"),

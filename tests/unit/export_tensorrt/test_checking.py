@@ -1,5 +1,9 @@
+import json
+import shutil
+
 import numpy as np
 import onnx
+import onnx.utils
 import pytest
 import torch
 import torchvision
@@ -8,12 +12,15 @@ from onnx import helper, numpy_helper
 
 from littlebig_cli import build_progress
 from littlebig_cli.main import littlebig
+from littlebig_contract.stages import STAGES
 from littlebig_export.checking import check_pair, check_repository
 from littlebig_export.costs import count_macs
 from littlebig_export.engine_build import Profile
 from littlebig_export.exporting import export_pair, override_weights
 from littlebig_export.pair import load_pair
-from littlebig_export.stage_graph import stage_graph
+from littlebig_export.precision import keep_reasons, to_precision
+from littlebig_export.preprocessing import Preprocessing
+from littlebig_export.stage_graph import Backbone, stage_graph
 from tests.tiny_pair import tiny_classifier
 
 trt = pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is for Linux on x86-64: pip install 'littlebig[check]'")
@@ -31,17 +38,42 @@ def refusal(*arguments) -> str:
     return result.stderr.splitlines()[-1].removeprefix("littlebig: ")
 
 
-@pytest.mark.parametrize("precision", ["fp16", "fp32"])
-def test_the_default_pair_parses_and_builds(precision):
-    checked = list(check_pair(load_pair("efficientnet-lite"), precision))
-    assert [one.stage for one in checked] == ["big", "little"]
-    for one in checked:
-        assert one.inputs == ("image UINT8 [batch, 260, 260, 3]",)
-        assert one.outputs == (*OUTPUTS, "probabilities FLOAT [batch, 1000]")
-        assert one.nodes_kept_in_fp32 == 0
-        assert one.profile == "1:8:32"
-    megabytes = [one.plan_bytes / 1e6 for one in checked]
-    assert (20 < megabytes[0] < 40) if precision == "fp32" else (10 < megabytes[0] < 20)
+def check_default_pair(results, big_megabytes):
+    stages = {checked.stage: checked for checked in results}
+    assert sorted(stages) == ["big", "little"]
+    for checked in stages.values():
+        assert checked.inputs == ("image UINT8 [batch, 260, 260, 3]",)
+        assert checked.outputs == (*OUTPUTS, "probabilities FLOAT [batch, 1000]")
+        assert checked.nodes_kept_in_fp32 == 0
+        assert checked.profile == "1:8:32"
+    assert stages["big"].plan_bytes / 1e6 == pytest.approx(big_megabytes, rel=0.34)
+
+
+def test_tensorrt_builds_the_default_pair_in_fp32(default_pair):
+    check_default_pair(check_repository(default_pair), big_megabytes=30)
+
+
+def test_tensorrt_builds_the_default_pair_in_fp16(default_pair, tmp_path):
+    repository = shutil.copytree(default_pair, tmp_path / "fp16")
+    facts = json.loads((default_pair / "littlebig.json").read_text())["stages"]
+    transforms = {stage: transform(facts[stage]) for stage in STAGES}
+    for stage, transformed in transforms.items():
+        path = repository / stage / "1/model.onnx"
+        backbone = onnx.utils.Extractor(onnx.load(path)).extract_model(["view"], ["backbone/logits"])
+        assert keep_reasons(backbone, "fp16") == {}
+        lowered = Backbone(to_precision(backbone, "fp16", {}), transformed)
+        onnx.save(stage_graph(lowered, transforms["big"]), path)
+    check_default_pair(check_repository(repository), big_megabytes=15)
+
+
+def transform(facts):
+    names = ("crop_pct", "crop_mode", "interpolation", "mean", "std")
+    return Preprocessing(size=facts["input_size"], **{name: facts[name] for name in names})
+
+
+@pytest.mark.slow
+def test_the_check_exports_and_builds_the_default_pair():
+    check_default_pair(check_pair(load_pair("efficientnet-lite"), "fp16"), big_megabytes=15)
 
 
 @pytest.mark.large

@@ -1,6 +1,7 @@
 import re
 
 import numpy as np
+import onnx
 import pytest
 from click.testing import CliRunner
 from onnx import helper
@@ -66,7 +67,15 @@ def test_shapes_that_are_not_known_are_told():
     assert str(error.value) == "the cost of node 'product' (MatMul) cannot be told: its shapes are dynamic"
 
 
-def test_the_default_pair_costs_what_timm_publishes():
+def test_the_graphs_of_the_default_pair_cost_what_timm_publishes(default_pair):
+    for stage, gmacs in (("little", 0.40), ("big", 0.89)):
+        macs = count_macs(onnx.load(default_pair / stage / "1/model.onnx"))
+        backbone = sum(count for tensor, count in macs.items() if tensor.startswith("backbone/"))
+        assert backbone / 1e9 == pytest.approx(gmacs, rel=0.02)
+
+
+@pytest.mark.slow
+def test_the_costs_of_the_default_pair_are_those_that_timm_publishes():
     (little, big), canonical = pair_costs(load_pair("efficientnet-lite"))
     assert little.macs / 1e9 == pytest.approx(0.40, rel=0.02)
     assert big.macs / 1e9 == pytest.approx(0.89, rel=0.02)

@@ -5,10 +5,11 @@ import timm.data
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
+from littlebig_contract.stages import MODELS, STAGES
 from littlebig_export.config_pbtxt import reference_repository
 from littlebig_export.pair import load_pair
 from littlebig_export.preprocessing import Preprocessing
-from littlebig_export.repository import MODELS, Rendering, write_repository
+from littlebig_export.repository import Rendering, write_repository
 
 from .conftest import backbone
 
@@ -16,7 +17,7 @@ REFERENCE = reference_repository()
 
 
 def render(output, target="tensorrt", size=None):
-    """What an export of the default pair writes, weights aside."""
+    """Write the repository of the default pair, without its weights."""
     pair = load_pair("efficientnet-lite")
     text = pair.calibration.read_text()
     calibration = json.loads(text)
@@ -25,7 +26,7 @@ def render(output, target="tensorrt", size=None):
             "model": calibration[stage]["name"],
             "weights": {"sha256": calibration[stage]["weights_sha256"]},
         }
-        for stage in ("little", "big")
+        for stage in STAGES
     }
     network = timm.create_model(pair.big.architecture, pretrained=False)
     canonical = Preprocessing.from_timm(timm.data.resolve_model_data_config(network))
@@ -35,7 +36,7 @@ def render(output, target="tensorrt", size=None):
         output,
         Rendering(
             target=target,
-            graphs=dict.fromkeys(("little", "big"), backbone([], {})),
+            graphs=dict.fromkeys(STAGES, backbone([], {})),
             canonical=canonical,
             class_names=[f"class {index}" for index in range(1000)],
             threshold=pair.threshold,
@@ -51,7 +52,7 @@ def config(repository, model):
     return text_format.Parse((repository / model / "config.pbtxt").read_text(), message)
 
 
-def test_the_default_pair_for_tensorrt_is_the_checked_in_repository(tmp_path):
+def test_the_checked_in_repository_is_the_default_pair_for_tensorrt(tmp_path):
     render(tmp_path / "out")
     generated = {"labels.txt", "model.onnx", "littlebig.json", "calibration.json"}
     rendered = {
@@ -68,13 +69,13 @@ def test_the_default_pair_for_tensorrt_is_the_checked_in_repository(tmp_path):
     assert [str(path) for path in rendered if rendered[path] != checked_in[path]] == []
 
 
-def test_another_size_reaches_every_graph_and_warm_up(tmp_path):
+def test_another_size_reaches_each_graph_spec_and_warm_up(tmp_path):
     render(tmp_path / "out", size=384)
     for model in MODELS:
         assert "260" not in (tmp_path / "out" / model / "config.pbtxt").read_text().replace("floor(", "")
 
 
-def test_captured_graphs_cover_what_the_comments_promise():
+def test_cuda_graphs_cover_the_batch_sizes_of_the_comments():
     for stage, covered in (("little", set(range(1, 33))), ("big", set(range(1, 9)))):
         message = config(REFERENCE, stage)
         sizes = set()
@@ -92,12 +93,12 @@ def test_captured_graphs_cover_what_the_comments_promise():
         assert sizes == covered
 
 
-def test_batches_of_the_gate_fit_the_stages():
+def test_all_models_have_the_same_max_batch_size():
     sizes = {model: config(REFERENCE, model).max_batch_size for model in MODELS}
     assert set(sizes.values()) == {32}
 
 
-def test_the_cpu_target_keeps_one_warm_up_and_no_graphs(tmp_path):
+def test_the_cpu_target_has_one_warm_up_and_no_cuda_graphs(tmp_path):
     render(tmp_path / "out", target="cpu")
     message = config(tmp_path / "out", "little")
     assert [(warmup.name, warmup.batch_size) for warmup in message.model_warmup] == [("one image", 1)]
