@@ -16,7 +16,7 @@ from littlebig_calibration.report import write_report
 from littlebig_calibration.summary import COLUMNS, rows, verdict
 from littlebig_calibration.table import PredictionTable
 from littlebig_calibration.tuning import Choices
-from littlebig_cli.failures import Failure, told_in_one_line
+from littlebig_cli.failures import Failure, report_failures
 from littlebig_cli.rows import FORMATS, show_rows
 
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -72,7 +72,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 )
 @click.option("--report", type=FILE, help="Write a report, one HTML file.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="To print.")
-@told_in_one_line(CalibrationError)
+@report_failures(CalibrationError)
 def command(
     tables: tuple[Path, ...],
     labels: Path | None,

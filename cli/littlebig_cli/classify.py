@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 from rich.text import Text
 
 from littlebig_cli.classify_output import AsCsv, AsJson, AsTable, Output, printable
-from littlebig_cli.failures import told_in_one_line
+from littlebig_cli.failures import report_failures
 from littlebig_client import (
     POLICIES,
     Client,
@@ -50,7 +50,7 @@ _BAR_FROM = 5
 @click.option("--csv", "as_csv", is_flag=True, help="One row per image, candidates in further columns.")
 @click.option("--concurrency", default=8, show_default=True, help="Requests in flight.")
 @click.option("--timeout", default=30.0, show_default=True, help="Seconds until a request fails.")
-@told_in_one_line(ClientError)
+@report_failures(ClientError)
 def command(
     *,
     images: Sequence[Path],

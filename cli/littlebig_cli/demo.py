@@ -15,7 +15,7 @@ import tritonclient.grpc
 from rich.console import Console
 from rich.table import Table
 
-from littlebig_cli.failures import told_in_one_line
+from littlebig_cli.failures import report_failures
 from littlebig_client import Client, ClientError, Stage
 from littlebig_export.errors import ExportError
 from littlebig_export.provenance import is_current
@@ -35,7 +35,7 @@ IMAGES_PER_ROUND, ROUNDS, CONCURRENCY = 100, 5, 8
     show_default=True,
     help="Where the default pair is exported to, unless it is there already.",
 )
-@told_in_one_line(ExportError, ServerError, ClientError)
+@report_failures(ExportError, ServerError, ClientError)
 def command(repository: Path) -> None:
     """Export the default pair, serve it, classify photographs, compare the cascade with big alone, stop."""
     console = Console(highlight=False)

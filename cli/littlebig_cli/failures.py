@@ -20,7 +20,7 @@ class Failure(click.ClickException):
         click.echo(f"littlebig: {self.format_message()}", err=True)
 
 
-def told_in_one_line(*expected: type[Exception]) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def report_failures(*expected: type[Exception]) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Decorate a command so that these exceptions reach the user as one line that names the remedy.
 
     Args:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from littlebig_cli.failures import told_in_one_line
+from littlebig_cli.failures import report_failures
 from littlebig_client import ClientError, Probe
 
 
@@ -28,7 +28,7 @@ from littlebig_client import ClientError, Probe
     help="The authority of a server with TLS, as PEM.  [default: no TLS]",
 )
 @click.option("--tls-name", metavar="NAME", help="The name in the server's certificate.  [default: the url's]")
-@told_in_one_line(ClientError)
+@report_failures(ClientError)
 def command(*, state: str, url: str, timeout: float, big: str, tls_ca: Path | None, tls_name: str | None) -> None:
     """Exit with 0 if a server is in a state, with 1 and the reason in one line if not.
 

@@ -13,7 +13,7 @@ from littlebig_calibration.evidence import write_text
 from littlebig_calibration.search_plot import search_plot
 from littlebig_calibration.searching import Option, SearchResult, read_folder, search
 from littlebig_calibration.table import counted
-from littlebig_cli.failures import told_in_one_line
+from littlebig_cli.failures import report_failures
 from littlebig_cli.rows import FORMATS, show_rows
 
 COLUMNS = ("big", "little", "threshold", "escalated", "accuracy", "cost", "saved", "front")
@@ -34,7 +34,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--cost-unit", default="GMACs", show_default=True, help="The unit's name, for the plot.")
 @click.option("--plot", type=FILE, help="Write accuracy against cost, as an SVG file.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="To print.")
-@told_in_one_line(CalibrationError)
+@report_failures(CalibrationError)
 def command(
     folder: Path,
     costs: Path,
