@@ -1,1 +1,1 @@
-"""The command `littlebig`: one file per sub-command, each imported only when it is called."""
+"""The command `littlebig`: one module per sub-command, imported only when the sub-command runs."""

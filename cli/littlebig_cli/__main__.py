@@ -1,4 +1,4 @@
-"""`python -m littlebig_cli` is `littlebig`, for whoever knows the interpreter and not the PATH."""
+"""`python -m littlebig_cli` runs `littlebig`."""
 
 from littlebig_cli.main import main
 

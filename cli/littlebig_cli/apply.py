@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from littlebig_cli.failures import told_in_one_line
+from littlebig_cli.failures import report_failures
 from littlebig_export.applying import apply_calibration
 from littlebig_export.errors import ExportError, RepositoryError
 
@@ -20,7 +20,7 @@ from littlebig_export.errors import ExportError, RepositoryError
     show_default=True,
     help="The model repository to write it into.",
 )
-@told_in_one_line(ExportError)
+@report_failures(ExportError)
 def command(calibration: Path, repository: Path) -> None:
     """Write a calibration into a model repository, which serves it from the server's next start on.
 

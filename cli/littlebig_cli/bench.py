@@ -16,7 +16,7 @@ from littlebig_benchmarks.plots import draw
 from littlebig_benchmarks.report import as_json, as_markdown
 from littlebig_benchmarks.scenario import PARTS, Scenario, Stability
 from littlebig_benchmarks.suite import Subject, run
-from littlebig_cli.failures import Failure, told_in_one_line
+from littlebig_cli.failures import Failure, report_failures
 from littlebig_cli.measured import as_typed, export_default_pair, repository_option
 from littlebig_server import ServerError
 
@@ -94,7 +94,7 @@ SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
     show_default=True,
     help="Folder for report.json, report.md and the plots.",
 )
-@told_in_one_line(BenchmarkError, ServerError)
+@report_failures(BenchmarkError, ServerError)
 def command(
     repository: Path,
     url: str | None,

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from littlebig_cli.build_progress import BuildProgress
-from littlebig_cli.failures import told_in_one_line
+from littlebig_cli.failures import report_failures
 from littlebig_export.engine_build import Profile
 from littlebig_export.engines import BuildOptions, ensure_engines
 from littlebig_export.errors import ExportError
@@ -53,7 +53,7 @@ from littlebig_export.errors import ExportError
     help="Folder of plans: take those that fit this machine, and keep new ones there.  [default: none]",
 )
 @click.option("--force", is_flag=True, help="Build even what fits, and replace plans that were made elsewhere.")
-@told_in_one_line(ExportError)
+@report_failures(ExportError)
 def command(
     repository: Path,
     profile: str | None,

@@ -16,7 +16,7 @@ from littlebig_calibration.report import write_report
 from littlebig_calibration.summary import COLUMNS, rows, verdict
 from littlebig_calibration.table import PredictionTable
 from littlebig_calibration.tuning import TuningOptions
-from littlebig_cli.failures import Failure, told_in_one_line
+from littlebig_cli.failures import Failure, report_failures
 from littlebig_cli.rows import FORMATS, show_rows
 from littlebig_contract.scores import SCORES
 
@@ -97,7 +97,7 @@ def _renamed(_context: click.Context, _parameter: click.Parameter, value: str | 
     show_default=True,
     help="Format of the printed result.",
 )
-@told_in_one_line(CalibrationError)
+@report_failures(CalibrationError)
 def command(
     tables: tuple[Path, ...],
     labels: Path | None,

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from littlebig_cli.build_progress import BuildProgress
-from littlebig_cli.failures import told_in_one_line
+from littlebig_cli.failures import report_failures
 from littlebig_export.checking import COMPUTE_CAPABILITIES, check_pair, check_repository, describe
 from littlebig_export.engine_build import Profile
 from littlebig_export.errors import ExportError
@@ -33,7 +33,7 @@ from littlebig_export.precision import PRECISIONS
     show_default=True,
     help="Compute capability of the GPU to build for; this machine needs no GPU.",
 )
-@told_in_one_line(ExportError)
+@report_failures(ExportError)
 def command(
     repository: Path | None,
     pair_name: str | None,

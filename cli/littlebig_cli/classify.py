@@ -1,4 +1,4 @@
-"""`littlebig classify`: ask a served cascade about image files."""
+"""`littlebig classify`: classify image files with a served cascade."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 from rich.text import Text
 
 from littlebig_cli.classify_output import AsCsv, AsJson, AsTable, Output, printable
-from littlebig_cli.failures import told_in_one_line
+from littlebig_cli.failures import report_failures
 from littlebig_client import (
     POLICIES,
     Client,
@@ -22,35 +22,38 @@ from littlebig_client import (
     ModelNotServed,
     ServerUnreachable,
 )
+from littlebig_contract.pictures import SUFFIXES, pictures_in
 
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
-
-# Below this many images the answers are there before a bar would be read.
+# Fewest images for a progress bar.
 _BAR_FROM = 5
 
 
 @click.command(epilog="Example:  littlebig classify coffee.png photos/ --policy cascade --json")
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--url", default="localhost:8001", show_default=True, help="Triton's gRPC endpoint, host:port.")
-@click.option("--top-k", default=5, show_default=True, help="Candidates; a table shows them for one image only.")
+@click.option(
+    "--top-k", default=5, show_default=True, help="Number of candidates; the table lists them for a single image only."
+)
 @click.option(
     "--threshold",
     type=float,
     show_default="as served",
-    help="Escalate below this score (confidence or margin), 0 to 1.",
+    help="Escalate below this score, 0 to 1.",
 )
 @click.option(
     "--policy",
     type=click.Choice(POLICIES),
     show_default="as served",
-    help="cascade: escalate unsure images; little, big: that model for every image.",
+    help="cascade: escalate unsure images; little, big: use that stage for every image.",
 )
-@click.option("--within", type=float, help="Seconds for each image's answer; then little's, where big may fail.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON array: every image with its candidates or error.")
-@click.option("--csv", "as_csv", is_flag=True, help="One row per image, candidates in further columns.")
+@click.option(
+    "--within", type=float, help="Seconds until the server answers without big, if it is set to fall back to little."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array of every image with its candidates or error.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print one CSV row per image, with candidates in further columns.")
 @click.option("--concurrency", default=8, show_default=True, help="Requests in flight.")
 @click.option("--timeout", default=30.0, show_default=True, help="Seconds until a request fails.")
-@told_in_one_line(ClientError)
+@report_failures(ClientError)
 def command(
     *,
     images: Sequence[Path],
@@ -64,14 +67,14 @@ def command(
     concurrency: int,
     timeout: float,
 ) -> None:
-    """Classify image files, or all image files inside a folder, with a served cascade.
+    """Classify image files, or all image files in a folder, with a served cascade.
 
-    An image that fails is reported on stderr, the rest go on, and the exit code is 1.
+    Failed images are reported on stderr and the exit code is 1; the other images continue.
     """
     if as_json and as_csv:
         raise click.UsageError("--json and --csv exclude each other")
     files = expand(images)
-    output: Output = AsJson() if as_json else AsCsv(top_k) if as_csv else AsTable(alone=len(files) == 1)
+    output: Output = AsJson() if as_json else AsCsv(top_k) if as_csv else AsTable(show_candidates=len(files) == 1)
     failures = 0
     with Client(url, timeout) as client, output, _bar(len(files), streaming=as_json or as_csv) as bar:
         task = bar.add_task("", total=len(files))
@@ -80,7 +83,7 @@ def command(
         )
         for file, answer in zip(files, answers, strict=True):
             if isinstance(answer, ServerUnreachable | ModelNotServed):
-                raise answer  # every other image would say the same
+                raise answer  # every other image would fail too
             if isinstance(answer, ClientError):
                 failures += 1
                 bar.console.print(Text(f"littlebig: {answer}"), soft_wrap=True)
@@ -91,21 +94,20 @@ def command(
 
 
 def expand(images: Sequence[Path]) -> list[Path]:
-    """The files to classify: an argument that is a folder stands for the image files inside it, at any depth.
+    """Replace each folder by the image files in it, at any depth.
 
     Args:
-        images: files and folders; a file is taken whatever its name, and whether it exists or not.
+        images: files and folders. Files are kept regardless of their suffix and existence.
 
     Raises:
-        InvalidImage: if a folder has no image files.
+        InvalidImage: a folder has no image files.
     """
     files: list[Path] = []
     for image in images:
         if not image.is_dir():
             files.append(image)
             continue
-        inside = sorted(file for file in image.rglob("*") if file.suffix.lower() in SUFFIXES)
-        inside = [file for file in inside if file.is_file()]
+        inside = pictures_in(image)
         if not inside:
             raise InvalidImage(f"{printable(image)}: no image files ({', '.join(SUFFIXES)}) in this folder")
         files.extend(inside)
@@ -121,12 +123,12 @@ def _bar(images: int, *, streaming: bool) -> Iterator[Progress]:
         TimeRemainingColumn(),
         console=console,
         transient=True,
-        redirect_stdout=False,  # stdout is the output's alone
+        redirect_stdout=False,  # stdout is for the output only
     )
-    # Rows that appear in the same terminal while the bar moves would tear it.
-    torn = streaming and sys.stdout.isatty()
-    if console.is_terminal and images >= _BAR_FROM and not torn:
+    # Rows printed to the same terminal would break the bar.
+    shares_terminal = streaming and sys.stdout.isatty()
+    if console.is_terminal and images >= _BAR_FROM and not shares_terminal:
         with bar:
             yield bar
     else:
-        yield bar  # never started, it draws nothing
+        yield bar  # a bar that is not started draws nothing

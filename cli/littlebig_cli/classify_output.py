@@ -1,4 +1,4 @@
-"""How answers are printed: a table for people; JSON and CSV for programs, as the answers arrive."""
+"""Prints answers: a table at the end, or JSON or CSV as the answers arrive."""
 
 from __future__ import annotations
 
@@ -19,40 +19,40 @@ from littlebig_client import Classification, ClientError, Stage
 
 
 class Output(Protocol):
-    """Takes answers one after another; leaving the context ends the output."""
+    """Receives answers one by one; leaving the context ends the output."""
 
     def __enter__(self) -> Output:
         """Begin."""
         ...
 
     def __exit__(self, *raised: object) -> None:
-        """End; what was added stays readable after a failure too."""
+        """End; the output stays valid after a failure."""
         ...
 
     def add(self, file: str, answer: Classification | ClientError) -> None:
-        """Take the answer to one file."""
+        """Add the answer to one file."""
         ...
 
 
 class AsTable:
-    """A table when all answers are there, with the candidates below it for a single image."""
+    """A table of all answers; for a single image, its candidates below."""
 
-    def __init__(self, *, alone: bool) -> None:
+    def __init__(self, *, show_candidates: bool) -> None:
         """Prepare the table.
 
         Args:
-            alone: whether there is one image only.
+            show_candidates: list the candidates of the first image; used for a single image.
         """
-        self._alone = alone
+        self._show_candidates = show_candidates
         self._rows: list[tuple[str, Classification]] = []
         self._stages: Counter[str] = Counter()
 
     def __enter__(self) -> AsTable:
-        """Nothing to begin with."""
+        """Print nothing yet."""
         return self
 
     def __exit__(self, *raised: object) -> None:
-        """Print the table, unless no image was answered."""
+        """Print the table, unless there is no answer."""
         if not self._rows:
             return
         console = Console(highlight=False)
@@ -67,7 +67,7 @@ class AsTable:
             )
         console.print(table)
         console.print()
-        if self._alone:
+        if self._show_candidates:
             candidates = _columns("*probability", "*label", "candidate")
             for candidate in self._rows[0][1].top_k:
                 candidates.add_row(f"{candidate.probability:.3f}", str(candidate.label), Text(candidate.name))
@@ -77,7 +77,7 @@ class AsTable:
             console.print(f"{self._stages.total()} images: {counts}", markup=False)
 
     def add(self, file: str, answer: Classification | ClientError) -> None:
-        """Keep an answer for the table; an error is only counted, as it has been reported."""
+        """Store an answer for the table; count an error, which the command reports itself."""
         if isinstance(answer, ClientError):
             self._stages["failed"] += 1
         else:
@@ -86,14 +86,14 @@ class AsTable:
 
 
 class AsJson:
-    """One array; each image is an object on its own line, with either the answer or `error`."""
+    """A JSON array with one object per image and line: its answer, or `error`."""
 
     def __init__(self) -> None:
-        """Nothing printed yet."""
+        """Print nothing yet."""
         self._opened = False
 
     def __enter__(self) -> AsJson:
-        """Nothing to begin with: without a server there is no output at all."""
+        """Print nothing yet: without a server there is no output."""
         return self
 
     def __exit__(self, *raised: object) -> None:
@@ -109,29 +109,31 @@ class AsJson:
 
 
 class AsCsv:
-    """A header and a row per image; `error` is empty where there is an answer, and the other way round."""
+    """A CSV header and one row per image: its answer, or `error`."""
 
     def __init__(self, top_k: int) -> None:
         """Prepare the columns.
 
         Args:
-            top_k: how many candidates were asked for; each gets three columns.
+            top_k: number of requested candidates; each has three columns.
         """
         self._writer = csv.writer(sys.stdout, lineterminator="\n")
         self._top_k = top_k
         self._opened = False
 
     def __enter__(self) -> AsCsv:
-        """Nothing to begin with: without a server there is no output at all."""
+        """Print nothing yet: without a server there is no output."""
         return self
 
     def __exit__(self, *raised: object) -> None:
-        """Nothing to end with."""
+        """Print nothing."""
 
     def add(self, file: str, answer: Classification | ClientError) -> None:
         """Write one row."""
         if not self._opened:
-            ranked = [f"{what}_{rank + 1}" for rank in range(self._top_k) for what in ("label", "name", "probability")]
+            ranked = [
+                f"{column}_{rank + 1}" for rank in range(self._top_k) for column in ("label", "name", "probability")
+            ]
             self._writer.writerow(["file", "label", "name", "confidence", "stage", "error", *ranked])
             self._opened = True
         if isinstance(answer, ClientError):
@@ -140,7 +142,7 @@ class AsCsv:
         cells: list[object] = [file, answer.label, answer.name, answer.confidence, answer.stage, ""]
         for candidate in answer.top_k:
             cells += [candidate.label, candidate.name, candidate.probability]
-        missing = self._top_k - len(answer.top_k)  # fewer classes than candidates asked for
+        missing = self._top_k - len(answer.top_k)  # fewer classes than requested candidates
         self._writer.writerow(cells + [""] * (3 * missing))
 
 
@@ -165,7 +167,7 @@ def _fields(answer: Classification | ClientError) -> dict[str, object]:
 
 
 def _columns(*headers: str) -> Table:
-    # Numbers (*) are never wrapped nor the stage (!), so that in 80 columns long names and paths are.
+    # `*` marks numbers and `!` the stage: these never wrap, so in 80 columns only names and paths do.
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for header in headers:
         table.add_column(

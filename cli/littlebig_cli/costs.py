@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from littlebig_cli.failures import told_in_one_line
+from littlebig_cli.failures import report_failures
 from littlebig_export.costs import as_table, pair_costs, providers
 from littlebig_export.errors import ExportError
 from littlebig_export.pair import load_pair
@@ -20,7 +20,7 @@ from littlebig_export.pair import load_pair
     help="A shipped pair or your own (docs/pairs.md).",
 )
 @click.option("--measure", is_flag=True, help="Also time both stages here, one image at a time, with ONNX Runtime.")
-@told_in_one_line(ExportError)
+@report_failures(ExportError)
 def command(pair_name: str, measure: bool) -> None:
     """Count parameters and multiply-accumulates (GMACs) per image, of both stages and of the resampling before them.
 

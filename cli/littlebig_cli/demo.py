@@ -1,8 +1,7 @@
-"""`littlebig demo`: the whole way once, on photographs that come with scikit-image."""
+"""`littlebig demo`: export, serve, classify and compare, on photographs that come with scikit-image."""
 
 from __future__ import annotations
 
-import importlib.util
 import statistics
 import time
 from collections.abc import Sequence
@@ -15,15 +14,16 @@ import tritonclient.grpc
 from rich.console import Console
 from rich.table import Table
 
-from littlebig_cli.failures import told_in_one_line
+from littlebig_cli.failures import report_failures
 from littlebig_client import Client, ClientError, Stage
+from littlebig_contract.pictures import sample_photographs
 from littlebig_export.errors import ExportError
 from littlebig_export.provenance import is_current
 from littlebig_server import ServerError, TritonServer
 
 PAIR = "efficientnet-lite"
 PHOTOGRAPHS = ("coffee.png", "camera.png", "motorcycle_right.png", "motorcycle_left.png", "chelsea.png")
-# One round is a few seconds of load on two cores; the two contenders take turns, so that both meet the same machine.
+# A round takes a few seconds on two cores. Cascade and big alternate, so that both see the same machine load.
 IMAGES_PER_ROUND, ROUNDS, CONCURRENCY = 100, 5, 8
 
 
@@ -33,20 +33,21 @@ IMAGES_PER_ROUND, ROUNDS, CONCURRENCY = 100, 5, 8
     type=click.Path(path_type=Path),
     default=Path("build/model_repository"),
     show_default=True,
-    help="Where the default pair is exported to, unless it is there already.",
+    help="Folder of the exported default pair; exported again only if it is not current.",
 )
-@told_in_one_line(ExportError, ServerError, ClientError)
+@report_failures(ExportError, ServerError, ClientError)
 def command(repository: Path) -> None:
     """Export the default pair, serve it, classify photographs, compare the cascade with big alone, stop."""
     console = Console(highlight=False)
     if is_current(repository, PAIR, "cpu"):
-        console.print(f"model repository: {repository} (exported before)")
+        console.print(f"model repository: {repository} (already exported)")
     else:
         _export(repository)
     with TritonServer(repository) as server:
         console.print(f"tritonserver is ready: gRPC {server.grpc_url}\n")
         with Client(server.grpc_url) as client:
-            client.classify(_photographs()[0])  # the first request of a connection pays for making it
+            # The first request opens the connection, which is not part of the times below.
+            client.classify(sample_photographs(PHOTOGRAPHS)[0])
             console.print(_answers(client))
             images = _canonical_images(server.grpc_url)
             console.print(_comparison(client, images))
@@ -54,24 +55,17 @@ def command(repository: Path) -> None:
 
 
 def _export(repository: Path) -> None:
-    # Imported late: torch takes seconds, and a second demo does without it.
+    # torch takes seconds to import, and a second demo does not need it.
     from littlebig_export.exporting import export_pair  # noqa: PLC0415
     from littlebig_export.pair import load_pair  # noqa: PLC0415
 
     export_pair(load_pair(PAIR), "cpu", repository, tell=click.echo)
 
 
-def _photographs() -> list[Path]:
-    spec = importlib.util.find_spec("skimage")
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError("scikit-image is not installed", name="skimage")
-    return [Path(spec.origin).parent / "data" / name for name in PHOTOGRAPHS]
-
-
 def _answers(client: Client) -> Table:
-    """What the cascade says of each photograph, who said it, and how long that took."""
+    """Classify each photograph: answer, stage and time."""
     table = Table("photograph", "answer", "confidence", "stage", "time")
-    for path in _photographs():
+    for path in sample_photographs(PHOTOGRAPHS):
         started = time.perf_counter()
         answer = client.classify(path)
         milliseconds = (time.perf_counter() - started) * 1e3
@@ -80,21 +74,21 @@ def _answers(client: Client) -> Table:
 
 
 def _canonical_images(url: str) -> list[npt.NDArray[np.uint8]]:
-    """The photographs as the stages see them, so that decoding does not blur the comparison."""
+    """The photographs as canonical images, so that the comparison excludes decoding."""
     with tritonclient.grpc.InferenceServerClient(url) as triton:
-        pictures = np.array([[path.read_bytes()] for path in _photographs()], object)
+        pictures = np.array([[path.read_bytes()] for path in sample_photographs(PHOTOGRAPHS)], object)
         tensor = tritonclient.grpc.InferInput("encoded_image", list(pictures.shape), "BYTES")
         tensor.set_data_from_numpy(pictures)
         return list(triton.infer("preprocess", [tensor]).as_numpy("image"))
 
 
 def _comparison(client: Client, images: Sequence[npt.NDArray[np.uint8]]) -> str:
-    """Images per second of the cascade and of big alone, in turns over the same pictures."""
+    """Throughput of the cascade and of big alone, alternating over the same images."""
     load = [images[index % len(images)] for index in range(IMAGES_PER_ROUND)]
-    rates: dict[str, list[float]] = {"cascade": [], "big": []}
+    throughput: dict[str, list[float]] = {"cascade": [], "big": []}
     escalated = 0.0
     for _ in range(ROUNDS):
-        for policy, measured in rates.items():
+        for policy, measured in throughput.items():
             started = time.perf_counter()
             stages = []
             for answer in client.classify_many(load, policy=policy, top_k=1, concurrency=CONCURRENCY):
@@ -104,11 +98,11 @@ def _comparison(client: Client, images: Sequence[npt.NDArray[np.uint8]]) -> str:
             measured.append(len(load) / (time.perf_counter() - started))
             if policy == "cascade":
                 escalated = stages.count(Stage.BIG) / len(stages)
-    ratios = [cascade / big for cascade, big in zip(rates["cascade"], rates["big"], strict=True)]
+    ratios = [cascade / big for cascade, big in zip(throughput["cascade"], throughput["big"], strict=True)]
     return (
-        f"\n{ROUNDS} rounds of {len(load)} images each, {CONCURRENCY} at a time, {escalated:.0%} escalated:\n"
-        f"  cascade    {_spread(rates['cascade'])} images/s\n"
-        f"  big alone  {_spread(rates['big'])} images/s\n"
+        f"\n{ROUNDS} rounds of {len(load)} images each, concurrency {CONCURRENCY}, {escalated:.0%} escalated:\n"
+        f"  cascade    {_spread(throughput['cascade'])} images/s\n"
+        f"  big alone  {_spread(throughput['big'])} images/s\n"
         f"  ratio      {_spread(ratios, 2)}\n"
     )
 

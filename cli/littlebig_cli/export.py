@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from littlebig_cli.build_progress import BuildProgress
-from littlebig_cli.failures import told_in_one_line
+from littlebig_cli.failures import report_failures
 from littlebig_export.engines import ensure_engines
 from littlebig_export.errors import ExportError, NotHereError
 from littlebig_export.exporting import TARGETS, export_pair, override_weights
@@ -57,7 +57,7 @@ STATE_DICT = click.Path(path_type=Path, dir_okay=False)
     help="A folder of your own pictures to measure the effect of fp16 or bf16 on.  [default: six photographs of ours]",
 )
 @click.option("--cores", type=click.IntRange(min=1), help="Cores of the cpu target.  [default: those found]")
-@told_in_one_line(ExportError)
+@report_failures(ExportError)
 def command(
     pair_name: str,
     target: str,

@@ -1,4 +1,4 @@
-"""Turns the packages' own exceptions into one line on stderr and exit code 1, without a traceback."""
+"""Reports expected failures as one line on stderr with exit code 1, without a traceback."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ R = TypeVar("R")
 
 
 class Failure(click.ClickException):
-    """An expected failure: printed as `littlebig: MESSAGE`, exit code 1."""
+    """An expected failure: prints `littlebig: MESSAGE`, exit code 1."""
 
     def show(self, file: object = None) -> None:
         """Print the message to stderr."""
         click.echo(f"littlebig: {self.format_message()}", err=True)
 
 
-def told_in_one_line(*expected: type[Exception]) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Decorate a command so that these exceptions reach the user as one line that names the remedy.
+def report_failures(*expected: type[Exception]) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Decorate a command so that expected exceptions are reported as one line.
 
     Args:
-        expected: base classes of the failures that a user can cause or mend.
+        expected: base classes of the failures that a user can cause or fix. Their messages name the remedy.
     """
 
     def decorate(command: Callable[P, R]) -> Callable[P, R]:
@@ -41,5 +41,5 @@ def told_in_one_line(*expected: type[Exception]) -> Callable[[Callable[P, R]], C
 
 
 def missing_extra(command: str, extra: str, missing: ModuleNotFoundError) -> str:
-    """The line for a sub-command whose extra is not installed, with the pip call that mends it."""
+    """The message for a sub-command whose extra is not installed, with the pip command that installs it."""
     return f"'{command}' needs {missing.name}, which is not installed: pip install 'littlebig[{extra}]'"

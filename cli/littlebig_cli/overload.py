@@ -14,7 +14,7 @@ from littlebig_benchmarks.errors import BenchmarkError
 from littlebig_benchmarks.overload import Trial, as_markdown, run
 from littlebig_calibration.errors import CalibrationError
 from littlebig_calibration.labelled import find_labelled_images
-from littlebig_cli.failures import told_in_one_line
+from littlebig_cli.failures import report_failures
 from littlebig_cli.measured import as_typed, export_default_pair, repository_option
 from littlebig_server import ServerError
 
@@ -77,7 +77,7 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
     show_default=True,
     help="Folder for overload.json and overload.md.",
 )
-@told_in_one_line(BenchmarkError, CalibrationError, ServerError)
+@report_failures(BenchmarkError, CalibrationError, ServerError)
 def command(
     repository: Path,
     tritonserver: Path | None,

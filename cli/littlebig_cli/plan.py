@@ -18,7 +18,7 @@ from littlebig_benchmarks.planning.measuring import measure
 from littlebig_benchmarks.planning.planner import Search, Target, plan
 from littlebig_benchmarks.planning.validating import Point, Trial, validate
 from littlebig_benchmarks.serving import Served, look_at
-from littlebig_cli.failures import Failure, told_in_one_line
+from littlebig_cli.failures import Failure, report_failures
 from littlebig_server import ServerError, ServerSettings, TritonServer
 
 LOAD = OpenLoad(1.0)
@@ -72,7 +72,7 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
 )
 @click.option("--seed", type=int, default=SEARCH.seed, show_default=True, help="Of all chance: same seed, same plan.")
 @click.option("--format", "form", type=click.Choice(["md", "json"]), default="md", show_default=True, help="Output.")
-@told_in_one_line(BenchmarkError, ServerError)
+@report_failures(BenchmarkError, ServerError)
 def command(
     pair: str,
     rate: float | None,

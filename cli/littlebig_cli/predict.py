@@ -12,7 +12,7 @@ from littlebig_calibration.labelled import find_labelled_images
 from littlebig_calibration.predicting import Models, predict
 from littlebig_calibration.remote import RemoteModels
 from littlebig_calibration.served import ServedModels
-from littlebig_cli.failures import Failure, missing_extra, told_in_one_line
+from littlebig_cli.failures import Failure, missing_extra, report_failures
 from littlebig_cli.progress import images_bar
 
 REPOSITORY = Path("build/model_repository")
@@ -45,7 +45,7 @@ REPOSITORY = Path("build/model_repository")
     help="Write the table to this file, .parquet or .csv.",
 )
 @click.option("--data-set", help="The images' name in the evidence.  [default: the folder's]")
-@told_in_one_line(CalibrationError)
+@report_failures(CalibrationError)
 def command(
     repository: Path | None,
     pair: str | None,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from littlebig_cli.failures import told_in_one_line
+from littlebig_cli.failures import report_failures
 from littlebig_server import ServerError
 from littlebig_server.preflight import LEAST_SHARED_MEMORY, preflight
 from littlebig_server.queueing import standing_still
@@ -31,7 +31,7 @@ from littlebig_server.queueing import standing_still
     show_default=True,
     help="What /dev/shm must hold.",
 )
-@told_in_one_line(ServerError)
+@report_failures(ServerError)
 def command(repository: Path, require_calibration: bool, least_shared_memory: int) -> None:
     """Check the repository, its calibration and /dev/shm; exit with 1 and one line if a server would fail later.
 

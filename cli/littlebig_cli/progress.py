@@ -1,4 +1,4 @@
-"""The progress bar of commands that go through many images."""
+"""The progress bar of commands that process many images."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainin
 
 
 @contextmanager
-def images_bar(what: str, images: int) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr; gives what advances it by a number of images."""
+def images_bar(title: str, images: int) -> Iterator[Callable[[int], None]]:
+    """Show a bar on stderr; yields a function that advances it by a number of images."""
     columns = (TextColumn("{task.description}"), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(what, total=images)
-        yield lambda done: bar.advance(task, done)
+        task = bar.add_task(title, total=images)
+        yield lambda count: bar.advance(task, count)

@@ -12,7 +12,7 @@ from littlebig_calibration.labelled import LabelledImages, find_labelled_images
 from littlebig_calibration.predicting import predict
 from littlebig_calibration.reproducing import COLUMNS, PUBLISHED, compare
 from littlebig_calibration.served import ServedModels
-from littlebig_cli.failures import Failure, told_in_one_line
+from littlebig_cli.failures import Failure, report_failures
 from littlebig_cli.progress import images_bar
 from littlebig_cli.rows import FORMATS, show_rows
 from littlebig_export.costs import pair_costs
@@ -56,7 +56,7 @@ from littlebig_export.provenance import is_current
     show_default=True,
     help="To print.",
 )
-@told_in_one_line(CalibrationError)
+@report_failures(CalibrationError)
 def command(imagenet: Path, labels: Path | None, pairs: tuple[str, ...], output: Path, form: str) -> None:
     """Predict and calibrate the paper's pairs, and print published beside measured MAC reductions.
 

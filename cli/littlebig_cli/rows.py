@@ -1,4 +1,4 @@
-"""Rows of text in the formats that commands offer: a table for eyes, CSV and Markdown for other programs."""
+"""Prints rows as a table, CSV or Markdown."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ FORMATS = ("table", "json", "csv", "md")
 
 
 def show_rows(columns: Sequence[str], rows: Sequence[Mapping[str, str]], form: str) -> None:
-    """Print rows; columns that are empty throughout are left out of `table` and `md`.
+    """Print rows. `table` and `md` omit columns without any content.
 
     Args:
-        columns: the columns' names, in order.
-        rows: a text for every column.
+        columns: names of the columns, in order.
+        rows: a text for every column, per row.
         form: `table`, `csv` or `md`.
     """
     if form == "csv":

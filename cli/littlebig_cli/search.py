@@ -13,7 +13,7 @@ from littlebig_calibration.evidence_json import write_text
 from littlebig_calibration.search_plot import search_plot
 from littlebig_calibration.searching import Option, SearchResult, read_folder, search
 from littlebig_calibration.table import counted
-from littlebig_cli.failures import told_in_one_line
+from littlebig_cli.failures import report_failures
 from littlebig_cli.rows import FORMATS, show_rows
 
 COLUMNS = ("big", "little", "threshold", "escalated", "accuracy", "cost", "saved", "front")
@@ -41,7 +41,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
     show_default=True,
     help="Format of the printed result.",
 )
-@told_in_one_line(CalibrationError)
+@report_failures(CalibrationError)
 def command(
     folder: Path,
     costs: Path,

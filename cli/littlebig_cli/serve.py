@@ -13,7 +13,7 @@ from types import FrameType
 
 import click
 
-from littlebig_cli.failures import Failure, told_in_one_line
+from littlebig_cli.failures import Failure, report_failures
 from littlebig_server import ServerError, ServerSettings, TritonServer
 from littlebig_server.queueing import standing_still
 
@@ -60,7 +60,7 @@ class StopAsked(BaseException):
     help="Seconds that requests in flight get when the server is stopped.",
 )
 @click.argument("triton_arguments", nargs=-1, metavar="[-- TRITON ARGS]")
-@told_in_one_line(ServerError)
+@report_failures(ServerError)
 def command(
     repository: Path,
     pair: str | None,

@@ -1,4 +1,4 @@
-"""The gRPC client of a served cascade: needs tritonclient, NumPy and Pillow, and nothing else of ours."""
+"""The gRPC client of a served cascade. Needs tritonclient, NumPy and Pillow, and no other package of the project."""
 
 from littlebig_client._answers import Candidate, Classification, Stage
 from littlebig_client._client import Client

@@ -1,4 +1,4 @@
-"""What the server answers, as values of this package."""
+"""The server's answers as values of this package."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from littlebig_client._errors import ServerFailure
 
 
 class Stage(str, Enum):
-    """Which model answered; each member equals its text, so `answer.stage == "big"` works too."""
+    """The model that answered. Each member equals its text: `answer.stage == "big"` works."""
 
     LITTLE = "little"
     BIG = "big"
@@ -20,7 +20,7 @@ class Stage(str, Enum):
     LITTLE_OVERLOADED = "little (big overloaded)"
 
     def __str__(self) -> str:
-        """The text, on every Python version alike."""
+        """Return the text, on every Python version."""
         return self.value
 
 
@@ -34,7 +34,7 @@ class Candidate:
 
     Attributes:
         label: index of the class.
-        name: name of the class, or its index as text where the server has no names.
+        name: name of the class, or its index as text if the server has no names.
         probability: softmax probability in [0, 1].
     """
 
@@ -51,8 +51,8 @@ class Classification:
         label: index of the most probable class.
         name: its name.
         confidence: its softmax probability in [0, 1].
-        stage: which model answered. `Stage.LITTLE_BIG_FAILED` means that the image was unsure, big failed,
-            and little's answer is all there is; `Stage.LITTLE_OVERLOADED` that big had too much to do to be asked.
+        stage: the model that answered. `Stage.LITTLE_BIG_FAILED`: the image was unsure and big failed or was too
+            late. `Stage.LITTLE_OVERLOADED`: the image was unsure and big was overloaded. Both give little's answer.
         top_k: the most probable classes, most probable first.
     """
 
@@ -71,12 +71,12 @@ def read_answer(result: Any) -> Classification:
             [1,1] and `probabilities` BYTES [1,k] of "probability:index:name".
 
     Raises:
-        ServerFailure: if the answer is not of this form, which means that another model answered.
+        ServerFailure: the answer has another form, so another model produced it.
     """
     try:
-        label = int(_only(result, "label"))
-        stage = _stage(int(_only(result, "stage")))
-        confidence = float(_only(result, "confidence"))
+        label = int(_scalar(result, "label"))
+        stage = _stage(int(_scalar(result, "stage")))
+        confidence = float(_scalar(result, "confidence"))
         top_k = tuple(_candidate(text) for text in result.as_numpy("probabilities").reshape(-1))
     except (AttributeError, TypeError, ValueError) as unreadable:
         raise ServerFailure(
@@ -84,12 +84,12 @@ def read_answer(result: Any) -> Classification:
             "were this client and the model repository made by the same version?",
             status="OK",
         ) from unreadable
-    # Found by label, not taken from the first candidate: with equal probabilities their order is free.
+    # Look the name up by label: equal probabilities leave the order of candidates open.
     name = next((candidate.name for candidate in top_k if candidate.label == label), str(label))
     return Classification(label, name, confidence, stage, top_k)
 
 
-def _only(result: Any, output: str) -> Any:
+def _scalar(result: Any, output: str) -> Any:
     values: NDArray[Any] | None = result.as_numpy(output)
     if values is None or values.size != 1:
         raise ValueError(f"output '{output}' is missing or is not a single value")
@@ -103,6 +103,6 @@ def _stage(code: int) -> Stage:
 
 
 def _candidate(text: bytes) -> Candidate:
-    # The name may hold colons itself; without label_filename there is none.
+    # The name may contain colons; it is absent if the model has no label_filename.
     probability, label, *name = text.decode("utf-8", "replace").split(":", 2)
     return Candidate(int(label), name[0] if name else label, float(probability))

@@ -1,43 +1,43 @@
-"""What can go wrong, as a tree with one root.
+"""Errors of the client, as a tree with one root.
 
 ClientError
-├── InvalidRequest          refused before anything is sent: threshold, policy, top_k, url, a closed client
-│   └── InvalidImage        this image: file missing or unreadable, not an image, an array of the wrong shape
-├── ServerUnreachable       nothing that speaks Triton's gRPC answers at the url
-├── ServerTimeout           the server was there, but did not answer in time
-├── ProbeFailed             a server is not in the state that a probe asked for
-├── RequestRejected         the server found the request invalid and says why (gRPC INVALID_ARGUMENT)
-└── ServerFailure           the server failed at a valid request (any other gRPC status, kept as `.status`)
-    └── ModelNotServed      a Triton server, but without the cascade's models
+├── InvalidRequest          an option, the url or a closed client; nothing was sent
+│   └── InvalidImage        a missing or unreadable file, not an image, or an array of the wrong shape
+├── ServerUnreachable       no Triton server responds at the url
+├── ServerTimeout           the server did not answer in time
+├── ProbeFailed             the server is not in the probed state
+├── RequestRejected         the server finds the request invalid (gRPC INVALID_ARGUMENT); its own message
+└── ServerFailure           the server failed at a valid request (any other gRPC status, in `.status`)
+    └── ModelNotServed      the Triton server does not serve the cascade's models
 
-Every message is one line. Where the failure belongs to one image that has a name, `.image` holds it and the
-line begins with it.
+Every message is one line. If the failure belongs to one named image, `.image` holds the name and the line begins
+with it.
 """
 
 from __future__ import annotations
 
 
 class ClientError(Exception):
-    """Base of every failure this package reports.
+    """Base of all errors of this package.
 
     Attributes:
-        message: one line: what was wrong and what to do.
-        image: the image's file name, or None where it has none.
+        message: one line: what is wrong and what to do.
+        image: the image's file name, or None if it has none.
     """
 
     def __init__(self, message: str) -> None:
-        """Keep the message as one line, whatever line breaks the server put into it."""
+        """Store the message, with line breaks replaced by spaces."""
         self.message = " ".join(message.split())
         self.image: str | None = None
         super().__init__(self.message)
 
     def __str__(self) -> str:
-        """The line, led by the image's name where there is one."""
+        """Return the message, preceded by the image's name if there is one."""
         return self.message if self.image is None else f"{self.image}: {self.message}"
 
 
 class InvalidRequest(ClientError):
-    """The request was refused by the client itself; nothing was sent."""
+    """The client refused the request; nothing was sent."""
 
 
 class InvalidImage(InvalidRequest):
@@ -45,10 +45,10 @@ class InvalidImage(InvalidRequest):
 
 
 class ServerUnreachable(ClientError):
-    """Nothing that speaks Triton's gRPC answers at the url."""
+    """No Triton server responds to gRPC at the url."""
 
     def __str__(self) -> str:
-        """The line without the image's name: no image would have fared better."""
+        """Return the message without the image's name: every image would fail."""
         return self.message
 
 
@@ -57,22 +57,22 @@ class ServerTimeout(ClientError):
 
 
 class ProbeFailed(ClientError):
-    """The server is not in the state that a probe asked for; the message says what is wrong."""
+    """The server is not in the probed state; the message gives the reason."""
 
 
 class RequestRejected(ClientError):
-    """The server found the request invalid; the message is the server's own."""
+    """The server finds the request invalid; the message is its own."""
 
 
 class ServerFailure(ClientError):
     """The server failed at a valid request.
 
     Attributes:
-        status: the gRPC status' name, such as "UNAVAILABLE" or "INTERNAL".
+        status: name of the gRPC status, such as "UNAVAILABLE" or "INTERNAL".
     """
 
     def __init__(self, message: str, status: str) -> None:
-        """Keep the message and the gRPC status."""
+        """Store the message and the gRPC status."""
         super().__init__(message)
         self.status = status
 
@@ -82,8 +82,8 @@ class ServerFailure(ClientError):
 
 
 class ModelNotServed(ServerFailure):
-    """A Triton server answers, but it does not serve the cascade's models."""
+    """The Triton server does not serve the cascade's models."""
 
     def __str__(self) -> str:
-        """The line without the image's name: no image would have fared better."""
+        """Return the message without the image's name: every image would fail."""
         return self.message

@@ -1,4 +1,4 @@
-"""What an image is, and the bytes of it that go over the wire."""
+"""Turns the kinds of images that the client accepts into the bytes that it sends."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from littlebig_client._errors import InvalidImage
 
 ImageInput = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, Image.Image, NDArray[Any]]
 
-# One gRPC message holds 2 GiB, a little of it not for the image.
-_LARGEST = 2**31 - 2**20
+# Bytes of an image in one request: a gRPC message holds 2 GiB, including its header.
+_MAX_BYTES = 2**31 - 2**20
 
-# Modes that PNG holds without loss, and those that become RGB without a choice to make. The rest (floats,
-# LAB, wide integers) has no one meaning as a picture.
+# Modes that PNG stores without loss, and modes with one obvious conversion to RGB. The others (floats, LAB, wide
+# integers) have no single meaning as a picture.
 _AS_PNG = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})
 _AS_RGB = frozenset({"CMYK", "YCbCr", "HSV", "RGBX"})
 
-# Pillow decodes an opened file at first use and does not guard that against a second thread.
-_DECODING = threading.Lock()
+# Pillow decodes an opened file at first use, which is not thread-safe.
+_DECODING_LOCK = threading.Lock()
 
 
 def name_of(image: object) -> str | None:
-    """The image's file name, or None if it has none."""
+    """Return the image's file name, or None if it has none."""
     if isinstance(image, Image.Image):
         return _text(getattr(image, "filename", "")) or None
     if isinstance(image, str | os.PathLike):
@@ -38,13 +38,13 @@ def name_of(image: object) -> str | None:
 
 
 def encoded(image: ImageInput) -> bytes:
-    """The encoded picture to send to `classify`.
+    """Return the encoded picture to send to `classify`.
 
     Args:
-        image: a path or encoded bytes, sent as they are; or a PIL image, sent as PNG, turned upright.
+        image: a path or encoded bytes, sent unchanged; or a PIL image, turned upright and sent as PNG.
 
     Raises:
-        InvalidImage: if there is nothing to send, or no way to send it without changing it.
+        InvalidImage: the image is empty, unreadable, too large, or cannot be sent without loss.
     """
     if isinstance(image, Image.Image):
         return _png(image)
@@ -66,11 +66,11 @@ def check_canonical(array: NDArray[Any], shape: tuple[int, ...]) -> None:
     """Check that an array is a canonical image.
 
     Args:
-        array: what the caller passed.
-        shape: [H, W, 3], as the server serves it.
+        array: the caller's image.
+        shape: [H, W, 3] of the served model.
 
     Raises:
-        InvalidImage: naming the shape wanted and the way out.
+        InvalidImage: names the expected shape and the remedy.
     """
     if array.dtype == np.uint8 and array.shape == shape:
         return
@@ -84,7 +84,7 @@ def check_canonical(array: NDArray[Any], shape: tuple[int, ...]) -> None:
 def _file(path: str | os.PathLike[str]) -> bytes:
     try:
         with Path(path).open("rb") as file:
-            _check_size(os.fstat(file.fileno()).st_size)  # before a whole film is read
+            _check_size(os.fstat(file.fileno()).st_size)  # before reading, say, a whole film
             return file.read()
     except FileNotFoundError as missing:
         raise InvalidImage("no such file") from missing
@@ -96,18 +96,18 @@ def _file(path: str | os.PathLike[str]) -> bytes:
 
 
 def _check_size(size: int) -> None:
-    if size > _LARGEST:
-        raise InvalidImage(f"is {size:,} bytes; a request holds at most {_LARGEST:,}")
+    if size > _MAX_BYTES:
+        raise InvalidImage(f"is {size:,} bytes; a request holds at most {_MAX_BYTES:,}")
 
 
 def _png(image: Image.Image) -> bytes:
     try:
-        with _DECODING:
+        with _DECODING_LOCK:
             image.load()
         upright = _for_png(ImageOps.exif_transpose(image))
         buffer = io.BytesIO()
-        upright.save(buffer, "PNG", compress_level=1)  # the network is local or fast; the caller's CPU is not
-    except (OSError, SyntaxError, ValueError) as unreadable:  # Pillow raises any of these on broken data
+        upright.save(buffer, "PNG", compress_level=1)  # fast: the caller's CPU is the bottleneck, not the network
+    except (OSError, SyntaxError, ValueError) as unreadable:  # Pillow's errors for broken data
         raise InvalidImage(f"this PIL image cannot be read: {unreadable}") from unreadable
     return buffer.getvalue()
 
@@ -118,7 +118,7 @@ def _for_png(image: Image.Image) -> Image.Image:
     if image.mode in _AS_RGB:
         return image.convert("RGB")
     if image.mode == "I" and image.getextrema()[0] >= 0 and image.getextrema()[1] <= 65535:
-        return image.convert("I;16")  # what older Pillow opens a 16-bit PNG as
+        return image.convert("I;16")  # older versions of Pillow open 16-bit PNGs in mode I
     raise InvalidImage(
         f"a PIL image of mode {image.mode} cannot be sent without loss: "
         "scale it to 0-255 where that is needed and pass image.convert('RGB')"
@@ -126,7 +126,7 @@ def _for_png(image: Image.Image) -> Image.Image:
 
 
 def _text(path: str | os.PathLike[str] | bytes) -> str:
-    # A name that is not valid in the file system's encoding must still be printable.
+    # File names may be invalid in the file system's encoding but must be printable.
     return os.fsencode(path).decode("utf-8", "replace")
 
 

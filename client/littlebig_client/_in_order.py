@@ -1,4 +1,4 @@
-"""Work done by several threads at once, answered in the order it came in, with bounded memory."""
+"""Runs work in several threads and yields results in the order of the input, with bounded memory."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ R = TypeVar("R")
 def in_order(work: Callable[[T], R], items: Iterable[T], concurrency: int) -> Iterator[R]:
     """Apply `work` to every item.
 
-    Items are taken only as results are: at most twice `concurrency` of them are held, worked on or waiting
-    to be yielded. Abandoning the iterator drops what has not begun.
+    At most 2 x `concurrency` items are held, in work or finished. Closing the iterator drops items that have not
+    started.
 
     Args:
-        work: called in worker threads; what it raises is raised here, at its item's turn.
-        items: taken one after another, in the caller's thread.
-        concurrency: how many calls run at a time.
+        work: called in worker threads; its exception is raised at the turn of its item.
+        items: read in the caller's thread, only as results are consumed.
+        concurrency: calls that run at the same time.
     """
     pool = ThreadPoolExecutor(concurrency, thread_name_prefix="littlebig-client")
-    held: deque[Future[R]] = deque()
+    pending: deque[Future[R]] = deque()
     try:
         for item in items:
-            held.append(pool.submit(work, item))
-            # What is ready leaves at once: a slow source of images must not hold back its first answers.
-            while held and (held[0].done() or len(held) >= 2 * concurrency):
-                yield held.popleft().result()
-        while held:
-            yield held.popleft().result()
+            pending.append(pool.submit(work, item))
+            # Yield finished results first, so that a slow source does not delay them.
+            while pending and (pending[0].done() or len(pending) >= 2 * concurrency):
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
     finally:
-        # Not waiting: whoever gives up (Ctrl-C) closes the client next, which ends the calls in flight.
+        # Do not wait: after Ctrl-C the caller closes the client, which ends the calls in flight.
         pool.shutdown(wait=False, cancel_futures=True)

@@ -1,4 +1,4 @@
-"""What a caller may choose per request, checked before anything is sent."""
+"""Options of a client and of a request, checked before anything is sent."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ POLICIES = ("cascade", "little", "big")
 
 @dataclass(frozen=True)
 class Options:
-    """The choices of one request.
+    """Options of one request.
 
     Attributes:
-        top_k: how many candidates to answer with, at least 1.
+        top_k: number of candidates to return, at least 1.
         threshold: escalate below this score, in [0, 1]; None for the served threshold.
         policy: one of POLICIES; None for the served policy.
-        within: seconds after which the server is to answer with what it has; None for no such limit.
+        within: seconds after which the server answers with what it has; None for no limit.
     """
 
     top_k: int = 5
@@ -28,10 +28,10 @@ class Options:
     within: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what the server would refuse, in the caller's own words.
+        """Check every option.
 
         Raises:
-            InvalidRequest: naming the option, what was given and what is possible.
+            InvalidRequest: names the option, its value and the allowed values.
         """
         if not _is_count(self.top_k):
             raise InvalidRequest(f"top_k must be a whole number of at least 1, not {self.top_k!r}")
@@ -43,36 +43,36 @@ class Options:
             check_seconds("within", self.within)
 
     def parameters(self) -> dict[str, float | str]:
-        """The request parameters of the KServe v2 protocol; only those that were chosen."""
-        chosen: dict[str, float | str] = {}
+        """The KServe v2 request parameters; options left at None are absent."""
+        parameters: dict[str, float | str] = {}
         if self.threshold is not None:
-            chosen["threshold"] = float(self.threshold)  # 0 and 1 too: an int would travel as another type
+            parameters["threshold"] = float(self.threshold)  # an int would be sent as int64_param
         if self.policy is not None:
-            chosen["policy"] = self.policy
-        return chosen
+            parameters["policy"] = self.policy
+        return parameters
 
     def timeout_us(self) -> int | None:
-        """The timeout of Triton's protocol: whole microseconds, at least one, for 0 would be none."""
+        """Triton's `timeout` parameter in microseconds. At least 1, because 0 means no timeout."""
         return None if self.within is None else max(round(self.within * 1e6), 1)
 
 
-def check_seconds(name: str, seconds: float, *, or_none_at_all: bool = False) -> float:
-    """A duration in seconds that is a finite number above 0, or where it may be, 0.
+def check_seconds(name: str, seconds: float, *, allow_zero: bool = False) -> float:
+    """Check a duration: a finite number of seconds above 0, or 0 where `allow_zero` is set.
 
     Raises:
-        InvalidRequest: naming the argument.
+        InvalidRequest: names the argument and its value.
     """
-    if not _is_number(seconds) or not math.isfinite(seconds) or seconds < 0 or (seconds == 0 and not or_none_at_all):
-        least = "0 or above" if or_none_at_all else "above 0"
-        raise InvalidRequest(f"{name} must be a finite number of seconds {least}, not {seconds!r}")
+    if not _is_number(seconds) or not math.isfinite(seconds) or seconds < 0 or (seconds == 0 and not allow_zero):
+        minimum = "0 or above" if allow_zero else "above 0"
+        raise InvalidRequest(f"{name} must be a finite number of seconds {minimum}, not {seconds!r}")
     return float(seconds)
 
 
 def check_concurrency(concurrency: int) -> int:
-    """A number of requests in flight, at least 1.
+    """Check a number of requests in flight: a whole number of at least 1.
 
     Raises:
-        InvalidRequest: saying what was given.
+        InvalidRequest: names the value.
     """
     if not _is_count(concurrency):
         raise InvalidRequest(f"concurrency must be a whole number of at least 1, not {concurrency!r}")
@@ -80,10 +80,10 @@ def check_concurrency(concurrency: int) -> int:
 
 
 def check_url(url: str) -> str:
-    """A gRPC target such as localhost:8001.
+    """Check a gRPC target such as localhost:8001.
 
     Raises:
-        InvalidRequest: if it is empty or an HTTP address, which gRPC would report as a failed DNS look-up.
+        InvalidRequest: the url is empty or an HTTP address, which gRPC would report as a failed DNS lookup.
     """
     if not url or url.startswith(("http://", "https://")):
         raise InvalidRequest(f"url must be host:port of Triton's gRPC endpoint, such as localhost:8001, not {url!r}")

@@ -1,12 +1,11 @@
-"""Asks a server, as Kubernetes does, whether it has started, takes requests, or must be restarted.
+"""Kubernetes probes: whether a server has started, accepts requests, or must be restarted.
 
-Triton's health endpoints do not know the last two: they go on saying 200 when the Python process of the gate has died,
-and Triton (24.10) never starts it again. So a blank image is really classified.
+Triton's health endpoints cannot tell the last two: they return 200 even after the Python process of the gate has died,
+and Triton (24.10) does not start it again. So the probes classify a blank image.
 
 startup   the models of the cascade are loaded
-ready     an image is answered by little, and one by big where big is required
-live      no Python process is dead or hangs; too much to do, a failed stage and a server that stops are no reason to
-          restart one
+ready     little answers an image, and big answers one where it is required
+live      no Python process is dead or hangs; overload, a failed stage and a stopping server do not fail this probe
 """
 
 from __future__ import annotations
@@ -23,24 +22,24 @@ from tritonclient.utils import InferenceServerException
 
 from littlebig_client._errors import InvalidRequest, ProbeFailed
 from littlebig_client._options import check_seconds, check_url
-from littlebig_client._triton_says import busy, dead, stopping
+from littlebig_client._triton_messages import is_busy, is_dead, is_stopping
 
 _GATE, _BIG = "little_big", "big"
 _MODELS = ("little", _GATE, "preprocess", "classify")
-_BETWEEN_LOOKS = 0.1
-# Part of the time that is left which one image may take, so that some is left to see whether others are answered.
-_FOR_AN_IMAGE = 0.7
+_POLL_SECONDS = 0.1
+# Fraction of the remaining time that one image may take; the rest shows whether the model answers other requests.
+_IMAGE_FRACTION = 0.7
 
 
 class Probe:
-    """One look at one server.
+    """A probe of one server, for a single use.
 
     Args:
         url: host:port of Triton's gRPC endpoint.
-        timeout: seconds for the whole look.
-        big_required: whether a server without big counts as well.
-        tls_ca: file with the authority that signed the server's certificate; None for a server without TLS.
-        tls_name: the name in that certificate, where it is not the url's, localhost for instance.
+        timeout: seconds for the whole probe.
+        big_required: whether the probe fails without a working big stage.
+        tls_ca: PEM file with the authority that signed the server's certificate; None for a server without TLS.
+        tls_name: name in that certificate, if it differs from the url's host.
     """
 
     def __init__(
@@ -55,8 +54,8 @@ class Probe:
         """Prepare the connection.
 
         Raises:
-            InvalidRequest: for a url that is not host:port, a timeout that is not a finite number above 0, or an
-                authority that cannot be read.
+            InvalidRequest: the url is not host:port, the timeout is not a finite number above 0, or the authority
+                cannot be read.
         """
         self._url = check_url(url)
         self._timeout = check_seconds("timeout", timeout)
@@ -68,92 +67,94 @@ class Probe:
         """Return if every model of the cascade is ready.
 
         Raises:
-            ProbeFailed: saying which is not.
+            ProbeFailed: names the model that is not.
         """
-        # Not the server's own readiness, which no model may be missing from: big may, where it is optional.
+        # Triton's own readiness requires every model, but big may be optional.
         for model in (*_MODELS, *([_BIG] if self._big_required else [])):
-            if not self._ask("is_model_ready", model):
+            if not self._query("is_model_ready", model):
                 raise ProbeFailed(f"model '{model}' at {self._url} is not ready: the server's log says why")
 
     def ready(self) -> None:
-        """Return if an image is answered by little, and one by big where big is required.
+        """Return if little answers an image, and big answers one where it is required.
 
         Raises:
-            ProbeFailed: saying which was not, and why.
+            ProbeFailed: names the stage and the reason.
         """
-        self._answers(_GATE, "little", must_succeed=True)
+        self._check_answers(_GATE, "little", must_succeed=True)
         if self._big_required:
-            self._answers(_GATE, "big", must_succeed=True)
+            self._check_answers(_GATE, "big", must_succeed=True)
 
     def live(self) -> None:
-        """Return unless a restart is what the server needs.
+        """Return unless the server needs a restart.
 
-        big is asked directly: through the gate its breaker would hide a process that is dead.
+        big is called directly: through the gate, the circuit breaker would hide a dead process.
 
         Raises:
-            ProbeFailed: if nothing answers, or a Python process is dead or hangs.
+            ProbeFailed: nothing answers, or a Python process is dead or hangs.
         """
         try:
-            self._answers(_GATE, "little", must_succeed=False)
-            if self._big_required and self._ask("is_model_ready", _BIG):
-                self._answers(_BIG, None, must_succeed=False)
+            self._check_answers(_GATE, "little", must_succeed=False)
+            if self._big_required and self._query("is_model_ready", _BIG):
+                self._check_answers(_BIG, None, must_succeed=False)
         except _Stopping:
             return
 
-    def _answers(self, model: str, policy: str | None, *, must_succeed: bool) -> None:
-        """Ask a model about a blank image, as often as it has processes: a free server asks each in turn."""
-        image = self._blank(model)
-        answered = self._answered(model)
-        for _ in range(self._instances(model)):
+    def _check_answers(self, model: str, policy: str | None, *, must_succeed: bool) -> None:
+        """Classify a blank image once per instance of the model: an idle server uses each instance in turn."""
+        image = self._blank_image(model)
+        answered_before = self._answer_count(model)
+        for _ in range(self._instance_count(model)):
             try:
                 self._infer(model, image, {} if policy is None else {"policy": policy})
             except InferenceServerException as failure:
-                self._judge(failure, model, answered, must_succeed=must_succeed)
+                self._judge(failure, model, answered_before, must_succeed=must_succeed)
                 return
 
-    def _judge(self, failure: InferenceServerException, model: str, answered: int, *, must_succeed: bool) -> None:
-        """Raise ProbeFailed, unless the failure is one that the model survives."""
-        said = failure.message() or "no message"
+    def _judge(
+        self, failure: InferenceServerException, model: str, answered_before: int, *, must_succeed: bool
+    ) -> None:
+        """Raise ProbeFailed, unless the model can recover from the failure by itself."""
+        message = failure.message() or "no message"
         status = (failure.status() or "").removeprefix("StatusCode.")
-        if stopping(said):
-            raise _Stopping(f"the server at {self._url} is stopping: {said}")
-        if dead(said):
-            raise ProbeFailed(f"a Python process of the server at {self._url} is dead: {said}")
+        if is_stopping(message):
+            raise _Stopping(f"the server at {self._url} is stopping: {message}")
+        if is_dead(message):
+            raise ProbeFailed(f"a Python process of the server at {self._url} is dead: {message}")
         late = status in ("DEADLINE_EXCEEDED", "UNAVAILABLE")
-        if late and (busy(said) or status == "DEADLINE_EXCEEDED"):
-            # It may be dead or have too much to do. Only one of the two goes on answering others.
-            if not self._goes_on(model, answered):
+        if late and (is_busy(message) or status == "DEADLINE_EXCEEDED"):
+            # The model is dead or overloaded. An overloaded model still answers other requests.
+            if not self._still_answers(model, answered_before):
                 raise ProbeFailed(
                     f"model '{model}' at {self._url} hangs: no request was answered within {self._timeout:g} s"
                 )
         elif late:
-            raise self._nobody()
+            raise self._unreachable()
         elif must_succeed:
-            raise ProbeFailed(f"the server at {self._url} fails: {said}")
+            raise ProbeFailed(f"the server at {self._url} fails: {message}")
 
-    def _goes_on(self, model: str, answered: int) -> bool:
-        """Whether a model has answered more than `answered` requests, before the time is over."""
+    def _still_answers(self, model: str, answered_before: int) -> bool:
+        """Whether a model answers more than `answered_before` requests before the deadline."""
         while True:
-            if self._answered(model) > answered:
+            if self._answer_count(model) > answered_before:
                 return True
             if time.monotonic() >= self._deadline:
                 return False
-            time.sleep(_BETWEEN_LOOKS)
+            time.sleep(_POLL_SECONDS)
 
-    def _answered(self, model: str) -> int:
-        statistics = self._ask("get_inference_statistics", model).model_stats[0].inference_stats
+    def _answer_count(self, model: str) -> int:
+        statistics = self._query("get_inference_statistics", model).model_stats[0].inference_stats
         return int(statistics.success.count)
 
-    def _instances(self, model: str) -> int:
-        config = self._ask("get_model_config", model).config
+    def _instance_count(self, model: str) -> int:
+        config = self._query("get_model_config", model).config
         return max(1, sum(int(group.count) for group in config.instance_group))
 
-    def _blank(self, model: str) -> triton.InferInput:
-        """`image` UINT8 [1, H, W, 3] of zeros, in the size that the model's metadata tells."""
+    def _blank_image(self, model: str) -> triton.InferInput:
+        """`image` UINT8 [1, H, W, 3] of zeros, in the size of the model's metadata."""
         shape = next(
             (
                 list(tensor.shape)[1:]
-                for tensor in self._ask("get_model_metadata", model).inputs
+                for tensor in self._query("get_model_metadata", model).inputs
                 if tensor.name == "image"
             ),
             None,
@@ -163,32 +164,30 @@ class Probe:
         blank: NDArray[np.uint8] = np.zeros([1, *shape], np.uint8)
         return triton.InferInput("image", list(blank.shape), "UINT8").set_data_from_numpy(blank)
 
-    def _ask(self, call: str, *arguments: Any) -> Any:
-        """A call that computes nothing; a server that fails it fails the probe.
+    def _query(self, method: str, *arguments: Any) -> Any:
+        """Call a method of Triton that computes nothing.
 
         Raises:
-            ProbeFailed: if it is not answered.
+            ProbeFailed: the call fails.
         """
         try:
-            return self._call(call, *arguments)
+            return getattr(self._triton, method)(*arguments, client_timeout=self._remaining_s())
         except InferenceServerException as failure:
-            said = failure.message() or "no message"
-            if stopping(said):
-                raise _Stopping(f"the server at {self._url} is stopping: {said}") from failure
+            message = failure.message() or "no message"
+            if is_stopping(message):
+                raise _Stopping(f"the server at {self._url} is stopping: {message}") from failure
             if failure.status() in ("StatusCode.UNAVAILABLE", "StatusCode.DEADLINE_EXCEEDED"):
-                raise self._nobody() from failure
-            raise ProbeFailed(f"the server at {self._url} fails: {said}") from failure
-
-    def _call(self, call: str, *arguments: Any) -> Any:
-        return getattr(self._triton, call)(*arguments, client_timeout=self._left())
+                raise self._unreachable() from failure
+            raise ProbeFailed(f"the server at {self._url} fails: {message}") from failure
 
     def _infer(self, model: str, image: triton.InferInput, parameters: dict[str, str]) -> Any:
-        return self._triton.infer(model, [image], parameters=parameters, client_timeout=self._left() * _FOR_AN_IMAGE)
+        timeout = self._remaining_s() * _IMAGE_FRACTION
+        return self._triton.infer(model, [image], parameters=parameters, client_timeout=timeout)
 
-    def _left(self) -> float:
-        return max(self._deadline - time.monotonic(), _BETWEEN_LOOKS)
+    def _remaining_s(self) -> float:
+        return max(self._deadline - time.monotonic(), _POLL_SECONDS)
 
-    def _nobody(self) -> ProbeFailed:
+    def _unreachable(self) -> ProbeFailed:
         return ProbeFailed(f"no Triton server answers gRPC at {self._url} within {self._timeout:g} s")
 
     def close(self) -> None:
@@ -196,7 +195,7 @@ class Probe:
         self._triton.close()
 
     def __enter__(self) -> Probe:
-        """The probe itself."""
+        """Return the probe."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -217,4 +216,4 @@ def _connect(url: str, ca: Path | None, name: str | None) -> triton.InferenceSer
 
 
 class _Stopping(ProbeFailed):
-    """The server stops: not ready, but no reason to restart it."""
+    """The server stops: it is not ready, but needs no restart."""

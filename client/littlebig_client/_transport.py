@@ -1,4 +1,4 @@
-"""The one place that speaks gRPC: asks Triton and turns its statuses into this package's errors."""
+"""Sends requests over gRPC and turns Triton's statuses into this package's errors."""
 
 from __future__ import annotations
 
@@ -21,38 +21,38 @@ from littlebig_client._errors import (
     ServerUnreachable,
 )
 from littlebig_client._options import Options
-from littlebig_client._triton_says import busy, stopping
+from littlebig_client._triton_messages import is_busy, is_stopping
 
 _CHANNEL = [
-    # As tritonclient's own default: gRPC's 4 MiB would refuse a large photograph.
+    # tritonclient's own default: gRPC's 4 MiB would refuse a large photograph.
     ("grpc.max_send_message_length", triton.MAX_GRPC_MESSAGE_SIZE),
     ("grpc.max_receive_message_length", triton.MAX_GRPC_MESSAGE_SIZE),
-    # gRPC waits up to two minutes before it tries a lost server again; a restarted Triton is back sooner.
+    # By default gRPC waits up to two minutes before it reconnects; Triton restarts faster.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
-    # A name may stand for several servers (a headless Service): each gets its share, and one that goes away is left out
-    # and looked up again. By default gRPC would stay with the first, and look a name up every 30 s at most.
+    # A name may stand for several servers (a headless Service): spread requests over all of them, drop those that
+    # disappear, and resolve the name again. By default gRPC uses the first address and resolves every 30 s at most.
     ("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}'),
     ("grpc.dns_min_time_between_resolutions_ms", 5000),
 ]
 
-# Seconds between two attempts, doubled each time.
+# Seconds between two attempts; doubled each time, up to the longest.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
 
 _OUTPUTS = ("label", "confidence", "stage")
 
 
 class Transport:
-    """A gRPC channel to one server. Safe to use from several threads."""
+    """A gRPC channel to one target. Safe to use from several threads."""
 
     def __init__(self, url: str, timeout: float, connect_timeout: float, retry_for: float) -> None:
-        """Prepare the channel; nothing is sent yet.
+        """Prepare the channel. Nothing is sent yet.
 
         Args:
             url: host:port of Triton's gRPC endpoint, or any gRPC target.
-            timeout: seconds for one request, all its attempts together.
-            connect_timeout: seconds for the first sign of life of a server not heard from yet.
-            retry_for: seconds for which a request is sent again when its server stops or is lost.
+            timeout: seconds for one request, including its retries.
+            connect_timeout: seconds for the first response of a server that has not responded before.
+            retry_for: seconds during which a request is retried when its server stops or the connection is lost.
         """
         self.url = url
         self._timeout = timeout
@@ -63,23 +63,23 @@ class Transport:
         self._closed = False
 
     def close(self) -> None:
-        """Close the channel; requests in flight fail at once."""
+        """Close the channel. Requests in flight fail at once."""
         self._closed = True
         self._triton.close()
 
     def infer(self, model: str, tensor: triton.InferInput, options: Options) -> Any:
-        """Ask a model about one image.
+        """Send one image to a model.
 
         Returns:
-            tritonclient's InferResult: `label`, `confidence`, `stage`, and `probabilities` as top-k texts.
+            tritonclient's InferResult with `label`, `confidence`, `stage`, and `probabilities` as top-k texts.
 
         Raises:
-            ClientError: the class that `_errors` names for the gRPC status.
+            ClientError: the class that `_errors` lists for the gRPC status.
         """
         outputs = [triton.InferRequestedOutput(name) for name in _OUTPUTS]
-        # Triton's classification extension: k texts with names come back instead of all probabilities.
+        # Triton's classification extension returns k texts with names instead of all probabilities.
         outputs.append(triton.InferRequestedOutput("probabilities", class_count=int(options.top_k)))
-        return self._ask(
+        return self._call_with_retries(
             self._timeout,
             "infer",
             model,
@@ -95,81 +95,82 @@ class Transport:
         Raises:
             ClientError: as `infer`; ServerFailure if the model has no such input.
         """
-        metadata = self._ask(self._timeout, "get_model_metadata", model)
+        metadata = self._call_with_retries(self._timeout, "get_model_metadata", model)
         for tensor in metadata.inputs:
             if tensor.name == name:
                 return tuple(int(size) for size in tensor.shape[1:])
         raise ServerFailure(f"model '{model}' at {self.url} has no input '{name}'", status="OK")
 
     def model_ready(self, model: str, timeout: float) -> bool:
-        """Whether the model is loaded and takes requests, asked for at most `timeout` seconds.
+        """Whether the model is loaded and accepts requests; takes at most `timeout` seconds.
 
         Raises:
             ClientError: as `infer`.
         """
-        return bool(self._ask(timeout, "is_model_ready", model))
+        return bool(self._call_with_retries(timeout, "is_model_ready", model))
 
-    def _ask(self, patience: float, call: str, *arguments: Any, **settings: Any) -> Any:
-        """One call, sent again while its server goes away: to another one, or to the same one's successor."""
-        asked = time.monotonic()
-        give_up, pause = asked + min(self._retry_for, patience), _FIRST_PAUSE
+    def _call_with_retries(self, limit_s: float, method: str, *arguments: Any, **settings: Any) -> Any:
+        """Call Triton; retry while the server stops or is lost, on another server or on the restarted one."""
+        start = time.monotonic()
+        retry_until, pause = start + min(self._retry_for, limit_s), _FIRST_PAUSE
         while True:
             try:
-                self._connect(min(patience, self._connect_timeout))
-                left = max(asked + patience - time.monotonic(), _FIRST_PAUSE)
-                return self._call(left, call, *arguments, **settings)
+                self._connect(min(limit_s, self._connect_timeout))
+                remaining = max(start + limit_s - time.monotonic(), _FIRST_PAUSE)
+                return self._call(remaining, method, *arguments, **settings)
             except InferenceServerException as failure:
-                if not _goes_away(failure) or time.monotonic() + pause > give_up:
-                    raise self._error(failure, patience) from failure
-            # Clients that lost the same server must not come back in step.
-            time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  (nothing secret about it)
+                if not _may_retry(failure) or time.monotonic() + pause > retry_until:
+                    raise self._error(failure, limit_s) from failure
+            # Jitter keeps clients that lost the same server from returning in step.
+            time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  (not used for security)
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _connect(self, timeout: float) -> None:
-        # An address that swallows packets would otherwise cost a whole request timeout, and then look like a
+        # Without this check, an address that drops packets would take a whole request timeout and look like a
         # slow model.
         if self._connected:
             return
         try:
             self._call(timeout, "is_server_live")
         except InferenceServerException as failure:
-            if stopping(failure.message()):
+            if is_stopping(failure.message()):
                 raise
             raise self._unreachable() from failure
         self._connected = True
 
-    def _call(self, patience: float, call: str, *arguments: Any, **settings: Any) -> Any:
+    def _call(self, limit_s: float, method: str, *arguments: Any, **settings: Any) -> Any:
         try:
-            return getattr(self._triton, call)(*arguments, client_timeout=patience, **settings)
-        except ValueError:  # gRPC's answer on a closed channel
+            return getattr(self._triton, method)(*arguments, client_timeout=limit_s, **settings)
+        except ValueError:  # raised by gRPC on a closed channel
             if self._closed:
                 raise self._closed_error() from None
             raise
 
-    def _error(self, failure: InferenceServerException, timeout: float) -> ClientError:  # noqa: PLR0911  (one per status)
+    def _error(self, failure: InferenceServerException, limit_s: float) -> ClientError:  # noqa: PLR0911  (one per status)
         status = (failure.status() or "StatusCode.UNKNOWN").removeprefix("StatusCode.")
-        said = failure.message() or "no message"
+        message = failure.message() or "no message"
         if status == "CANCELLED" and self._closed:
             return self._closed_error()
-        if stopping(said) or status == "CANCELLED":  # not by us: a server that ends drops what it has taken
-            return ServerFailure(f"the server is stopping ({status}): {said}", status)
+        # The client cancels nothing itself: CANCELLED comes from a server that drops its requests as it ends.
+        if is_stopping(message) or status == "CANCELLED":
+            return ServerFailure(f"the server is stopping ({status}): {message}", status)
         if status == "INVALID_ARGUMENT":
-            return RequestRejected(said)
+            return RequestRejected(message)
         if status == "DEADLINE_EXCEEDED":
             return ServerTimeout(
-                f"no answer from {self.url} within {timeout:g} s: raise the timeout, or send fewer requests at a time"
+                f"no answer from {self.url} within {limit_s:g} s: raise the timeout, or send fewer requests at a time"
             )
         if status == "NOT_FOUND":
             return ModelNotServed(
-                f"the Triton server at {self.url} does not serve a Little-Big repository: {said}", status
+                f"the Triton server at {self.url} does not serve a Little-Big repository: {message}", status
             )
         if status == "UNAVAILABLE" and not self._is_live():
             self._connected = False
             return self._unreachable()
-        return ServerFailure(f"the server failed ({status}): {said}", status)
+        return ServerFailure(f"the server failed ({status}): {message}", status)
 
     def _is_live(self) -> bool:
-        # UNAVAILABLE is both "nobody there" (from gRPC) and "queue full" (from Triton): only asking tells.
+        # UNAVAILABLE means either no connection (from gRPC) or a full queue (from Triton).
         try:
             return bool(self._call(self._connect_timeout, "is_server_live"))
         except (ClientError, InferenceServerException):
@@ -186,12 +187,12 @@ class Transport:
         return InvalidRequest("this client is closed: make a new one")
 
 
-def _goes_away(failure: InferenceServerException) -> bool:
-    """Whether a server stops, or its connection was lost; not whether it has too much to do."""
-    if failure.status() == "StatusCode.CANCELLED":  # by us only when the client is closed, which the next attempt finds
+def _may_retry(failure: InferenceServerException) -> bool:
+    """Whether the server stops or the connection was lost. A busy server is not retried."""
+    if failure.status() == "StatusCode.CANCELLED":  # if the client itself was closed, the next attempt fails
         return True
-    lost = failure.status() == "StatusCode.UNAVAILABLE" and not busy(failure.message())
-    return lost or stopping(failure.message())
+    lost = failure.status() == "StatusCode.UNAVAILABLE" and not is_busy(failure.message())
+    return lost or is_stopping(failure.message())
 
 
 def picture_tensor(data: bytes) -> triton.InferInput:

@@ -1,22 +1,24 @@
-"""The command line as a whole: every command explained, nothing imported too early, extras named."""
+"""The command line as a whole: help, imports, missing extras and removed commands."""
 
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
+import littlebig_cli
 from littlebig_cli import main as cli
 
 
-def commands():
-    context = click.Context(cli.littlebig)
-    return {name: cli.littlebig.get_command(context, name) for name in cli.COMMANDS}
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
-def test_every_command_has_help_for_itself_and_its_options_and_an_example(name):
-    command = commands()[name]
+def test_every_command_and_option_has_help_and_every_command_an_example(name):
+    command = cli.littlebig.get_command(click.Context(cli.littlebig), name)
     assert command.help
     assert f"littlebig {name}" in (command.epilog or "")
     assert "Example:" in command.epilog
@@ -25,45 +27,61 @@ def test_every_command_has_help_for_itself_and_its_options_and_an_example(name):
             assert option.help, option.name
 
 
-def test_the_list_of_commands_imports_none_of_them():
+def test_list_of_commands_imports_none_of_them():
     code = (
         "import sys; from littlebig_cli.main import littlebig\n"
         "littlebig.main(['--help'], standalone_mode=False)\n"
         "print([name for name in sys.modules if name.split('.')[0] in "
         "('torch', 'timm', 'onnx', 'scipy', 'pyarrow', 'littlebig_export', 'littlebig_server', 'littlebig_calibration')])"
     )
-    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    output = run("-c", code).stdout
     assert output.splitlines()[-1] == "[]"
     assert all(name in output for name in cli.COMMANDS)
 
 
-def test_a_missing_extra_is_one_line_with_the_pip_call():
+def test_missing_extra_is_one_line_with_the_pip_command():
     code = (
         "import sys; sys.modules['torch'] = None\n"  # as if it were not installed
         "from littlebig_cli.main import main; main(['export'])"
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert run.returncode == 1
-    assert run.stderr == "littlebig: 'export' needs torch, which is not installed: pip install 'littlebig[export]'\n"
-    assert run.stdout == ""
-
-
-def test_an_expected_failure_is_one_line_without_a_traceback(tmp_path):
-    run = subprocess.run(
-        [sys.executable, "-m", "littlebig_cli", "export", "--pair", "none", "--output", str(tmp_path / "out")],
-        capture_output=True,
-        text=True,
-        check=False,
+    process = run("-c", code)
+    assert process.returncode == 1
+    assert (
+        process.stderr == "littlebig: 'export' needs torch, which is not installed: pip install 'littlebig[export]'\n"
     )
-    assert run.returncode == 1
-    assert run.stderr == (
-        "littlebig: no pair 'none': the shipped ones are deit3, efficientnet, efficientnet-lite, efficientvit; "
-        "your own is a path to a .toml file\n"
+    assert process.stdout == ""
+
+
+def test_expected_failure_is_one_line_without_a_traceback():
+    process = run("-m", "littlebig_cli", "classify", "photo.png", "--url", "http://localhost:8000")
+    assert process.returncode == 1
+    assert process.stderr == (
+        "littlebig: url must be host:port of Triton's gRPC endpoint, such as localhost:8001, not 'http://localhost:8000'\n"
     )
 
 
-def test_what_a_container_runs_needs_no_more_than_the_base_install():
-    # deploy/Dockerfile installs no extra; onnx, torch and their like are gigabytes.
+@pytest.mark.parametrize("name", cli.REMOVED)
+def test_removed_command_names_its_replacement(name):
+    result = CliRunner().invoke(cli.littlebig, [name, "--rounds", "3"])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == f"littlebig: 'littlebig {name}' no longer exists: use '{cli.REMOVED[name]}'\n"
+
+
+@pytest.mark.parametrize("replacement", cli.REMOVED.values())
+def test_replacement_of_a_removed_command_is_a_valid_call(replacement):
+    _, name, *options = replacement.split()
+    cli.littlebig.get_command(click.Context(cli.littlebig), name).make_context(name, options)
+
+
+def test_removed_commands_are_not_listed_and_have_no_module():
+    listed = CliRunner().invoke(cli.littlebig, ["--help"]).output
+    for name in cli.REMOVED:
+        assert f"  {name} " not in listed
+        assert not (Path(littlebig_cli.__file__).parent / f"{name}.py").exists()
+
+
+def test_container_commands_need_only_the_base_install():
+    # deploy/Dockerfile installs no extra; onnx, torch and the others are gigabytes.
     code = (
         "import importlib, sys\n"
         "for name in ('matplotlib', 'onnx', 'onnxruntime', 'onnxscript', 'psutil', 'pyarrow', 'scipy', 'skimage', 'timm', 'torch'):\n"
@@ -71,5 +89,5 @@ def test_what_a_container_runs_needs_no_more_than_the_base_install():
         "for name in ('apply', 'build', 'preflight', 'probe', 'serve'):\n"
         "    importlib.import_module(f'littlebig_cli.{name}')\n"
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (run.returncode, run.stderr) == (0, "")
+    process = run("-c", code)
+    assert (process.returncode, process.stderr) == (0, "")

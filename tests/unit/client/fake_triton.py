@@ -1,7 +1,7 @@
-"""A real gRPC server that answers like the served cascade, so that the client's tests patch nothing.
+"""A gRPC server that answers like a served cascade, so that the client's tests patch nothing.
 
-The picture decides the answer. Of its upper left pixel, red / 16 is the label, green / 255
-the confidence, and blue 255 makes the big stage fail.
+The upper left pixel of a picture determines the answer: red / 16 is the label, green / 255 the confidence, and blue 255
+makes the big stage fail.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ NAMES = (
     "hen",
     "[bold]ostrich[/bold]",
     "brambling",
-    "a name so long that no table of eighty columns has room for it on a single line, whatever it does",
+    "a name that is too long for a single line in a table of eighty columns and so has to be wrapped",
 )
 SHAPE = (26, 24, 3)
 SERVED_THRESHOLD = 0.55
@@ -58,8 +58,8 @@ def canonical(label: int, confidence: float = 0.9) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """One request as it arrived."""
+class ReceivedRequest:
+    """A received request."""
 
     model: str
     parameters: dict[str, object]
@@ -70,17 +70,17 @@ class Seen:
 
 @dataclass
 class FakeTriton(GRPCInferenceServiceServicer):
-    """The server; its fields make it misbehave.
+    """The server. Its fields control how it answers and fails.
 
     Attributes:
-        fail_with: answer every inference with this status and message.
-        fail_times: no more than this many of them.
+        fail_with: status and message that answer every inference.
+        fail_times: number of inferences that fail.
         hold: every inference waits for this event.
         hold_label_until_seen: (label, n): the answer to that label waits until n requests have arrived.
-        ready: what ModelReady says.
-        stage_code: answer with this stage.
-        names: the classes' names; empty for a model without label_filename.
-        shape: the canonical image's.
+        ready: the answer of ModelReady.
+        stage_code: stage of every answer.
+        names: names of the classes; empty for a model without label_filename.
+        shape: shape of the canonical image.
     """
 
     fail_with: tuple[grpc.StatusCode, str] | None = None
@@ -91,7 +91,7 @@ class FakeTriton(GRPCInferenceServiceServicer):
     stage_code: int | None = None
     names: tuple[str, ...] = NAMES
     shape: tuple[int, ...] = SHAPE
-    seen: list[Seen] = field(default_factory=list)
+    seen: list[ReceivedRequest] = field(default_factory=list)
     metadata_requests: int = 0
     in_flight: int = 0
     most_in_flight: int = 0
@@ -106,7 +106,7 @@ class FakeTriton(GRPCInferenceServiceServicer):
         return f"127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Serve, on the same port as before if there was one."""
+        """Serve; on the previous port after a restart."""
         self._server = grpc.server(
             ThreadPoolExecutor(32),
             options=[("grpc.max_receive_message_length", -1), ("grpc.so_reuseport", 0)],
@@ -141,7 +141,7 @@ class FakeTriton(GRPCInferenceServiceServicer):
             self.in_flight += 1
             self.most_in_flight = max(self.most_in_flight, self.in_flight)
             self.seen.append(
-                Seen(
+                ReceivedRequest(
                     request.model_name,
                     {
                         name: getattr(value, value.WhichOneof("parameter_choice"))

@@ -1,4 +1,4 @@
-"""`littlebig classify`: what it prints where, and its exit codes."""
+"""`littlebig classify`: output, errors and exit codes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def photos(tmp_path):
     return folder
 
 
-def test_one_image_is_a_table_with_its_candidates(ask, photos, monkeypatch):
+def test_one_image_prints_a_table_with_candidates(ask, photos, monkeypatch):
     monkeypatch.chdir(photos)
     result = ask("b.png", "--top-k", 2)
     assert result.exit_code == 0
@@ -55,7 +55,7 @@ def test_one_image_is_a_table_with_its_candidates(ask, photos, monkeypatch):
     assert result.stderr == ""
 
 
-def test_a_folder_stands_for_the_image_files_inside_it_sorted(ask, photos, monkeypatch):
+def test_folder_stands_for_its_image_files_sorted(ask, photos, monkeypatch):
     monkeypatch.chdir(photos.parent)
     result = ask("photos")
     assert result.exit_code == 0
@@ -69,7 +69,7 @@ def test_a_folder_stands_for_the_image_files_inside_it_sorted(ask, photos, monke
     ]
 
 
-def test_long_names_are_wrapped_within_80_columns(ask, tmp_path):
+def test_long_names_wrap_within_80_columns(ask, tmp_path):
     file = tmp_path / ("a-very-long-file-name" * 6 + ".png")
     file.write_bytes(encoded_picture(9))
     result = ask(file)
@@ -78,7 +78,7 @@ def test_long_names_are_wrapped_within_80_columns(ask, tmp_path):
     assert "a-very-long-file-name" in result.stdout
 
 
-def test_names_are_printed_as_they_are_not_as_markup(ask, tmp_path):
+def test_names_are_printed_verbatim_not_as_markup(ask, tmp_path):
     file = tmp_path / "[red].png"
     file.write_bytes(encoded_picture(7))
     assert "[bold]ostrich[/bold]" in ask(file).stdout
@@ -86,7 +86,7 @@ def test_names_are_printed_as_they_are_not_as_markup(ask, tmp_path):
     assert "[red].png: input 'encoded_image'" in ask(file).stderr
 
 
-def test_a_failed_image_is_one_line_on_stderr_and_the_rest_go_on(ask, photos, monkeypatch):
+def test_failed_image_is_one_line_on_stderr_and_the_others_continue(ask, photos, monkeypatch):
     monkeypatch.chdir(photos)
     result = ask("readme.txt", "b.png", "missing.png")
     assert result.exit_code == 1
@@ -102,12 +102,12 @@ def test_a_failed_image_is_one_line_on_stderr_and_the_rest_go_on(ask, photos, mo
     ]
 
 
-def test_nothing_but_failures_prints_no_table(ask, tmp_path):
+def test_no_table_is_printed_without_answers(ask, tmp_path):
     result = ask(tmp_path / "missing.png")
     assert (result.exit_code, result.stdout) == (1, "")
 
 
-def test_json_holds_everything(ask, photos, monkeypatch):
+def test_json_contains_answers_candidates_and_errors(ask, photos, monkeypatch):
     monkeypatch.chdir(photos)
     result = ask("b.png", "missing.png", "more/c.webp", "--json", "--top-k", 1)
     assert result.exit_code == 1
@@ -125,7 +125,7 @@ def test_json_holds_everything(ask, photos, monkeypatch):
     assert degraded["stage"] == "little (big failed)"
 
 
-def test_csv_has_a_row_per_image(ask, photos, monkeypatch):
+def test_csv_has_one_row_per_image(ask, photos, monkeypatch):
     monkeypatch.chdir(photos)
     result = ask("more/c.webp", "missing.png", "--csv", "--top-k", 12)
     assert result.exit_code == 1
@@ -148,7 +148,7 @@ def test_options_reach_the_server(ask, server, photos):
 
 
 @pytest.mark.parametrize("form", [[], ["--json"], ["--csv"]])
-def test_without_a_server_there_is_one_line_whatever_the_number_of_images(ask, server, photos, form):
+def test_missing_server_is_reported_once_for_many_images(ask, server, photos, form):
     server.stop()
     result = ask(*[photos / "b.png"] * 20, *form)
     assert (result.exit_code, result.stdout) == (1, "")
@@ -158,7 +158,7 @@ def test_without_a_server_there_is_one_line_whatever_the_number_of_images(ask, s
     )
 
 
-def test_a_server_without_the_models_is_one_line_too(ask, server, photos):
+def test_server_without_the_models_is_reported_once(ask, server, photos):
     server.fail_with = (grpc.StatusCode.NOT_FOUND, "Request for unknown model: 'classify' is not found")
     result = ask(*[photos / "b.png"] * 20)
     assert result.exit_code == 1
@@ -179,7 +179,7 @@ def test_a_server_without_the_models_is_one_line_too(ask, server, photos):
         (["--timeout", "0"], "timeout must be a finite number of seconds above 0, not 0.0"),
     ],
 )
-def test_options_out_of_range_are_one_line(ask, photos, words, message):
+def test_invalid_option_is_reported_in_one_line(ask, photos, words, message):
     result = ask(photos, *words)
     assert (result.exit_code, result.stdout, result.stderr) == (1, "", f"littlebig: {message}\n")
 
@@ -192,13 +192,13 @@ def test_options_out_of_range_are_one_line(ask, photos, words, message):
         ([], "Missing argument 'IMAGE...'"),
     ],
 )
-def test_wrong_usage_says_what_is_right(ask, words, message):
+def test_wrong_usage_is_explained(ask, words, message):
     result = ask(*words)
     assert result.exit_code == 2
     assert message in result.stderr
 
 
-def test_a_folder_without_images_is_one_line(ask, tmp_path):
+def test_folder_without_images_is_reported_in_one_line(ask, tmp_path):
     result = ask(tmp_path)
     assert result.exit_code == 1
     assert result.stderr == (
@@ -214,7 +214,7 @@ def test_help_shows_defaults_and_an_example():
 
 
 def _started(*words: str, **settings: object) -> subprocess.Popen:
-    # A job in the background of a shell is started with SIGINT ignored, and would pass that on.
+    # A background job of a shell inherits an ignored SIGINT; restore the default.
     script = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
         "from littlebig_cli.classify import command; command()"
@@ -223,12 +223,12 @@ def _started(*words: str, **settings: object) -> subprocess.Popen:
 
 
 @pytest.mark.parametrize("form", [[], ["--json"], ["--csv"]])
-def test_a_closed_pipe_ends_it_quietly(server, tmp_path, form):
+def test_closed_pipe_ends_the_command_silently(server, tmp_path, form):
     file = tmp_path / "a.png"
     file.write_bytes(encoded_picture(1))
     reading, writing = os.pipe()
     os.close(reading)
-    # Enough rows to fill every buffer on the way.
+    # Enough rows to fill every buffer.
     process = _started(
         *[str(file)] * 300, "--url", server.url, *form, stdout=writing, stderr=subprocess.PIPE, text=True
     )
@@ -237,7 +237,7 @@ def test_a_closed_pipe_ends_it_quietly(server, tmp_path, form):
     assert errors == ""
 
 
-def test_a_file_name_that_is_not_text_is_printed_anyway(server, tmp_path):
+def test_file_name_with_invalid_encoding_is_printed(server, tmp_path):
     name = os.fsencode(tmp_path) + b"/\xff.png"
     with open(name, "wb") as file:
         file.write(encoded_picture(1))
@@ -247,7 +247,7 @@ def test_a_file_name_that_is_not_text_is_printed_anyway(server, tmp_path):
     assert "\N{REPLACEMENT CHARACTER}.png,1,goldfish" in output.decode()
 
 
-def test_a_terminal_sees_a_bar_and_a_pipe_gets_only_rows(server, tmp_path):
+def test_progress_bar_appears_on_a_terminal_and_rows_in_the_pipe(server, tmp_path):
     file = tmp_path / "a.png"
     file.write_bytes(encoded_picture(1))
     terminal, its_end = os.openpty()
@@ -266,7 +266,7 @@ def test_a_terminal_sees_a_bar_and_a_pipe_gets_only_rows(server, tmp_path):
     while True:
         try:
             seen += os.read(terminal, 65536)
-        except OSError:  # how Linux says that the other end of a terminal is closed
+        except OSError:  # the other end of the terminal is closed
             break
     os.close(terminal)
     assert len(output.splitlines()) == 52
@@ -294,7 +294,7 @@ def test_ctrl_c_does_not_wait_for_requests_in_flight(server, tmp_path):
     assert (process.returncode, output, errors.strip()) == (1, b"", b"Aborted!")
 
 
-def test_ports_that_are_not_grpc_are_one_line(photos):
+def test_port_without_grpc_is_reported_in_one_line(photos):
     with socket.create_server(("127.0.0.1", 0)) as listening:
         url = f"127.0.0.1:{listening.getsockname()[1]}"
         result = CliRunner().invoke(command, [str(photos), "--url", url, "--timeout", "0.2"])

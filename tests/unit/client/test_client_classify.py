@@ -1,4 +1,4 @@
-"""What an image becomes on the wire, and what the answer becomes in Python."""
+"""The requests that images become, and the answers in Python."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from littlebig_client import (
 )
 
 
-def test_a_path_is_answered_with_label_name_confidence_stage_and_candidates(client, tmp_path):
+def test_classify_returns_label_name_confidence_stage_and_candidates(client, tmp_path):
     file = tmp_path / "shark.png"
     file.write_bytes(encoded_picture(2, 0.8))
     answer = client.classify(file, top_k=3)
@@ -30,16 +30,16 @@ def test_a_path_is_answered_with_label_name_confidence_stage_and_candidates(clie
     assert client.classify(str(file), top_k=3) == answer
 
 
-def test_a_name_with_colons_stays_whole(client):
+def test_class_name_may_contain_colons(client):
     assert client.classify(encoded_picture(3)).name == "file: a tool"
 
 
-def test_without_label_names_the_index_is_the_name(server, client):
+def test_class_without_name_is_named_by_its_index(server, client):
     server.names = ()
     assert client.classify(encoded_picture(4), top_k=2).top_k[:1] == (Candidate(4, "4", 0.901961),)
 
 
-def test_an_encoded_file_travels_as_it_is(server, client, tmp_path):
+def test_encoded_file_is_sent_unchanged(server, client, tmp_path):
     data = encoded_picture(1, kind="JPEG")
     file = tmp_path / "a.jpg"
     file.write_bytes(data)
@@ -50,7 +50,7 @@ def test_an_encoded_file_travels_as_it_is(server, client, tmp_path):
         assert server.seen[-1].bytes_on_the_wire < len(data) + 300
 
 
-def test_an_array_travels_as_it_is_to_the_gate(server, client):
+def test_array_is_sent_unchanged_to_the_gate(server, client):
     array = np.random.default_rng(0).integers(0, 256, SHAPE, np.uint8)
     array[0, 0] = colour(5)
     assert client.classify(array).label == 5
@@ -58,7 +58,7 @@ def test_an_array_travels_as_it_is_to_the_gate(server, client):
     assert server.seen[-1].content == array.tobytes()
 
 
-def test_an_array_that_is_not_contiguous_is_sent_in_its_own_order(server, client):
+def test_non_contiguous_array_is_sent_in_its_logical_order(server, client):
     wide = np.zeros((SHAPE[0], SHAPE[1] * 2, 3), np.uint8)
     wide[0, 0] = colour(6)
     view = wide[:, ::2]
@@ -66,13 +66,13 @@ def test_an_array_that_is_not_contiguous_is_sent_in_its_own_order(server, client
     assert server.seen[-1].content == np.ascontiguousarray(view).tobytes()
 
 
-def test_an_array_costs_at_most_a_tenth_more_than_its_pixels_on_the_wire(server, client):
+def test_array_request_is_at_most_ten_percent_larger_than_its_pixels(server, client):
     server.shape = (260, 260, 3)
     client.classify(np.full(server.shape, 16, np.uint8), threshold=0.5, policy="cascade")
     assert server.seen[-1].bytes_on_the_wire <= 1.1 * 260 * 260 * 3
 
 
-def test_a_pil_image_arrives_without_loss_and_in_its_mode(server, client):
+def test_pil_image_is_sent_without_loss_in_its_mode(server, client):
     noise = np.random.default_rng(1).integers(0, 256, (31, 17, 4), np.uint8)
     for mode in ("1", "L", "LA", "P", "RGB", "RGBA"):
         image = Image.fromarray(noise, "RGBA").convert(mode) if mode != "LA" else Image.fromarray(noise[..., :2], "LA")
@@ -83,7 +83,7 @@ def test_a_pil_image_arrives_without_loss_and_in_its_mode(server, client):
             assert arrived.convert("RGBA").tobytes() == image.convert("RGBA").tobytes()
 
 
-def test_sixteen_bits_stay_sixteen_bits(server, client):
+def test_sixteen_bit_image_keeps_its_depth(server, client):
     deep = np.arange(0, 60000, 1000, np.uint16).reshape(6, 10)
     for image in (Image.fromarray(deep), Image.fromarray(deep.astype(np.int32))):
         client.classify(image)
@@ -91,7 +91,7 @@ def test_sixteen_bits_stay_sixteen_bits(server, client):
             assert np.array_equal(np.asarray(arrived, np.int32), deep)
 
 
-def test_a_cmyk_image_is_sent_as_rgb(server, client):
+def test_cmyk_image_is_sent_as_rgb(server, client):
     image = picture(3).convert("CMYK")
     client.classify(image)
     with Image.open(io.BytesIO(server.seen[-1].content)) as arrived:
@@ -99,7 +99,7 @@ def test_a_cmyk_image_is_sent_as_rgb(server, client):
         assert arrived.tobytes() == image.convert("RGB").tobytes()
 
 
-def test_a_pil_image_is_sent_upright(server, client, tmp_path):
+def test_pil_image_is_sent_upright(server, client, tmp_path):
     file = tmp_path / "turned.jpg"
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -115,16 +115,16 @@ def test_a_pil_image_is_sent_upright(server, client, tmp_path):
     ("confidence", "big_fails", "stage"),
     [(0.9, False, Stage.LITTLE), (0.3, False, Stage.BIG), (0.3, True, Stage.LITTLE_BIG_FAILED)],
 )
-def test_the_stage_says_who_answered(client, confidence, big_fails, stage):
+def test_stage_names_the_model_that_answered(client, confidence, big_fails, stage):
     assert client.classify(encoded_picture(1, confidence, big_fails=big_fails)).stage is stage
 
 
-def test_a_stage_is_its_text():
+def test_stage_equals_its_text():
     assert [str(stage) for stage in Stage] == ["little", "big", "little (big failed)", "little (big overloaded)"]
     assert Stage.BIG == "big"
 
 
-def test_threshold_and_policy_travel_as_request_parameters_only_when_given(server, client):
+def test_threshold_and_policy_become_request_parameters_only_when_given(server, client):
     image = encoded_picture(1, 0.7)
     assert client.classify(image).stage is Stage.LITTLE
     assert server.seen[-1].parameters == {}
@@ -136,7 +136,7 @@ def test_threshold_and_policy_travel_as_request_parameters_only_when_given(serve
     assert server.seen[-1].parameters == {"threshold": 0.5, "policy": "big"}
 
 
-def test_a_time_limit_travels_in_microseconds_and_only_when_given(server, client):
+def test_within_becomes_a_timeout_in_microseconds_only_when_given(server, client):
     client.classify(encoded_picture(1), within=0.25)
     assert server.seen[-1].parameters == {"timeout": 250_000}
     client.classify(encoded_picture(1), within=1e-9)
@@ -145,24 +145,24 @@ def test_a_time_limit_travels_in_microseconds_and_only_when_given(server, client
     assert server.seen[-1].parameters == {"timeout": 2_000_000}
 
 
-def test_only_k_candidates_are_asked_for_not_all_probabilities(server, client):
+def test_request_asks_for_k_candidates_not_all_probabilities(server, client):
     assert len(client.classify(encoded_picture(1), top_k=2).top_k) == 2
     assert server.seen[-1].outputs == {"label": 0, "confidence": 0, "stage": 0, "probabilities": 2}
     assert len(client.classify(encoded_picture(1), top_k=99).top_k) == len(NAMES)
 
 
-def test_a_large_picture_passes(server, client):
+def test_picture_larger_than_grpcs_default_limit_is_answered(server, client):
     data = encoded_picture(2) + bytes(8_000_000)  # gRPC's own default limit is 4 MiB
     assert client.classify(data).label == 2
 
 
-def test_the_shape_is_asked_for_once(server, client):
+def test_served_shape_is_queried_once(server, client):
     for label in range(3):
         assert client.classify(canonical(label)).label == label
     assert server.metadata_requests == 1
 
 
-def test_a_pair_of_another_size_after_a_restart_is_noticed(server, client):
+def test_client_accepts_the_new_shape_when_the_server_changes_its_pair(server, client):
     client.classify(canonical(1))
     server.shape = (12, 12, 3)
     assert client.classify(np.full((12, 12, 3), 32, np.uint8)).label == 2
@@ -177,7 +177,7 @@ def test_a_pair_of_another_size_after_a_restart_is_noticed(server, client):
         (np.array(3, np.uint8), "uint8 []"),
     ],
 )
-def test_another_array_is_refused_with_the_shape_wanted_and_the_way_out(server, client, array, given):
+def test_wrong_array_is_refused_with_the_expected_shape_and_the_remedy(server, client, array, given):
     with pytest.raises(InvalidImage) as refused:
         client.classify(array)
     assert str(refused.value) == (
@@ -187,7 +187,7 @@ def test_another_array_is_refused_with_the_shape_wanted_and_the_way_out(server, 
     assert server.seen == []
 
 
-def test_files_that_cannot_be_sent_are_named(client, tmp_path):
+def test_unreadable_file_is_refused_by_name(client, tmp_path):
     empty = tmp_path / "empty.jpg"
     empty.touch()
     for image, message in [
@@ -204,7 +204,7 @@ def test_files_that_cannot_be_sent_are_named(client, tmp_path):
         client.classify(b"")
 
 
-def test_a_file_larger_than_a_request_is_refused_before_it_is_read(client, tmp_path):
+def test_file_larger_than_a_request_is_refused_before_it_is_read(client, tmp_path):
     film = tmp_path / "film.mkv"
     with film.open("wb") as file:
         file.truncate(2**33)
@@ -213,7 +213,7 @@ def test_a_file_larger_than_a_request_is_refused_before_it_is_read(client, tmp_p
     assert str(refused.value) == f"{film}: is 8,589,934,592 bytes; a request holds at most 2,146,435,072"
 
 
-def test_pil_images_that_cannot_be_sent_say_why(client, tmp_path):
+def test_unsendable_pil_image_is_refused_with_the_reason(client, tmp_path):
     with pytest.raises(InvalidImage) as refused:
         client.classify(Image.new("F", (4, 4)))
     assert str(refused.value) == (
@@ -232,7 +232,7 @@ def test_pil_images_that_cannot_be_sent_say_why(client, tmp_path):
     assert refused.value.image == str(torn)
 
 
-def test_something_else_is_not_an_image(client):
+def test_other_type_is_refused(client):
     with pytest.raises(InvalidImage) as refused:
         client.classify([1, 2, 3])
     assert str(refused.value) == ("a list is not an image: pass a path, encoded bytes, a PIL image or a uint8 array")
@@ -253,7 +253,7 @@ def test_something_else_is_not_an_image(client):
         ({"top_k": 2.5}, "top_k must be a whole number of at least 1, not 2.5"),
     ],
 )
-def test_an_option_out_of_range_is_refused_before_anything_is_sent(server, client, options, message):
+def test_invalid_option_is_refused_before_anything_is_sent(server, client, options, message):
     for ask in (client.classify, lambda image, **given: client.classify_many([image], **given)):
         with pytest.raises(InvalidRequest) as refused:
             ask(encoded_picture(1), **options)
@@ -262,13 +262,13 @@ def test_an_option_out_of_range_is_refused_before_anything_is_sent(server, clien
 
 
 @pytest.mark.parametrize("code", [4, -1])
-def test_a_stage_this_client_does_not_know_is_a_failure_not_a_guess(server, client, code):
+def test_unknown_stage_code_raises_server_failure(server, client, code):
     server.stage_code = code
     with pytest.raises(ServerFailure, match=rf"not that of a Little-Big model \(unknown stage {code}\)"):
         client.classify(encoded_picture(1))
 
 
-def test_a_classification_cannot_be_changed(client):
+def test_classification_is_immutable(client):
     answer = client.classify(encoded_picture(1))
     assert isinstance(answer, Classification)
     with pytest.raises(AttributeError):

@@ -1,4 +1,4 @@
-"""Every way a server can fail, and what the client makes of it."""
+"""Failures of the server and the errors that the client raises."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ UNREACHABLE = (
 
 @pytest.fixture
 def silent():
-    """A listening socket that never answers: the url of a server that hangs before its first word."""
+    """The url of a listening socket that never responds."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         yield f"127.0.0.1:{listening.getsockname()[1]}"
 
@@ -68,12 +68,12 @@ OTHERS = (
 
 
 @pytest.mark.parametrize("status", [*STATUSES, *OTHERS])
-def test_each_status_becomes_one_line(server, client, tmp_path, status):
+def test_each_grpc_status_becomes_its_error_in_one_line(server, tmp_path, status):
     image = tmp_path / "cat.png"
     image.write_bytes(encoded_picture(1))
     server.fail_with = (grpc.StatusCode[status], "one\n  two")
     kind, text = STATUSES.get(status, (ServerFailure, f"{{image}}: the server failed ({status}): one two"))
-    with pytest.raises(ClientError) as failed:
+    with Client(server.url, retry_for=0) as client, pytest.raises(ClientError) as failed:
         client.classify(image)
     assert type(failed.value) is kind
     assert str(failed.value) == text.format(image=image, url=server.url)
@@ -82,12 +82,12 @@ def test_each_status_becomes_one_line(server, client, tmp_path, status):
         assert failed.value.status == status
 
 
-def test_every_status_of_grpc_is_tested():
-    elsewhere = {"OK", "CANCELLED"}  # the second in test_client_retries.py
+def test_every_grpc_status_is_tested():
+    elsewhere = {"OK", "CANCELLED"}  # CANCELLED in test_client_retries.py
     assert {status.name for status in grpc.StatusCode} - elsewhere == {*STATUSES, *OTHERS}
 
 
-def test_what_the_server_finds_invalid_comes_in_its_words(client, tmp_path):
+def test_rejected_image_has_the_servers_message(client, tmp_path):
     text = tmp_path / "readme.txt"
     text.write_text("not an image")
     with pytest.raises(RequestRejected) as rejected:
@@ -95,14 +95,14 @@ def test_what_the_server_finds_invalid_comes_in_its_words(client, tmp_path):
     assert str(rejected.value) == f"{text}: input 'encoded_image': not an image that can be decoded"
 
 
-def test_an_error_without_a_named_image_is_the_message_alone(client):
+def test_error_of_an_unnamed_image_is_the_message_alone(client):
     with pytest.raises(RequestRejected) as rejected:
         client.classify(b"not an image")
     assert str(rejected.value) == "input 'encoded_image': not an image that can be decoded"
     assert rejected.value.image is None
 
 
-def test_nobody_there():
+def test_no_server_raises_server_unreachable():
     url = unused_url()
     with Client(url) as client:
         for image in (encoded_picture(1), canonical(1)):
@@ -111,25 +111,25 @@ def test_nobody_there():
             assert str(unreachable.value) == UNREACHABLE.format(url=url)
 
 
-def test_a_name_that_does_not_resolve():
+def test_unresolvable_name_raises_server_unreachable():
     with Client("no.such.host.invalid:8001") as client, pytest.raises(ServerUnreachable):
         client.classify(encoded_picture(1))
 
 
-def test_a_server_that_hangs_before_its_first_word_is_unreachable(silent):
+def test_server_that_never_responds_is_unreachable(silent):
     with Client(silent, connect_timeout=0.2) as client, pytest.raises(ServerUnreachable) as unreachable:
         client.classify(encoded_picture(1))
     assert str(unreachable.value) == UNREACHABLE.format(url=silent)
 
 
-def test_connecting_takes_no_longer_than_a_request_may(silent):
+def test_connecting_is_limited_by_the_request_timeout(silent):
     before = time.monotonic()
     with Client(silent, timeout=0.2, connect_timeout=100) as client, pytest.raises(ServerUnreachable):
         client.classify(encoded_picture(1))
     assert time.monotonic() - before < 100
 
 
-def test_a_server_that_hangs_is_a_timeout(server):
+def test_hanging_server_raises_server_timeout(server):
     server.hold = threading.Event()
     with Client(server.url, timeout=0.2) as client, pytest.raises(ServerTimeout) as late:
         client.classify(encoded_picture(1))
@@ -138,22 +138,18 @@ def test_a_server_that_hangs_is_a_timeout(server):
     )
 
 
-def test_a_restarted_server_is_found_again(server):
+def test_client_reconnects_to_a_restarted_server(server):
     with Client(server.url, retry_for=0) as client:
-        _restart(server, client)
+        assert client.classify(encoded_picture(1)).label == 1
+        server.stop()
+        with pytest.raises(ServerUnreachable):
+            client.classify(encoded_picture(1))
+        server.start()
+        client.wait_until_ready(30)
+        assert client.classify(encoded_picture(2)).label == 2
 
 
-def _restart(server, client):
-    assert client.classify(encoded_picture(1)).label == 1
-    server.stop()
-    with pytest.raises(ServerUnreachable):
-        client.classify(encoded_picture(1))
-    server.start()
-    client.wait_until_ready(30)
-    assert client.classify(encoded_picture(2)).label == 2
-
-
-def test_waiting_ends_with_the_last_reason(server, client):
+def test_wait_until_ready_raises_the_last_reason(server, client):
     with Client(unused_url()) as other, pytest.raises(ServerUnreachable):
         other.wait_until_ready(0.2)
     server.ready = False
@@ -162,14 +158,14 @@ def test_waiting_ends_with_the_last_reason(server, client):
     assert str(late.value) == (f"model 'classify' at {server.url} is not ready after 0.2 s: the server's log says why")
 
 
-def test_waiting_does_not_outlast_its_own_timeout(silent):
+def test_wait_until_ready_keeps_its_timeout(silent):
     before = time.monotonic()
     with Client(silent, connect_timeout=30) as client, pytest.raises(ServerUnreachable):
         client.wait_until_ready(0.2)
     assert time.monotonic() - before < 30
 
 
-def test_waiting_ends_when_the_model_becomes_ready(server, client):
+def test_wait_until_ready_returns_when_the_model_is_ready(server, client):
     server.ready = False
     waiting = threading.Thread(target=client.wait_until_ready)
     waiting.start()
@@ -178,7 +174,7 @@ def test_waiting_ends_when_the_model_becomes_ready(server, client):
     assert not waiting.is_alive()
 
 
-def test_a_closed_client_says_so(server):
+def test_closed_client_raises_invalid_request(server):
     client = Client(server.url)
     client.classify(encoded_picture(1))
     client.close()
@@ -187,7 +183,7 @@ def test_a_closed_client_says_so(server):
             use()
 
 
-def test_closing_ends_a_request_in_flight(server):
+def test_close_ends_requests_in_flight(server):
     server.hold = threading.Event()
     client = Client(server.url)
     failures = []
@@ -224,20 +220,20 @@ def test_closing_ends_a_request_in_flight(server):
         ),
     ],
 )
-def test_settings_are_checked(settings, message):
+def test_invalid_setting_is_refused(settings, message):
     with pytest.raises(InvalidRequest) as refused:
         Client(**settings)
     assert str(refused.value) == message
 
 
-def test_errors_cross_processes():
+def test_errors_can_be_pickled():
     failure = ServerFailure("out of memory", "INTERNAL")
     failure.image = "cat.png"
-    copy = pickle.loads(pickle.dumps(failure))  # noqa: S301  (our own bytes)
+    copy = pickle.loads(pickle.dumps(failure))  # noqa: S301  (pickled in this line)
     assert (type(copy), str(copy), copy.status) == (ServerFailure, "cat.png: out of memory", "INTERNAL")
 
 
-def test_another_service_at_the_port_is_no_triton():
+def test_other_grpc_service_is_unreachable():
     other = grpc.server(ThreadPoolExecutor(1))
     port = other.add_insecure_port("127.0.0.1:0")
     other.start()

@@ -1,4 +1,4 @@
-"""Many images: order, concurrency, bounded memory, failures in between."""
+"""classify_many: order, concurrency, bounded memory, failures."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from littlebig_client import (
 )
 
 
-def test_answers_come_in_the_order_of_the_images_though_not_answered_in_it(server, client):
-    server.hold_label_until_seen = (0, 4)  # the first image is answered after the fourth has arrived
+def test_answers_come_in_the_order_of_the_images(server, client):
+    server.hold_label_until_seen = (0, 4)  # the first image is answered after the fourth arrives
     answers = client.classify_many([encoded_picture(label) for label in range(8)], concurrency=4)
     assert [answer.label for answer in answers] == list(range(8))
 
 
-def test_every_kind_of_image_in_one_call(client, tmp_path):
+def test_one_call_accepts_every_kind_of_image(client, tmp_path):
     file = tmp_path / "a.png"
     file.write_bytes(encoded_picture(1))
     answers = client.classify_many([file, encoded_picture(2), picture(3), canonical(4), str(file)])
     assert [answer.label for answer in answers] == [1, 2, 3, 4, 1]
 
 
-def test_at_most_so_many_requests_are_in_flight(server, client):
+def test_requests_in_flight_are_limited_by_concurrency(server, client):
     assert len(list(client.classify_many([encoded_picture(1)] * 40, concurrency=3))) == 40
     assert server.most_in_flight <= 3
 
 
-def test_images_are_taken_as_answers_are(client):
+def test_images_are_read_as_answers_are_consumed(client):
     taken = 0
 
     def endless():
@@ -51,13 +51,13 @@ def test_images_are_taken_as_answers_are(client):
     answers.close()
 
 
-def test_a_slow_source_does_not_hold_back_answers_that_are_there(client):
+def test_slow_source_does_not_delay_finished_answers(client):
     first_answered = threading.Event()
 
     def slow():
         yield encoded_picture(1)
         for _ in range(1000):
-            # Ends as soon as the first answer was given; without that it would be given only after 16 images.
+            # Ends with the first answer. If the source delayed it, the answer would come after 2,000 images only.
             yield encoded_picture(2)
             if first_answered.wait(0.05):
                 return
@@ -68,7 +68,7 @@ def test_a_slow_source_does_not_hold_back_answers_that_are_there(client):
     assert all(answer.label == 2 for answer in answers)
 
 
-def test_a_failed_image_yields_its_error_and_the_rest_go_on(client, tmp_path):
+def test_failed_image_yields_its_error_and_the_others_continue(client, tmp_path):
     missing = tmp_path / "missing.png"
     answers = list(client.classify_many([encoded_picture(1), b"junk", missing, encoded_picture(2)]))
     assert [type(answer) for answer in answers] == [
@@ -80,13 +80,13 @@ def test_a_failed_image_yields_its_error_and_the_rest_go_on(client, tmp_path):
     assert str(answers[2]) == f"{missing}: no such file"
 
 
-def test_a_kept_error_does_not_keep_the_image(client):
+def test_stored_error_does_not_keep_the_image_alive(client):
     (error,) = client.classify_many([b"junk"])
     assert error.__traceback__ is None
     assert error.__context__ is None
 
 
-def test_without_a_server_every_image_yields_that(server):
+def test_without_a_server_every_image_yields_server_unreachable(server):
     server.stop()
     with Client(server.url) as client:
         answers = list(client.classify_many([encoded_picture(1)] * 3))
@@ -100,20 +100,20 @@ def test_options_reach_every_request(server, client):
 
 
 @pytest.mark.parametrize("concurrency", [0, -1, 1.5, True])
-def test_concurrency_is_checked_at_once(client, concurrency):
+def test_invalid_concurrency_is_refused_by_the_call(client, concurrency):
     with pytest.raises(InvalidRequest) as refused:
         client.classify_many([], concurrency=concurrency)
     assert str(refused.value) == f"concurrency must be a whole number of at least 1, not {concurrency!r}"
 
 
-def test_no_images_no_answers(client):
+def test_no_images_give_no_answers(client):
     assert list(client.classify_many([])) == []
 
 
-def test_what_the_source_of_images_raises_reaches_the_caller(client):
+def test_exception_of_the_source_reaches_the_caller(client):
     def broken():
         yield encoded_picture(1)
-        raise RuntimeError("the camera is gone")
+        raise RuntimeError("the camera is unplugged")
 
-    with pytest.raises(RuntimeError, match="the camera is gone"):
+    with pytest.raises(RuntimeError, match="the camera is unplugged"):
         list(client.classify_many(broken()))

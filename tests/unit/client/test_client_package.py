@@ -1,4 +1,4 @@
-"""What the package promises as a whole: its public names, and what it does not import."""
+"""The package as a whole: public names and imports."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import littlebig_client
 
 
-def test_all_lists_every_public_name_and_nothing_else():
+def test_all_lists_exactly_the_public_names():
     public = {
         name
         for name, value in vars(littlebig_client).items()
@@ -24,7 +24,7 @@ def test_all_modules_are_private():
     assert all(module.name.startswith("_") for module in package.glob("*.py"))
 
 
-def test_every_error_is_a_client_error_and_in_the_drawn_tree():
+def test_every_error_is_a_client_error_in_the_documented_tree():
     tree = sys.modules["littlebig_client._errors"].__doc__
     for name in littlebig_client.__all__:
         value = getattr(littlebig_client, name)
@@ -33,7 +33,7 @@ def test_every_error_is_a_client_error_and_in_the_drawn_tree():
             assert f"{name} " in tree or f"{name}\n" in tree
 
 
-def test_the_import_is_light():
+def test_import_loads_no_heavy_package():
     loaded = subprocess.run(
         [
             sys.executable,

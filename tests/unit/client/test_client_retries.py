@@ -1,4 +1,4 @@
-"""Servers that stop or are lost: the client asks another one, or waits a moment for the successor."""
+"""Retries: a request whose server stops or is lost goes to another server, or waits for a restart."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fake_triton import FakeTriton, canonical, encoded_picture
 
 from littlebig_client import Client, ServerFailure, ServerUnreachable
 
-# What tritonserver 24.10 was seen to answer after SIGTERM; tests/e2e/operations/test_draining.py asks the real one.
+# Answers of tritonserver 24.10 after SIGTERM; tests/e2e/operations/test_draining.py checks the real server.
 STOPPING = {
     "the server": (grpc.StatusCode.UNAVAILABLE, "Server exiting"),
     "a queue": (
@@ -24,7 +24,7 @@ STOPPING = {
         "stage 'little' failed: Model little - Error when running inference: Server not ready",
     ),
     "a model": (grpc.StatusCode.NOT_FOUND, "Request for unknown model: 'little_big' has no available versions"),
-    "the transport": (grpc.StatusCode.CANCELLED, "CANCELLED"),  # a request that it had taken and does not answer
+    "the transport": (grpc.StatusCode.CANCELLED, "CANCELLED"),  # a request that was accepted and never answered
 }
 
 
@@ -33,8 +33,8 @@ def servers():
     """Two servers, and the gRPC target that stands for both."""
     two = (FakeTriton(), FakeTriton())
     yield two
-    for one in two:
-        one.stop()
+    for server in two:
+        server.stop()
 
 
 def target(servers) -> str:
@@ -42,23 +42,23 @@ def target(servers) -> str:
 
 
 @pytest.mark.parametrize("answer", STOPPING.values(), ids=STOPPING)
-def test_a_request_that_meets_a_stopping_server_is_asked_again(server, client, answer):
+def test_request_to_a_stopping_server_is_retried(server, client, answer):
     server.fail_with, server.fail_times = answer, 2
     assert client.classify(canonical(3)).label == 3
     assert len(server.seen) == 3
 
 
 @pytest.mark.parametrize("answer", STOPPING.values(), ids=STOPPING)
-def test_a_server_that_does_not_finish_stopping_is_a_failure(server, answer):
-    status, said = server.fail_with = answer
+def test_server_that_keeps_stopping_raises_server_failure(server, answer):
+    status, message = server.fail_with = answer
     with Client(server.url, retry_for=0.2) as client, pytest.raises(ServerFailure) as failed:
         client.classify(canonical(3))
-    assert str(failed.value) == f"the server is stopping ({status.name}): {said}"
+    assert str(failed.value) == f"the server is stopping ({status.name}): {message}"
     assert failed.value.status == status.name
     assert len(server.seen) > 1
 
 
-def test_retries_end_with_the_requests_own_timeout(server):
+def test_retries_end_with_the_request_timeout(server):
     server.fail_with = STOPPING["a model"]
     before = time.monotonic()
     with Client(server.url, timeout=0.3, retry_for=100) as client, pytest.raises(ServerFailure):
@@ -67,17 +67,17 @@ def test_retries_end_with_the_requests_own_timeout(server):
 
 
 @pytest.mark.parametrize("answer", STOPPING.values(), ids=STOPPING)
-def test_without_retries_a_request_is_sent_once(server, answer):
+def test_retry_for_zero_sends_a_request_once(server, answer):
     server.fail_with = answer
     with Client(server.url, retry_for=0) as client, pytest.raises(ServerFailure):
         client.classify(encoded_picture(3))
     assert len(server.seen) == 1
 
 
-@pytest.mark.parametrize("said", ["in ensemble 'classify', Exceeds maximum queue size", "Request timeout expired"])
-def test_a_server_with_too_much_to_do_is_not_asked_again(server, client, said):
-    server.fail_with = (grpc.StatusCode.UNAVAILABLE, said)
-    with pytest.raises(ServerFailure, match=said):
+@pytest.mark.parametrize("message", ["in ensemble 'classify', Exceeds maximum queue size", "Request timeout expired"])
+def test_request_to_a_busy_server_is_not_retried(server, client, message):
+    server.fail_with = (grpc.StatusCode.UNAVAILABLE, message)
+    with pytest.raises(ServerFailure, match=message):
         client.classify(encoded_picture(3))
     assert len(server.seen) == 1
 
@@ -91,7 +91,7 @@ def test_requests_are_spread_over_all_servers_of_a_target(servers):
             client.classify(canonical(1))
 
 
-def test_a_lost_server_of_two_is_not_noticed(servers):
+def test_requests_of_a_lost_server_are_answered_by_the_other(servers):
     first, second = servers
     with Client(target(servers)) as client:
         while not (first.seen and second.seen):
@@ -101,14 +101,14 @@ def test_a_lost_server_of_two_is_not_noticed(servers):
         with ThreadPoolExecutor(1) as pool:
             asking = pool.submit(lambda: list(client.classify_many([canonical(2)] * 16, concurrency=16)))
             first.wait_for_requests(seen + 1)
-            stopped = first._server.stop(0)  # with requests that it has taken and will not answer
+            stopped = first._server.stop(0)  # with accepted requests that it never answers
             answers = asking.result(60)
             first.hold.set()
             stopped.wait()
     assert [getattr(answer, "label", answer) for answer in answers] == [2] * 16
 
 
-def test_a_server_that_comes_back_in_time_was_never_away(server):
+def test_request_waits_for_a_restarting_server(server):
     with Client(server.url, retry_for=30) as client:
         assert client.classify(canonical(1)).label == 1
         server.stop()
@@ -116,7 +116,7 @@ def test_a_server_that_comes_back_in_time_was_never_away(server):
         assert client.classify(canonical(2)).label == 2
 
 
-def test_a_server_that_was_never_there_is_told_at_once(server):
+def test_server_that_never_responded_is_not_retried(server):
     server.stop()
     before = time.monotonic()
     with Client(server.url, retry_for=100, timeout=100) as client, pytest.raises(ServerUnreachable):

@@ -1,0 +1,27 @@
+"""Recognises states of tritonserver (24.10) that only its error messages tell apart.
+
+After SIGTERM, each part of Triton refuses requests with its own message and status (UNAVAILABLE, INTERNAL or
+NOT_FOUND): the server, a model's queue, a stage called by the gate, and an unloaded model. End-to-end tests check these
+messages against the real server.
+"""
+
+from __future__ import annotations
+
+_STOPPING = ("Server exiting", "Server is stopping", "Server not ready", "has no available versions")
+_BUSY = ("Exceeds maximum queue size", "Request timeout expired")
+_DEAD = "is not healthy"
+
+
+def is_stopping(message: str | None) -> bool:
+    """Whether the server refuses because it stops. The request had no effect and may be sent again."""
+    return any(phrase in (message or "") for phrase in _STOPPING)
+
+
+def is_busy(message: str | None) -> bool:
+    """Whether a queue is full or a request expired in it. Sending it again would add to the load."""
+    return any(phrase in (message or "") for phrase in _BUSY)
+
+
+def is_dead(message: str | None) -> bool:
+    """Whether the Python process of a model is dead. Triton reports this one second after a request."""
+    return _DEAD in (message or "")
