@@ -22,6 +22,7 @@ class ServerProcess:
     Attributes:
         pid: tritonserver's process id, which is also its process group's; None if it could not be started.
         log: its log.
+        shared_memory: first characters of its regions' names in /dev/shm; no other server's begin with them.
     """
 
     def __init__(
@@ -45,8 +46,7 @@ class ServerProcess:
             InstallationError: if something that the binary needs is missing.
         """
         self._exit_timeout = exit_timeout
-        # The prefix tells this server's regions in /dev/shm from those of others.
-        self._shared_memory = f"littlebig_{os.getpid()}_{secrets.token_hex(4)}_"
+        self.shared_memory = f"littlebig_{os.getpid()}_{secrets.token_hex(4)}_"
         self._environment: LaunchEnvironment = (
             prepare_wheel(installation.wheel) if installation.wheel else inherited_environment()
         )
@@ -55,13 +55,13 @@ class ServerProcess:
             *(sys.executable, "-I", "-S", keeper.__file__),
             f"--parent={os.getpid()}",
             f"--exit-timeout={exit_timeout}",
-            f"--shared-memory-prefix={self._shared_memory}",
+            f"--shared-memory-prefix={self.shared_memory}",
             *([f"--folder={folder}"] if folder else []),
         ]
         server = [
             str(installation.binary),
             *self._environment.arguments,
-            f"--backend-config=python,shm-region-prefix-name={self._shared_memory}",
+            f"--backend-config=python,shm-region-prefix-name={self.shared_memory}",
             *arguments,
         ]
         reading, writing = os.pipe()
@@ -115,7 +115,7 @@ class ServerProcess:
         # A keeper that was killed has left this to us.
         if code == -signal.SIGKILL and self.pid is not None:
             keeper.kill_group(self.pid)
-        keeper.remove_traces(self._shared_memory, None)
+        keeper.remove_traces(self.shared_memory, None)
         self._environment.remove()
         self.log.finish()
         return 128 - code if code > 128 else code
