@@ -49,6 +49,8 @@ class Puppets:
         file.with_suffix(".new").write_text(json.dumps(behaviour))
         file.with_suffix(".new").rename(file)
 
+    set_behaviour = tell
+
     def request(self, *pixels):
         images = np.zeros((len(pixels), 32, 32, 3), np.uint8)
         images[:, 0, 0, 0] = pixels
@@ -63,9 +65,11 @@ class Puppets:
             zip(result.as_numpy("stage").ravel().tolist(), result.as_numpy("label").ravel().tolist(), strict=True)
         )
 
-    def send(self, *pixels, told, **options):
+    def send(self, *pixels, told=None, on_response=None, **options):
         """Ask without waiting; `told(result, error)` is called on another thread."""
-        return self.triton.async_infer("little_big", self.request(*pixels), told, outputs=OUTPUTS, **options)
+        return self.triton.async_infer(
+            "little_big", self.request(*pixels), told or on_response, outputs=OUTPUTS, **options
+        )
 
     def series(self, names):
         """(name, its labels as pairs) -> value, of the series with these names on Triton's endpoint now."""

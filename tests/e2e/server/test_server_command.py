@@ -189,6 +189,7 @@ def test_a_failed_start_is_reported_in_one_line(make_repository: Callable[..., P
     assert "Traceback" not in log.read_text()
 
 
+@pytest.mark.slow
 def test_serve_build_serves_a_cpu_repository_which_has_no_engines(tiny_repository: Path, log: Path) -> None:
     """The container's entry point, on a pair of tiny models."""
     with serving(tiny_repository, log, "--build", *QUICK_STOP) as process:

@@ -63,7 +63,13 @@ def test_a_missing_model_file_is_named_although_triton_waits_for_its_process(mak
 DIES = "os.kill(os.getpid(), signal.SIGKILL)"
 
 
-@pytest.mark.parametrize("when", [{"initialize": DIES}, {"at_import": DIES}], ids=["initialized", "imported"])
+@pytest.mark.parametrize(
+    "when",
+    [
+        pytest.param({"initialize": DIES}, id="initialized"),
+        pytest.param({"at_import": DIES}, id="imported", marks=pytest.mark.slow),
+    ],
+)
 def test_a_model_whose_process_dies_while_loading_is_named(make_repository: MakeRepository, when: dict) -> None:
     assert refusal(TritonServer(make_repository(**when))) == (
         "tritonserver did not start: model 'classify' failed to load: the Python process of instance classify_0_0 died "

@@ -97,7 +97,10 @@ def test_a_server_outlives_the_thread_that_started_it(repository: Path) -> None:
         server.stop()
 
 
-@pytest.mark.parametrize("name", ["http", "grpc", "metrics"])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize("name", ["grpc", pytest.param("http", marks=SLOW), pytest.param("metrics", marks=SLOW)])
 def test_a_free_port_that_was_taken_before_the_bind_is_replaced(
     repository: Path, running: TritonServer, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
