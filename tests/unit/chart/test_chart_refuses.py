@@ -14,7 +14,7 @@ BEHAVIOR = {"type": "Pods", "value": 1, "periodSeconds": 60}
 TOGETHER = {
     "no-image": (
         {"image": {"repository": ""}},
-        "image.repository is empty: set it to the image that you built with deploy/Dockerfile (deploy/Dockerfile.cpu for target cpu)",
+        "image.repository is empty: set it to the image built with deploy/Dockerfile (deploy/Dockerfile.cpu for target cpu)",
     ),
     "no-claim": (
         {"repository": {"volume": {"claimName": ""}}},
@@ -26,7 +26,7 @@ TOGETHER = {
     ),
     "latest-repository-image": (
         {"repository": {"source": "image", "image": {"name": "registry.example:5000/models"}}},
-        "repository.image.name is registry.example:5000/models: give a tag other than latest, or a digest, or a restart would change the models unasked",
+        "repository.image.name is registry.example:5000/models: give a tag other than latest, or a digest, because a restart could change the models",
     ),
     "no-fetching-image": (
         {"repository": {"source": "objectStorage"}},
@@ -38,23 +38,23 @@ TOGETHER = {
     ),
     "no-fetching-command": (
         {"repository": {"source": "objectStorage", "objectStorage": {"image": "rclone:1.70"}}},
-        "repository.objectStorage.command is empty: set the call that fetches the repository into /models, as [aws, s3, sync]",
+        "repository.objectStorage.command is empty: set the command that fetches the repository into /models, as [aws, s3, sync]",
     ),
     "no-engine-cache": (
         {"engines": {"cache": {"claimName": ""}}},
-        "engines.cache.claimName is empty: set it to a claim that keeps the TensorRT plans, or set engines.cache.type=pod to build them at every start of a pod",
+        "engines.cache.claimName is empty: set it to a claim that keeps the TensorRT plans, or set engines.cache.type=pod to build them at each start of a pod",
     ),
     "small-shm": (
         {"shm": {"size": "255Mi"}},
-        "shm.size is 255Mi: Triton's Python backend needs at least 256Mi of /dev/shm, and dies when it is full",
+        "shm.size is 255Mi: Triton's Python backend needs at least 256Mi of /dev/shm and fails when it is full",
     ),
     "small-shm-in-decimal": (
         {"shm": {"size": "0.2G"}},
-        "shm.size is 0.2G: Triton's Python backend needs at least 256Mi of /dev/shm, and dies when it is full",
+        "shm.size is 0.2G: Triton's Python backend needs at least 256Mi of /dev/shm and fails when it is full",
     ),
     "shm-above-memory": (
         {"shm": {"size": "8Gi"}},
-        "shm.size is 8Gi and resources.limits.memory 8Gi: /dev/shm counts towards the limit, which must be larger",
+        "shm.size is 8Gi and resources.limits.memory 8Gi: /dev/shm counts towards the limit; raise the limit above it",
     ),
     "no-tls-secret": (
         {"tls": {"enabled": True}},
@@ -66,15 +66,15 @@ TOGETHER = {
     ),
     "route-without-gateway": (
         {"gateway": {"enabled": True}},
-        "gateway.parentRefs is empty: name the Gateway that the route belongs to, as [{name: public, namespace: gateways}]",
+        "gateway.parentRefs is empty: name the Gateway of the route, as [{name: public, namespace: gateways}]",
     ),
     "route-through-a-closed-network": (
         {"gateway": {"enabled": True, "parentRefs": [{"name": "public"}]}},
-        "networkPolicy.clients is empty: the Ingress controller or Gateway asks from another namespace; set it to that namespace, or networkPolicy.enabled=false",
+        "networkPolicy.clients is empty: the Ingress controller or Gateway connects from another namespace; set it to that namespace, or networkPolicy.enabled=false",
     ),
     "more-at-least-than-at-most": (
         {"autoscaling": {"kind": "hpa", "minReplicas": 9}},
-        "autoscaling.minReplicas is 9, above autoscaling.maxReplicas 8",
+        "autoscaling.minReplicas is 9, above autoscaling.maxReplicas 8: lower it, or raise maxReplicas",
     ),
     "autoscaler-without-metric": (
         {"autoscaling": {"kind": "keda", "pending": {"little": 0, "big": 0, "gate": 0}}},
@@ -82,19 +82,19 @@ TOGETHER = {
     ),
     "short-grace-period": (
         {"shutdown": {"gracePeriodSeconds": 69}},
-        "shutdown.gracePeriodSeconds is 69: Kubernetes would kill the server before its requests are finished; leave it out, or set at least 70 (preStopSeconds + exitTimeoutSeconds + 10)",
+        "shutdown.gracePeriodSeconds is 69: Kubernetes would kill the server before its requests are answered; leave it out, or set at least 70 (preStopSeconds + exitTimeoutSeconds + 10)",
     ),
     "connections-older-than-the-pause": (
         {"shutdown": {"preStopSeconds": 26}},
-        "shutdown.preStopSeconds is 26: connections live for server.connectionAgeSeconds 20 and 10 %, and would be cut; set at least 27, or a lower age",
+        "shutdown.preStopSeconds is 26: connections last server.connectionAgeSeconds 20 plus 10 %, and would be cut; set at least 27, or a lower age",
     ),
     "hurried-probe": (
         {"probes": {"readiness": {"timeoutSeconds": 2}}},
-        "probes.readiness.timeoutSeconds is below 3: starting the probe's Python alone may take 2 s",
+        "probes.readiness.timeoutSeconds is below 3: starting the probe's Python may take 2 s; set 3 or more",
     ),
     "model-control": (
         {"server": {"extraArguments": ["--model-control-mode=explicit"]}},
-        "server.extraArguments has --model-control-mode=explicit: that is set by server.closeAdministration, server.connectionAgeSeconds or tls",
+        "server.extraArguments has --model-control-mode=explicit: set server.closeAdministration, server.connectionAgeSeconds or tls instead",
     ),
     "no-calibration": (
         {"calibration": {"json": '{"threshold": 0.4}'}},
