@@ -1,4 +1,4 @@
-"""Runs a tritonserver and cleans up after it, however the process that asked for it ends.
+"""Runs a tritonserver and cleans up after it, however the process that started it ends.
 
 Run as a script between the two:  python keeper.py OPTIONS -- tritonserver ARGUMENTS
 
@@ -46,7 +46,7 @@ class Process:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a tritonserver until it ends, SIGTERM arrives, or the parent process is gone.
+    """Run a tritonserver until it ends, SIGTERM arrives, or the parent process ends.
 
     Args:
         arguments: the command line without the program's name; the process's own by default.
@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Blocked after the start, so that the server does not inherit it; from here on sigtimedwait sees both signals.
     watched = {signal.SIGTERM, signal.SIGCHLD}
     signal.pthread_sigmask(signal.SIG_BLOCK, watched)
-    # The parent may already be gone, and with it the other end of this pipe; the server must still be stopped.
+    # The parent may already have ended and closed the other end of this pipe; the server must still be stopped.
     with contextlib.suppress(OSError):
         os.write(options.pid_fd, b"%d\n" % server.pid)
     os.close(options.pid_fd)
@@ -113,7 +113,7 @@ def stop(server: subprocess.Popen[bytes], exit_timeout: float) -> int:
 
 
 def kill_group(group: int) -> None:
-    """Kill what is left of a process group, and wait until it is gone.
+    """Kill what is left of a process group, and wait until it has ended.
 
     Args:
         group: the group's id.

@@ -143,11 +143,11 @@ def test_a_failing_stage_is_not_ready_but_live(healthy):
 
 
 def test_a_stopping_server_is_unready_and_live_and_answers_what_it_has(cascade, tmp_path):
-    asked, go_on, answered = tmp_path / "asked", tmp_path / "go-on", threading.Event()
+    computes, go_on, answered = tmp_path / "computes", tmp_path / "go-on", threading.Event()
     outcome: list[object] = []
-    cascade.set_behaviour("little", announce=str(asked), wait_for=str(go_on))
+    cascade.set_behaviour("little", announce=str(computes), wait_for=str(go_on))
     cascade.send(SURE, on_response=lambda result, error: (outcome.append(error), answered.set()))
-    until(asked.exists, "little computes")
+    until(computes.exists, "little computes")
     os.kill(cascade.server.pid, signal.SIGTERM)
     error = until(lambda: failure(cascade.server, "ready"), "the probe of readiness fails")
     assert error.startswith(f"the server at {cascade.server.grpc_url} is stopping: ")

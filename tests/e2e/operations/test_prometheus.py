@@ -143,18 +143,20 @@ def test_cost_saved_matches_the_stages_times(observed):
     share = observed.grown("littlebig_images_total", reason="unsure") + sum(
         observed.grown("littlebig_audits_total", outcome=outcome) for outcome in ("agree", "disagree")
     )
-    asked = observed.grown("littlebig_images_total") - observed.grown("littlebig_images_total", reason="policy")
-    expected = 1 - computing(observed, "little") / computing(observed, "big") - share / asked
+    cascaded = observed.grown("littlebig_images_total") - observed.grown("littlebig_images_total", reason="policy")
+    expected = 1 - computing(observed, "little") / computing(observed, "big") - share / cascaded
     assert observed.prometheus.value("littlebig:cost_saved:ratio5m") == pytest.approx(expected, abs=0.03)
 
 
 def test_failures_and_audits_match_the_server(observed):
     assert observed.grown("littlebig_big_failures_total") > 0
     failed = sum(observed.grown("littlebig_big_failures_total", reason=reason) for reason in ("error", "timeout"))
-    asked = sum(observed.grown("littlebig_images_total", reason=reason) for reason in ("unsure", "big_failed"))
-    asked += observed.grown("littlebig_image_errors_total", stage="big")
+    escalated = sum(observed.grown("littlebig_images_total", reason=reason) for reason in ("unsure", "big_failed"))
+    escalated += observed.grown("littlebig_image_errors_total", stage="big")
     # A few failures at one moment before the breaker opens, so the ends of the window weigh more than above.
-    assert observed.prometheus.value("littlebig:big_failures:ratio2m") == pytest.approx(failed / asked, rel=4 * NEAR)
+    assert observed.prometheus.value("littlebig:big_failures:ratio2m") == pytest.approx(
+        failed / escalated, rel=4 * NEAR
+    )
     audits = sum(observed.grown("littlebig_audits_total", outcome=outcome) for outcome in ("agree", "disagree"))
     assert audits > 0
     assert observed.prometheus.value("littlebig:audits:increase6h") == pytest.approx(audits, rel=0.2, abs=1)

@@ -71,11 +71,11 @@ def test_the_stub_imports_from_this_environment() -> None:
 def test_a_libpython_that_the_loader_finds_needs_no_folder(libpython: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.rmtree(libpython)
     monkeypatch.setattr(sys, "base_prefix", str(libpython))
-    asked: list[str] = []
-    monkeypatch.setattr(module.ctypes, "CDLL", asked.append)
+    loaded: list[str] = []
+    monkeypatch.setattr(module.ctypes, "CDLL", loaded.append)
 
     assert libpython_folder() is None
-    assert asked == [f"libpython{VERSION}.so.1.0"]
+    assert loaded == [f"libpython{VERSION}.so.1.0"]
 
 
 def test_a_missing_libpython_is_refused(libpython: Path, monkeypatch: pytest.MonkeyPatch) -> None:
