@@ -121,6 +121,7 @@ def test_every_refusal_of_a_stopping_server_is_one_that_the_client_retries(serve
         assert stopping or isinstance(failure, ServerUnreachable), repr(failure)
 
 
+@pytest.mark.slow
 def test_other_clients_lose_nothing_if_new_connections_go_elsewhere_first(tiny_repository):
     # As with the chart: a leaving pod gets no new connections, waits until the existing ones have reached their age,
     # and only then gets SIGTERM. The clients are tritonclient's, which retry nothing.

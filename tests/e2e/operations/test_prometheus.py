@@ -9,6 +9,9 @@ from tests.e2e.gate.puppets import SURE, UNSURE, until
 from tests.e2e.operations.prometheus import CHART_FILES, Prometheus
 from tritonclient.utils import InferenceServerException
 
+# Scrapes a server for half a minute; tests/unit/rules checks the same expressions with promtool.
+pytestmark = pytest.mark.slow
+
 SETTINGS = {
     "threshold": 0.5,
     "on_big_failure": "little",

@@ -18,7 +18,11 @@ SCENARIOS = {
     "night": (8, [(2, 128), (28, 0)]),
 }
 
-pytestmark = pytest.mark.skipif(find_helm() is None, reason="needs helm: 'make test' installs it")
+pytestmark = [
+    # tests/unit/chart replays the same scenarios with computed queues.
+    pytest.mark.slow,
+    pytest.mark.skipif(find_helm() is None, reason="needs helm: 'make test' installs it"),
+]
 
 
 @pytest.fixture(scope="module")
