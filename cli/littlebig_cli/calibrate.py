@@ -17,15 +17,11 @@ from littlebig_calibration.summary import COLUMNS, rows, verdict
 from littlebig_calibration.table import PredictionTable
 from littlebig_calibration.tuning import TuningOptions
 from littlebig_cli.failures import Failure, report_failures
+from littlebig_cli.renamed import renamed_option
 from littlebig_cli.rows import FORMATS, show_rows
 from littlebig_contract.scores import SCORES
 
 FILE = click.Path(dir_okay=False, path_type=Path)
-
-
-def _renamed(_context: click.Context, _parameter: click.Parameter, value: str | None) -> None:
-    if value is not None:
-        raise Failure(f"--gate is now --score: write --score {value}")
 
 
 @click.command(epilog="Example:  littlebig calibrate ResNet50.csv ViT.csv --labels labels.csv --report report.html")
@@ -67,7 +63,7 @@ def _renamed(_context: click.Context, _parameter: click.Parameter, value: str | 
     show_default=True,
     help="What the gate compares with the threshold. auto: the one that does better on the tuning images.",
 )
-@click.option("--gate", hidden=True, expose_value=False, is_eager=True, callback=_renamed, help="Now --score.")
+@renamed_option("--gate", "use --score")
 @click.option(
     "--answer",
     type=click.Choice(["big", "arbitrate"]),

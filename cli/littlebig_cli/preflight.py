@@ -1,4 +1,4 @@
-"""`littlebig preflight`: what a server needs, checked before it is started."""
+"""`littlebig preflight`: checks what a server needs, before it is started."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 from littlebig_cli.failures import report_failures
 from littlebig_server import ServerError
 from littlebig_server.preflight import LEAST_SHARED_MEMORY, preflight
-from littlebig_server.queueing import standing_still
+from littlebig_server.queueing import stall_warnings
 
 
 @click.command(epilog="Example:  littlebig preflight --repository /models --require-calibration")
@@ -18,10 +18,12 @@ from littlebig_server.queueing import standing_still
     type=click.Path(path_type=Path),
     default=Path("build/model_repository"),
     show_default=True,
-    help="The model repository that is to be served.",
+    help="Model repository to check.",
 )
 @click.option(
-    "--require-calibration", is_flag=True, help="Refuse a threshold that does not come from a calibration in there."
+    "--require-calibration",
+    is_flag=True,
+    help="Reject a threshold that does not come from the repository's own calibration.",
 )
 @click.option(
     "--least-shared-memory",
@@ -29,15 +31,15 @@ from littlebig_server.queueing import standing_still
     metavar="MIB",
     default=LEAST_SHARED_MEMORY >> 20,
     show_default=True,
-    help="What /dev/shm must hold.",
+    help="Smallest size of /dev/shm.",
 )
 @report_failures(ServerError)
 def command(repository: Path, require_calibration: bool, least_shared_memory: int) -> None:
-    """Check the repository, its calibration and /dev/shm; exit with 1 and one line if a server would fail later.
+    """Check the repository, its calibration and /dev/shm; exit with 1 and one line if a server would fail.
 
-    What would only be slow is told on stderr. Plans for this GPU are checked by `littlebig build`.
+    Warns on stderr of configurations that are only slow. `littlebig build` checks the plans for this GPU.
     """
-    found = preflight(repository, require_calibration=require_calibration, least=least_shared_memory << 20)
-    for line in standing_still(repository):
+    summary = preflight(repository, require_calibration=require_calibration, least=least_shared_memory << 20)
+    for line in stall_warnings(repository):
         click.echo(f"littlebig: warning: {line}", err=True)
-    click.echo(found)
+    click.echo(summary)

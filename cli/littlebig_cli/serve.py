@@ -1,9 +1,8 @@
-"""`littlebig serve`: a tritonserver on a model repository, until Ctrl-C."""
+"""`littlebig serve`: serves a model repository with tritonserver until SIGTERM or Ctrl-C."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import signal
 import subprocess
 import sys
@@ -14,15 +13,16 @@ from types import FrameType
 import click
 
 from littlebig_cli.failures import Failure, report_failures
+from littlebig_contract.provenance import ProvenanceError, read_provenance
 from littlebig_server import ServerError, ServerSettings, TritonServer
-from littlebig_server.queueing import standing_still
+from littlebig_server.queueing import stall_warnings
 
 PORT = click.IntRange(0, 65535)
 DEFAULT = ServerSettings()
 
 
-class StopAsked(BaseException):
-    """SIGTERM or SIGINT: not an Exception, so that nothing on the way up takes it for a failure."""
+class StopRequest(BaseException):
+    """SIGTERM or SIGINT arrived. Not an Exception, so that no handler takes it for a failure."""
 
 
 @click.command(epilog="Example:  littlebig serve --pair efficientnet-lite --grpc-port 0")
@@ -31,33 +31,35 @@ class StopAsked(BaseException):
     type=click.Path(path_type=Path),
     default=Path("build/model_repository"),
     show_default=True,
-    help="The model repository to serve.",
+    help="Model repository to serve.",
 )
-@click.option("--pair", metavar="NAME", help="Export this pair first if the repository does not exist yet.")
-@click.option("--build", is_flag=True, help="First build the TensorRT engines that the repository lacks for this GPU.")
+@click.option("--pair", metavar="NAME", help="Export this pair first if the repository does not exist.")
+@click.option("--build", is_flag=True, help="First build the TensorRT engines that are missing for this GPU.")
 @click.option(
     "--tritonserver",
     type=click.Path(path_type=Path),
     metavar="PATH",
-    help="The binary.  [default: from PATH, NVIDIA's container, or nvidia-pytriton]",
+    help="tritonserver binary.  [default: from PATH, NVIDIA's container, or nvidia-pytriton]",
 )
-@click.option("--host", default=DEFAULT.host, show_default=True, help="Address to listen on; 0.0.0.0 for all.")
-@click.option("--http-port", type=PORT, default=8000, show_default=True, help="0 for a free one.")
-@click.option("--grpc-port", type=PORT, default=8001, show_default=True, help="0 for a free one.")
-@click.option("--metrics-port", type=PORT, default=8002, show_default=True, help="0 for a free one.")
+@click.option(
+    "--host", default=DEFAULT.host, show_default=True, help="IPv4 address or name to listen on; 0.0.0.0 for all."
+)
+@click.option("--http-port", type=PORT, default=8000, show_default=True, help="HTTP port; 0 for a free one.")
+@click.option("--grpc-port", type=PORT, default=8001, show_default=True, help="gRPC port; 0 for a free one.")
+@click.option("--metrics-port", type=PORT, default=8002, show_default=True, help="Metrics port; 0 for a free one.")
 @click.option(
     "--startup-timeout",
     type=click.FloatRange(min=0, min_open=True),
     default=DEFAULT.startup_timeout,
     show_default=True,
-    help="Seconds until the server must be ready.",
+    help="Seconds within which the server must be ready.",
 )
 @click.option(
     "--exit-timeout",
     type=click.IntRange(min=0),
     default=DEFAULT.exit_timeout,
     show_default=True,
-    help="Seconds that requests in flight get when the server is stopped.",
+    help="Seconds for requests in flight when the server is stopped.",
 )
 @click.argument("triton_arguments", nargs=-1, metavar="[-- TRITON ARGS]")
 @report_failures(ServerError)
@@ -76,8 +78,8 @@ def command(
 ) -> None:
     """Serve a model repository with Triton until SIGTERM or Ctrl-C.
 
-    The endpoints are printed to stdout when the model `classify` is ready; Triton's log goes to stderr. What follows
-    `--` is passed to tritonserver as it is.
+    Prints the endpoints to stdout when the model `classify` is ready; Triton's log goes to stderr. Arguments after
+    `--` are passed to tritonserver unchanged.
     """
     settings = ServerSettings(
         tritonserver=tritonserver,
@@ -89,12 +91,12 @@ def command(
         exit_timeout=exit_timeout,
         arguments=triton_arguments,
     )
-    with contextlib.suppress(StopAsked), _signals_ask_to_stop():
+    with contextlib.suppress(StopRequest), _signals_raise_stop_request():
         if pair is not None:
-            _provide(repository, pair)
+            _export_or_check(repository, pair)
         if build:
             _littlebig("build", "--repository", str(repository))
-        for line in standing_still(repository):
+        for line in stall_warnings(repository):
             click.echo(f"littlebig: warning: {line}", err=True)
         with TritonServer(repository, settings, on_log=lambda line: click.echo(line, err=True)) as server:
             for name, value in (
@@ -109,16 +111,16 @@ def command(
 
 
 @contextlib.contextmanager
-def _signals_ask_to_stop() -> Iterator[None]:
-    """Turn the first SIGTERM or SIGINT into StopAsked; later ones, impatience, do not disturb the stop it began."""
+def _signals_raise_stop_request() -> Iterator[None]:
+    """Turn the first SIGTERM or SIGINT into a StopRequest; ignore later ones, which would disturb the stop."""
 
-    def ask(number: int, _: FrameType | None) -> None:
-        for each in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(each, signal.SIG_IGN)
+    def request_stop(_: int, __: FrameType | None) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
         click.echo("littlebig: stopping", err=True)
-        raise StopAsked
+        raise StopRequest
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, request_stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
@@ -126,24 +128,23 @@ def _signals_ask_to_stop() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _provide(repository: Path, pair: str) -> None:
-    """Export the pair if the repository does not exist, or check that the existing one was made for it.
+def _export_or_check(repository: Path, pair: str) -> None:
+    """Export the pair if the repository does not exist, otherwise check that it was made for this pair.
 
     Raises:
-        Failure: if it was made for another pair, does not say, or the export failed.
+        Failure: if it was made for another or an unknown pair, or the export failed.
     """
     if pair.endswith(".toml"):
         raise Failure(f"--pair takes a shipped pair's name; for your own: littlebig export --pair {pair}, then serve")
     if not repository.exists():
         _littlebig("export", "--pair", pair, "--target", "cpu", "--output", str(repository))
         return
-    note = repository / "littlebig.json"
     try:
-        made_for = json.loads(note.read_text())["pair"]["name"]
-    except (OSError, ValueError, KeyError, TypeError):
+        made_for = read_provenance(repository)["pair"]["name"]
+    except ProvenanceError:
         raise Failure(
-            f"'{repository}' does not say which pair it was made for (no littlebig.json in it, or not ours): "
-            "leave out --pair to serve it as it is, or give another --repository"
+            f"'{repository}' names no pair (littlebig.json is missing or unreadable): leave out --pair to serve it as "
+            "it is, or give another --repository"
         ) from None
     if made_for != pair:
         raise Failure(
@@ -153,12 +154,12 @@ def _provide(repository: Path, pair: str) -> None:
 
 
 def _littlebig(*words: str) -> None:
-    """Run another sub-command in a process of its own: its gigabyte of libraries is gone before the server starts.
+    """Run another sub-command in its own process, so that its libraries (1 GB) are unloaded before the server starts.
 
     Raises:
-        Failure: if it failed; it has said why on stderr.
+        Failure: if it failed; its own message is on stderr.
     """
-    # Its stdout to our stderr (2): ours is for the endpoints.
+    # Its stdout goes to our stderr (2); our stdout is for the endpoints.
     with subprocess.Popen([sys.executable, "-m", "littlebig_cli", *words], stdout=2) as child:
         try:
             code = child.wait()
@@ -166,4 +167,4 @@ def _littlebig(*words: str) -> None:
             child.terminate()
             raise
     if code:
-        raise Failure(f"'littlebig {' '.join(words)}' failed, see above: mend it, or run it by itself")
+        raise Failure(f"'littlebig {' '.join(words)}' failed, see above: fix it, or run it by itself")

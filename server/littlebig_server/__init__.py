@@ -1,26 +1,27 @@
-"""Finds a tritonserver, starts it, waits for it, stops it.
+"""Finds a tritonserver, starts it, waits until it is ready, and stops it.
 
 ```python
 with TritonServer("build/model_repository") as server:
     print(server.grpc_url, server.http_url, server.metrics_url, server.pid)
 ```
 
-settings.py      what can be chosen
-repository.py    is this folder something to serve?
-preflight.py     does this machine have what it needs?
-installation.py  which tritonserver   (wheel.py: what the one from PyPI needs around it)
-ports.py         where it listens
-server.py        start, wait, stop   (keeper.py: the process that stops it even if we are killed)
-readiness.py     when it may be asked   (listening.py: whether it is ours that answers)
-log.py           what it says         (diagnosis.py: which line of it says what went wrong)
-errors.py        what can go wrong
+settings.py      options of a server
+repository.py    checks that a folder can be served
+preflight.py     checks what a server needs on this machine   (queueing.py: configurations that stall)
+installation.py  finds a tritonserver                         (wheel.py: prepares the one from PyPI)
+ports.py         chooses where it listens
+server.py        start, wait, stop
+process.py       the running server                           (keeper.py: the process that always stops it)
+readiness.py     waits until it is ready                      (listening.py: which ports are its own)
+log.py           reads its log                                (diagnosis.py: the line that names the cause)
+errors.py        everything this package raises
 """
 
 from littlebig_server.errors import (
+    IncompleteRepositoryError,
     InstallationError,
     PortError,
     PreflightError,
-    RepositoryError,
     ServerError,
     SettingsError,
     StartError,
@@ -29,10 +30,10 @@ from littlebig_server.server import TritonServer
 from littlebig_server.settings import ServerSettings
 
 __all__ = [
+    "IncompleteRepositoryError",
     "InstallationError",
     "PortError",
     "PreflightError",
-    "RepositoryError",
     "ServerError",
     "ServerSettings",
     "SettingsError",

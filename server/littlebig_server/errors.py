@@ -1,25 +1,25 @@
-"""What can go wrong between a model repository and a server that answers; every message names the remedy.
+"""Everything that can fail between a model repository and a ready server; every message names the remedy.
 
 ServerError
-├── SettingsError      a setting that cannot be
-├── RepositoryError    the folder is nothing that can be served
-├── InstallationError  no tritonserver, or something it needs is missing here
-├── PortError          a port that was asked for cannot be had
-├── PreflightError     this machine lacks what a server needs, or the repository a calibration that it must have
-└── StartError         tritonserver ended, or was not ready in time
+├── SettingsError              a setting outside its range
+├── IncompleteRepositoryError  the folder cannot be served
+├── InstallationError          no tritonserver, or something it needs is missing
+├── PortError                  a host or port is not available
+├── PreflightError             too little shared memory, or no calibration where one is required
+└── StartError                 tritonserver ended, or was not ready in time
 """
 
 
 class ServerError(Exception):
-    """Base class of every failure that a user of this package can cause or mend."""
+    """Base class of every failure that a user of this package can cause or fix."""
 
 
 class SettingsError(ServerError):
-    """A setting that cannot be: the message names it and what it may be."""
+    """A setting is outside its range: the message names it and the values it takes."""
 
 
-class RepositoryError(ServerError):
-    """The folder is nothing that can be served."""
+class IncompleteRepositoryError(ServerError):
+    """The folder is no model repository, or a part of it is missing."""
 
 
 class InstallationError(ServerError):
@@ -27,11 +27,11 @@ class InstallationError(ServerError):
 
 
 class PortError(ServerError):
-    """A port that was asked for cannot be had."""
+    """The host is no address of this machine, or a given port is not available."""
 
 
 class PreflightError(ServerError):
-    """This machine lacks what a server needs, or the repository a calibration that it must have."""
+    """This machine has too little shared memory, or the repository lacks a required calibration."""
 
 
 class StartError(ServerError):

@@ -1,8 +1,8 @@
 """Finds the tritonserver to run.
 
-In this order: the one that was named; the one on PATH; the place in NVIDIA's container; the one that the PyPI wheel
-nvidia-pytriton carries. The first three are complete installations and run in the environment they are found in.
-The wheel's binary is a bare one: wheel.py puts around it what it needs.
+The order is: the given path; the one on PATH; the one of NVIDIA's container; the one in the PyPI wheel nvidia-pytriton.
+The first three are complete installations and run in the current environment. The wheel's binary is a bare one, for
+which wheel.py prepares arguments and environment.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Installation:
 
     Attributes:
         binary: the executable.
-        wheel: the folder of the package `pytriton` that carries it; None if it is a complete installation.
+        wheel: the folder of the package `pytriton` that holds it; None for a complete installation.
     """
 
     binary: Path
@@ -37,30 +37,30 @@ def find_tritonserver(
     """Find the tritonserver to run.
 
     Args:
-        named: the binary to take and no other.
+        named: use this binary and no other.
         path: folders to search, separated by colons; the environment's PATH by default.
-        container: where NVIDIA's container has it.
+        container: the binary's path in NVIDIA's container.
 
     Raises:
-        InstallationError: if the named one is not there, or none is.
+        InstallationError: if the named binary is missing or not executable, or no binary was found.
     """
     wheel = _pytriton_folder()
-    carried = wheel / "tritonserver" / "bin" / "tritonserver" if wheel else None
+    bundled = wheel / "tritonserver" / "bin" / "tritonserver" if wheel else None
     if named is not None:
         if not named.is_file():
             raise InstallationError(f"tritonserver '{named}' does not exist: give the path of the executable")
         if not os.access(named, os.X_OK):
             raise InstallationError(f"tritonserver '{named}' cannot be executed: chmod +x it, or give another path")
-        # The wheel's binary needs its surroundings however it was found.
-        same = carried is not None and carried.is_file() and named.samefile(carried)
-        return Installation(named.absolute(), wheel if same else None)
+        # The wheel's binary needs its preparation however it was found.
+        is_bundled = bundled is not None and bundled.is_file() and named.samefile(bundled)
+        return Installation(named.absolute(), wheel if is_bundled else None)
     on_path = shutil.which("tritonserver", path=path)
     if on_path:
         return Installation(Path(on_path).absolute())
     if os.access(container, os.X_OK):
         return Installation(container)
-    if carried is not None and os.access(carried, os.X_OK):
-        return Installation(carried, wheel)
+    if bundled is not None and os.access(bundled, os.X_OK):
+        return Installation(bundled, wheel)
     raise InstallationError(
         f"no tritonserver found (on PATH, at {container}, in nvidia-pytriton): pip install 'littlebig[server]', "
         "or name one with --tritonserver"
@@ -68,7 +68,7 @@ def find_tritonserver(
 
 
 def _pytriton_folder() -> Path | None:
-    """The folder of the package, without importing it: its import changes signal handling and starts loggers."""
+    """The folder of the package `pytriton`, without importing it: the import installs signal handlers and loggers."""
     spec = importlib.util.find_spec("pytriton")
     if spec is None or spec.origin is None:
         return None

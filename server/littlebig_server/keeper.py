@@ -1,11 +1,12 @@
-"""Holds a tritonserver: runs it, and leaves nothing of it behind, however the process that asked for it ends.
+"""Runs a tritonserver and cleans up after it, however the process that started it ends.
 
-Run as a script between the two:  python keeper.py OPTIONS -- tritonserver ARGUMENTS. Why a process of its own: nobody
-can clean up after being killed with SIGKILL, and Linux's parent-death signal is no way out, since it fires when the
-*thread* that started the child ends, and reaches tritonserver but not its stubs. As a script by itself it can import
-nothing of this package, only the standard library.
+Run as a script between the two:  python keeper.py OPTIONS -- tritonserver ARGUMENTS
 
-It ends with tritonserver's exit code, 128 + N if signal N ended that.
+It is a process of its own because a process that is killed with SIGKILL cannot clean up. Linux's parent-death signal
+does not replace it: that fires when the *thread* that started the child ends, and reaches tritonserver but not its
+stubs (the processes of Python models). As a script it imports the standard library only.
+
+It exits with tritonserver's exit code, or with 128 + N if signal N ended tritonserver.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (where Triton's Python backend puts its regions, by its own design)
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (where Triton's Python backend creates its regions)
 NOT_STARTED = 127
-# Triton counts its exit timeout in steps of a second, and then still has to unload.
+# Seconds beyond the exit timeout: Triton counts that timeout in whole seconds, and then unloads its models.
 GRACE = 5.0
 _PR_SET_CHILD_SUBREAPER = 36  # <linux/prctl.h>
 
@@ -34,9 +35,9 @@ class Process:
     """One process of a group.
 
     Attributes:
-        pid: its number.
-        name: its command's name, cut by Linux to 15 characters.
-        is_zombie: whether it has ended and its parent has not asked how.
+        pid: its process id.
+        name: its command's name, cut to 15 characters by Linux.
+        is_zombie: whether it has ended and was not yet waited for.
     """
 
     pid: int
@@ -45,7 +46,7 @@ class Process:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a tritonserver until it ends, we get SIGTERM, or the process that asked for it is gone.
+    """Run a tritonserver until it ends, SIGTERM arrives, or the parent process ends.
 
     Args:
         arguments: the command line without the program's name; the process's own by default.
@@ -55,34 +56,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser()
     parser.add_argument("--parent", type=int, required=True)
-    parser.add_argument("--tell-pid-to", type=int, required=True)
+    parser.add_argument("--pid-fd", type=int, required=True)
     parser.add_argument("--exit-timeout", type=float, required=True)
     parser.add_argument("--shared-memory-prefix", required=True)
     parser.add_argument("--folder")
     parser.add_argument("command", nargs="+")
     options = parser.parse_args(arguments)
 
-    asked_to_stop: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, _: asked_to_stop.append(number))
+    stop_requests: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: stop_requests.append(number))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Stubs whose tritonserver is gone become our children: in a container nobody else may be there to reap them.
+    # Stubs that outlive tritonserver become our children. In a container no other process may reap them.
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     try:
-        # A group of its own: it gets no Ctrl-C of a terminal, and can be killed with its stubs but without us.
+        # In its own group it gets no Ctrl-C from a terminal, and can be killed together with its stubs.
         server = subprocess.Popen(options.command, stdin=subprocess.DEVNULL, start_new_session=True)
     except OSError as error:
         print(f"cannot start {options.command[0]}: {error.strerror}", flush=True)
         remove_traces(options.shared_memory_prefix, options.folder)
         return NOT_STARTED
-    # Blocked only now, so that the server does not inherit it; from here on sigtimedwait sees both.
+    # Blocked after the start, so that the server does not inherit it; from here on sigtimedwait sees both signals.
     watched = {signal.SIGTERM, signal.SIGCHLD}
     signal.pthread_sigmask(signal.SIG_BLOCK, watched)
-    # The reader may be gone, and the pipe of our own output with it; neither may keep us from stopping the server.
+    # The parent may already have ended and closed the other end of this pipe; the server must still be stopped.
     with contextlib.suppress(OSError):
-        os.write(options.tell_pid_to, b"%d\n" % server.pid)
-    os.close(options.tell_pid_to)
+        os.write(options.pid_fd, b"%d\n" % server.pid)
+    os.close(options.pid_fd)
 
-    while not asked_to_stop and server.poll() is None and os.getppid() == options.parent:
+    while not stop_requests and server.poll() is None and os.getppid() == options.parent:
         caught = signal.sigtimedwait(watched, 0.5)
         if caught is not None and caught.si_signo == signal.SIGTERM:
             break
@@ -92,16 +93,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def stop(server: subprocess.Popen[bytes], exit_timeout: float) -> int:
-    """End a tritonserver and all that it started.
+    """End a tritonserver and all of its stubs.
 
     Args:
-        server: the process, the first of its group.
-        exit_timeout: seconds it gets to answer what is in flight, as it was told itself.
+        server: the process, which leads its group.
+        exit_timeout: seconds for the requests in flight, as tritonserver has it too.
 
     Returns:
         Its exit code, negative if a signal ended it.
     """
-    # To tritonserver alone: it stops its stubs when the last request is done.
+    # Signal tritonserver alone: it stops its stubs after the last request.
     server.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
         server.wait(exit_timeout + GRACE)
@@ -112,10 +113,10 @@ def stop(server: subprocess.Popen[bytes], exit_timeout: float) -> int:
 
 
 def kill_group(group: int) -> None:
-    """Kill what is left of a process group, and wait until it is gone.
+    """Kill what is left of a process group, and wait until it has ended.
 
     Args:
-        group: the group's number.
+        group: the group's id.
     """
     deadline = time.monotonic() + GRACE
     while time.monotonic() < deadline:
@@ -123,14 +124,14 @@ def kill_group(group: int) -> None:
             os.killpg(group, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):
             return
-        # A zombie answers to signals until its parent looks, which is for the caller to do.
+        # Zombies still accept signals; their parent has to wait for them.
         if all(member.is_zombie for member in group_members(group)):
             return
         time.sleep(0.02)
 
 
 def _reap_orphans() -> None:
-    """Wait for the stubs that became our children; a killed one is not gone before its last thread is."""
+    """Wait for the stubs that became our children; a killed process exists until its last thread has ended."""
     deadline = time.monotonic() + GRACE
     with contextlib.suppress(ChildProcessError):
         while time.monotonic() < deadline:
@@ -142,7 +143,7 @@ def group_members(group: int) -> list[Process]:
     """All processes of a process group, zombies included.
 
     Args:
-        group: the group's number, which is the pid of its first process.
+        group: the group's id, which is the pid of its leader.
     """
     members = []
     for folder in Path("/proc").iterdir():
@@ -150,7 +151,7 @@ def group_members(group: int) -> list[Process]:
             continue
         try:
             stat = (folder / "stat").read_text(errors="replace")
-        except OSError:  # it ended while we looked
+        except OSError:  # it has ended meanwhile
             continue
         # pid (name) state ppid pgrp ...; the name may hold spaces and parentheses, so split at the last one.
         before, _, after = stat.rpartition(")")
@@ -161,10 +162,10 @@ def group_members(group: int) -> list[Process]:
 
 
 def remove_traces(prefix: str, folder: str | None) -> None:
-    """Remove what a server leaves when it is not stopped in peace.
+    """Remove what a server leaves behind when it is killed.
 
     Args:
-        prefix: how the names of its shared memory regions begin.
+        prefix: first characters of its shared memory regions' names.
         folder: its temporary folder, if it has one.
     """
     for region in SHARED_MEMORY.glob(f"{prefix}*"):

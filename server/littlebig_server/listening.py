@@ -1,7 +1,6 @@
-"""Tells which ports a server's own processes listen on, from /proc.
+"""Reads from /proc which ports a server's own processes listen on.
 
-That a port answers is no proof: another server may have taken it between our choice and Triton's bind, and would be
-taken for ours until ours gives up.
+An open port is no proof: another server may take it between our choice and Triton's bind.
 """
 
 from __future__ import annotations
@@ -18,14 +17,14 @@ def listening_ports(group: int) -> set[int]:
     """The TCP ports that the processes of a group listen on.
 
     Args:
-        group: the process group's number.
+        group: the process group's id.
     """
     ports: set[int] = set()
     for member in group_members(group):
         folder = Path(f"/proc/{member.pid}")
         try:
             sockets = set(_sockets(folder))
-            # The process's own view of the network, in case it is not ours.
+            # The process's own network namespace, which may not be ours.
             tables = [
                 (folder / "net" / name).read_text() for name in ("tcp", "tcp6") if (folder / "net" / name).exists()
             ]
@@ -33,9 +32,9 @@ def listening_ports(group: int) -> set[int]:
             continue
         for line in (line for table in tables for line in table.splitlines()[1:]):
             # sl local_address rem_address st ... inode, addresses as HEX:HEX
-            words = line.split()
-            if words[3] == _LISTEN and words[9] in sockets:
-                ports.add(int(words[1].rpartition(":")[2], 16))
+            fields = line.split()
+            if fields[3] == _LISTEN and fields[9] in sockets:
+                ports.add(int(fields[1].rpartition(":")[2], 16))
     return ports
 
 

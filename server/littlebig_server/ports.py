@@ -1,6 +1,6 @@
-"""Chooses where the three endpoints listen: given ports are checked, free ones are found by binding.
+"""Chooses where the three endpoints listen: checks given ports, finds free ones by binding them.
 
-A port that was free a moment ago may be taken when tritonserver binds it; the caller then chooses again.
+A free port may be taken before tritonserver binds it; the caller then chooses again.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class Ports:
 
 
 def resolve_host(host: str) -> str:
-    """The IPv4 address of a host name: Triton's HTTP endpoint takes no name, and its three disagree about IPv6.
+    """The IPv4 address of a host name: Triton's HTTP endpoint takes no names, and its endpoints treat IPv6 differently.
 
     Args:
-        host: an IPv4 address or a name of one.
+        host: an IPv4 address, or a name that has one.
 
     Raises:
         PortError: if there is no such address.
@@ -47,31 +47,31 @@ def resolve_host(host: str) -> str:
 
 
 def choose_ports(address: str, given: Ports) -> Ports:
-    """Check the given ports and find free ones for those given as 0.
+    """Check the given ports, and find free ones where 0 is given.
 
     Args:
         address: the IPv4 address to listen on.
-        given: the ports asked for, 0 for a free one.
+        given: the ports to use, 0 for a free one.
 
     Returns:
-        Three different ports, each of which could be bound just now.
+        Three different ports, all free at this moment.
 
     Raises:
-        PortError: for a given port that is taken, not allowed, or asked for twice.
+        PortError: if a given port is taken, not permitted, or given twice.
     """
-    asked: dict[int, str] = {}
+    name_of: dict[int, str] = {}
     for name, label in NAMES.items():
         port = getattr(given, name)
-        if port in asked:
+        if port in name_of:
             raise PortError(
-                f"port {port} is given for both {NAMES[asked[port]]} and {label}: choose another with --{name}-port"
+                f"port {port} is given for both {NAMES[name_of[port]]} and {label}: choose another with --{name}-port"
             )
         if port:
-            asked[port] = name
+            name_of[port] = name
     held: list[socket.socket] = []
     try:
-        # Given ports first, and all three held until all are known, so that no free one is handed out twice.
-        chosen = {name: _bind(address, port, name, held) for port, name in asked.items()}
+        # Given ports first; all sockets stay open until three ports are known, so that none is chosen twice.
+        chosen = {name: _bind(address, port, name, held) for port, name in name_of.items()}
         chosen |= {name: _bind(address, 0, name, held) for name in NAMES if name not in chosen}
     finally:
         for sock in held:
@@ -79,8 +79,8 @@ def choose_ports(address: str, given: Ports) -> Ports:
     return Ports(**chosen)
 
 
-def taken(port: int, name: str) -> PortError:
-    """The error for a given port that something else listens on.
+def port_taken(port: int, name: str) -> PortError:
+    """The error for a given port on which another process listens.
 
     Args:
         port: the port.
@@ -92,13 +92,13 @@ def taken(port: int, name: str) -> PortError:
 def _bind(address: str, port: int, name: str, held: list[socket.socket]) -> int:
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     held.append(sock)
-    # As Triton does: connections of a server that has just stopped must not count as one that listens.
+    # As Triton does: connections in TIME_WAIT do not make a port taken.
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind((address, port))
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise taken(port, name) from None
+            raise port_taken(port, name) from None
         if error.errno == errno.EADDRNOTAVAIL:
             raise PortError(
                 f"host '{address}' is no address of this machine: choose another with --host, or 0.0.0.0 for all"

@@ -1,25 +1,27 @@
-"""What a server needs on this machine before it is started: each lack is one line here, and a riddle later.
+"""Checks what a server needs, before it is started.
 
-Plans for this GPU are the business of `littlebig build`, which refuses or replaces those that were made elsewhere.
+`littlebig build` checks the plans: it rejects or replaces those that were built for another GPU.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from littlebig_server.errors import PreflightError, RepositoryError
+from littlebig_contract.provenance import ProvenanceError, read_provenance
+from littlebig_contract.stages import MODELS
+from littlebig_server.errors import IncompleteRepositoryError, PreflightError
 from littlebig_server.repository import check_repository
 
-MODELS = ("little", "big", "little_big", "preprocess", "classify")
-NOTE = "littlebig.json"
-# Each process of the Python backend takes 1 MiB to begin with and grows by what its batches hold; 64 MiB, a container's
-# default, is full at a few batches of large images.
-LEAST_SHARED_MEMORY = 256 << 20
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (it is only looked at)
 _MIB = 1 << 20
+# Each process of the Python backend starts with 1 MiB and grows with its batches; a few batches of large images fill
+# 64 MiB, a container's default.
+LEAST_SHARED_MEMORY = 256 * _MIB
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (nothing is written there)
+_COPY_AGAIN = "the repository is incomplete, copy it again"
 
 
 def preflight(
@@ -27,29 +29,31 @@ def preflight(
     *,
     require_calibration: bool = False,
     shared_memory: Path = SHARED_MEMORY,
-    least: int | None = None,
+    least: int = LEAST_SHARED_MEMORY,
 ) -> str:
     """Check that a server can be started on a repository here.
 
     Args:
         repository: the model repository.
-        require_calibration: whether its threshold must come from a calibration that lies in it.
+        require_calibration: whether the threshold must come from the calibration.json in the repository.
         shared_memory: the file system that Triton's Python backend uses.
-        least: bytes that it must hold; LEAST_SHARED_MEMORY by default.
+        least: bytes that it must hold.
 
     Returns:
-        One line that says what was found.
+        One line with the threshold, its source, and the size of the shared memory.
 
     Raises:
-        RepositoryError: if the repository is not whole.
-        PreflightError: if the calibration or the shared memory is not as it must be.
+        IncompleteRepositoryError: if a part of the repository is missing or unreadable.
+        PreflightError: if the shared memory is too small, or a required calibration is missing or another one.
     """
-    size = _check_shared_memory(shared_memory, LEAST_SHARED_MEMORY if least is None else least)
+    size = _check_shared_memory(shared_memory, least)
     check_repository(repository, "classify")
     for model in MODELS:
         _check_model(repository, model)
-    note = _read(repository / NOTE)
-    threshold = note.get("threshold") or {}
+    try:
+        threshold = read_provenance(repository).get("threshold") or {}
+    except ProvenanceError as error:
+        raise IncompleteRepositoryError(str(error)) from None
     if require_calibration:
         _check_calibration(repository, threshold)
     source = f"threshold {threshold.get('value')} from {threshold.get('source')}"
@@ -75,12 +79,12 @@ def _check_shared_memory(folder: Path, least: int) -> int:
 def _check_model(repository: Path, model: str) -> None:
     folder = repository / model
     if not (folder / "config.pbtxt").is_file():
-        raise RepositoryError(f"'{folder / 'config.pbtxt'}' is missing: the repository is not whole, copy it again")
+        raise IncompleteRepositoryError(f"'{folder / 'config.pbtxt'}' is missing: {_COPY_AGAIN}")
     if not any(version.name.isdecimal() and version.is_dir() for version in folder.iterdir()):
-        raise RepositoryError(f"'{folder}' has no version folder: the repository is not whole, copy it again")
+        raise IncompleteRepositoryError(f"'{folder}' has no version folder: {_COPY_AGAIN}")
 
 
-def _check_calibration(repository: Path, threshold: dict[str, Any]) -> None:
+def _check_calibration(repository: Path, threshold: Mapping[str, Any]) -> None:
     source = threshold.get("source")
     evidence = repository / "calibration.json"
     if source != evidence.name or not evidence.is_file():
@@ -88,21 +92,12 @@ def _check_calibration(repository: Path, threshold: dict[str, Any]) -> None:
             f"'{repository}' has no calibration, its threshold {threshold.get('value')} is from '{source}': run "
             "'littlebig calibrate ... --apply', or allow it with calibration.required=false of the chart"
         )
-    chosen = _read(evidence).get("chosen") or {}
-    if chosen.get("threshold") != threshold.get("value"):
-        raise PreflightError(
-            f"'{evidence}' chose the threshold {chosen.get('threshold')}, the repository says "
-            f"{threshold.get('value')}: apply it again with 'littlebig apply'"
-        )
-
-
-def _read(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RepositoryError(f"'{path}' is missing: the repository is not whole, copy it again") from None
-    except (OSError, ValueError) as reason:
-        raise RepositoryError(f"'{path}' cannot be read: {reason}") from None
-    if not isinstance(content, dict):
-        raise RepositoryError(f"'{path}' is no JSON object: the repository is not whole, copy it again")
-    return content
+        chosen = json.loads(evidence.read_text(encoding="utf-8"))["chosen"]["threshold"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise IncompleteRepositoryError(f"'{evidence}' is not a calibration: {_COPY_AGAIN}") from None
+    if chosen != threshold.get("value"):
+        raise PreflightError(
+            f"'{evidence}' chose the threshold {chosen}, the repository has {threshold.get('value')}: apply it again "
+            "with 'littlebig apply'"
+        )

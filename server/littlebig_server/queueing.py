@@ -1,7 +1,7 @@
-"""A trap in a model repository: a queue policy and a single instance, with which Triton may stand still.
+"""Finds configurations with which Triton may stall: a queue policy on a model with a single instance.
 
-With any queue policy Triton (24.10; `support_prefetching_` in its core's scheduler_utils.cc) forms no batch before an
-instance is free, and where that is the only one it may look again only after half a second: docs/gate-experiments.md.
+With any queue policy Triton 24.10 forms no batch before an instance is free. With one instance it may notice that only
+after half a second: docs/known-issues.md.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 
-def standing_still(repository: Path) -> Iterator[str]:
-    """One line for each model of a repository whose requests may wait for half a second while nothing runs.
+def stall_warnings(repository: Path) -> Iterator[str]:
+    """One line for each model whose requests may wait for half a second while nothing runs.
 
     Args:
-        repository: the model repository. What is no model configuration is passed over: Triton says why it is none.
+        repository: the model repository. Unreadable configurations are skipped: Triton reports them.
     """
     for path in sorted(repository.glob("*/config.pbtxt")):
         try:
@@ -27,8 +27,8 @@ def standing_still(repository: Path) -> Iterator[str]:
             continue
         if _has_policy(config.dynamic_batching) and _instances(config) == 1:
             yield (
-                f"'{path}' has a queue policy and a single instance, with which Triton may let requests wait for half "
-                "a second while nothing runs: give it two instances, or take the policy out (dynamic_batching)"
+                f"'{path}' has a queue policy and a single instance, so its requests may wait for half a second while "
+                "nothing runs: set two instances, or remove the policy (dynamic_batching)"
             )
 
 
@@ -41,6 +41,6 @@ def _has_policy(batching: Any) -> bool:
 
 
 def _instances(config: Any) -> int:
-    """As Triton counts them, with one GPU where none is named: on more, each has as many."""
+    """Triton's own count for one GPU; with more GPUs each has as many."""
     groups = [max(group.count, 1) * max(len(group.gpus), 1) for group in config.instance_group]
     return sum(groups) or 1

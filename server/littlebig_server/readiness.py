@@ -1,4 +1,4 @@
-"""Waits until a model can be asked, or says why it cannot."""
+"""Waits until a model is ready, or finds out why it is not."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from littlebig_server.keeper import group_members
 from littlebig_server.listening import listening_ports
 from littlebig_server.ports import Ports
 
-_BETWEEN_POLLS = 0.1
+_POLL_INTERVAL = 0.1
 _REQUEST_TIMEOUT = 2.0
-# Of most stubs that die Triton tells within a second or two. One that dies before its first message, as for want of its
-# model.py, stays a zombie: release 24.10 waits for that message without an end.
-_DEAD_STUB_AFTER = 3.0
+# Triton reports most dead stubs within two seconds. For one that dies before its first message it waits without end,
+# and the stub stays a zombie: docs/known-issues.md.
+_DEAD_STUB_TIMEOUT = 3.0
 
 
 @dataclass(frozen=True)
@@ -25,16 +25,16 @@ class NotReady:
     """Why a server is not ready.
 
     Attributes:
-        why: one line.
-        ended: whether the process is over; otherwise it hangs, or needs more time.
+        reason: one line.
+        ended: whether the process has ended; otherwise it hangs, or needs more time.
     """
 
-    why: str
+    reason: str
     ended: bool
 
 
-class Waiting:
-    """One wait for one server.
+class ReadinessPoller:
+    """Polls one starting server.
 
     Attributes:
         address: IPv4 address it listens on.
@@ -43,23 +43,23 @@ class Waiting:
     """
 
     def __init__(self, address: str, ports: Ports, model: str) -> None:
-        """Prepare to wait; see the class for the arguments."""
+        """Prepare to poll; see the class for the arguments."""
         self.address, self.ports, self.model = address, ports, model
         self._stub_dead_since: float | None = None
 
     def wait(
         self, group: int, has_ended: Callable[[], bool], log: Callable[[], Sequence[str]], timeout: float
     ) -> NotReady | None:
-        """Poll until the model is ready, the server has ended, hangs, or the time is over.
+        """Poll until the model is ready, the server has ended or hangs, or the time is over.
 
         Args:
             group: the server's process group.
-            has_ended: whether the server's process is over.
+            has_ended: whether the server's process has ended.
             log: its log so far.
             timeout: seconds.
 
         Returns:
-            None once the model is ready, otherwise why it is not.
+            None once the model is ready, otherwise the reason why it is not.
         """
         deadline = time.monotonic() + timeout
         while True:
@@ -67,26 +67,29 @@ class Waiting:
                 return NotReady("", ended=True)
             if self._is_open(group) and self._get(f"/v2/models/{self.model}/ready") is not None:
                 return None
-            if self._a_stub_is_dead(group):
-                why = failed_model(log()) or f"the Python process of a model died while loading ({_names(log())})"
-                return NotReady(why, ended=False)
+            if self._has_dead_stub(group):
+                reason = failed_model(log()) or f"the Python process of a model died while loading ({_progress(log())})"
+                return NotReady(reason, ended=False)
             if time.monotonic() > deadline:
-                return NotReady(f"not ready after {timeout:g} s: {self._unready() or _names(log())}", ended=False)
-            time.sleep(_BETWEEN_POLLS)
+                return NotReady(
+                    f"not ready after {timeout:g} s: {self._unready_models() or _progress(log())}", ended=False
+                )
+            time.sleep(_POLL_INTERVAL)
 
     def _is_open(self, group: int) -> bool:
         return {self.ports.http, self.ports.grpc, self.ports.metrics} <= listening_ports(group)
 
-    def _a_stub_is_dead(self, group: int) -> bool:
-        dead = any(member.is_zombie and member.name.startswith("triton_python") for member in group_members(group))
-        if not dead:
+    def _has_dead_stub(self, group: int) -> bool:
+        """Whether a stub has been dead for longer than Triton needs to report it."""
+        is_dead = any(member.is_zombie and member.name.startswith("triton_python") for member in group_members(group))
+        if not is_dead:
             self._stub_dead_since = None
         elif self._stub_dead_since is None:
             self._stub_dead_since = time.monotonic()
-        return self._stub_dead_since is not None and time.monotonic() - self._stub_dead_since > _DEAD_STUB_AFTER
+        return self._stub_dead_since is not None and time.monotonic() - self._stub_dead_since > _DEAD_STUB_TIMEOUT
 
-    def _unready(self) -> str:
-        """The models that a server that answers already does not count as ready."""
+    def _unready_models(self) -> str:
+        """The models that are not ready, with Triton's reason; empty if the server does not answer."""
         body = self._get("/v2/repository/index", method="POST")
         models = json.loads(body) if body else []
         return ", ".join(
@@ -96,23 +99,23 @@ class Waiting:
         )
 
     def _get(self, path: str, method: str = "GET") -> bytes | None:
-        """The body of an answer with status 200, None for any other answer or none.
+        """The body of a response with status 200, otherwise None.
 
-        By http.client and not urllib.request, which would ask a proxy from the environment for 127.0.0.1.
+        Uses http.client because urllib.request would send requests for 127.0.0.1 to a proxy from the environment.
         """
         connection = http.client.HTTPConnection(self.address, self.ports.http, timeout=_REQUEST_TIMEOUT)
         try:
             connection.request(method, path)
-            answer = connection.getresponse()
-            body = answer.read()
-            return body if answer.status == 200 else None
+            response = connection.getresponse()
+            body = response.read()
+            return body if response.status == 200 else None
         except (OSError, http.client.HTTPException):
             return None
         finally:
             connection.close()
 
 
-def _names(log: Sequence[str]) -> str:
-    """The models still being loaded, as the log tells; the server answers nothing before all are."""
+def _progress(log: Sequence[str]) -> str:
+    """The models that are still loading; the server answers nothing before all are loaded."""
     loading = still_loading(log)
     return f"still loading {', '.join(loading)}" if loading else "no model has begun to load"

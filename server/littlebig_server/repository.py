@@ -1,53 +1,54 @@
-"""Tells a folder that can be served from one that cannot, before a server is started on it."""
+"""Checks that a folder can be served, before a server is started on it."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-from littlebig_server.errors import RepositoryError
+from littlebig_server.errors import IncompleteRepositoryError
 
 _REMEDY = "make one with 'littlebig export --output DIR'"
 
 
 def check_repository(repository: Path, model: str) -> None:
-    """Check that a folder is a model repository with the model that is to be served.
+    """Check that a folder is a model repository that has a model.
+
+    Triton itself starts on an empty folder and then answers every request with "unknown model".
 
     Args:
         repository: the folder whose sub-folders are models.
-        model: the model that clients ask for.
+        model: the model that clients use.
 
     Raises:
-        RepositoryError: if tritonserver would have nothing to serve there; Triton itself starts on an empty folder
-            and then answers every request with "unknown model".
+        IncompleteRepositoryError: if the folder is missing, unreadable, has whitespace in its path, or lacks the model.
     """
     if not repository.exists():
-        raise RepositoryError(f"model repository '{repository}' does not exist: {_REMEDY}")
+        raise IncompleteRepositoryError(f"model repository '{repository}' does not exist: {_REMEDY}")
     if not repository.is_dir():
-        raise RepositoryError(f"model repository '{repository}' is not a folder: {_REMEDY}")
+        raise IncompleteRepositoryError(f"model repository '{repository}' is not a folder: {_REMEDY}")
     if not os.access(repository, os.R_OK | os.X_OK):
-        raise RepositoryError(f"model repository '{repository}' cannot be read: change its permissions")
+        raise IncompleteRepositoryError(f"model repository '{repository}' cannot be read: change its permissions")
     if any(character.isspace() for character in str(repository.absolute())):
-        # Its stubs are started through a shell with the path unquoted; they die, and Triton waits for them for ever.
-        raise RepositoryError(
+        # Triton starts stubs through a shell with the path unquoted, and waits without end for one that dies.
+        raise IncompleteRepositoryError(
             f"model repository '{repository.absolute()}' has a space in its path, which Triton's Python backend cannot "
             "serve: move it, or make a link to it without spaces"
         )
     if not any(repository.iterdir()):
-        raise RepositoryError(f"model repository '{repository}' has no models: {_REMEDY}")
+        raise IncompleteRepositoryError(f"model repository '{repository}' has no models: {_REMEDY}")
     models = sorted(folder.name for folder in repository.iterdir() if _is_model(folder))
     if not models:
-        raise RepositoryError(
+        raise IncompleteRepositoryError(
             f"'{repository}' is not a model repository, no folder in it has a config.pbtxt or a version: {_REMEDY}"
         )
     if model not in models:
-        raise RepositoryError(
+        raise IncompleteRepositoryError(
             f"model repository '{repository}' has no model '{model}', only {', '.join(models)}: {_REMEDY}"
         )
 
 
 def _is_model(folder: Path) -> bool:
-    """Whether Triton would see a model in this folder: a configuration, or a numbered version to complete one from."""
+    """Whether Triton sees a model here: a configuration, or a numbered version."""
     if not folder.is_dir():
         return False
     return (folder / "config.pbtxt").is_file() or any(entry.name.isdecimal() for entry in folder.iterdir())

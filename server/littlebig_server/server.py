@@ -1,30 +1,24 @@
-"""Starts a tritonserver on a model repository, waits until it can be asked, stops it."""
+"""Starts a tritonserver on a model repository, waits until it is ready, stops it."""
 
 from __future__ import annotations
 
-import os
-import secrets
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, TextIO
 
-from littlebig_server import keeper
-from littlebig_server.diagnosis import cause_of_end, gave_up_on_a_stub, taken_port
+from littlebig_server.diagnosis import aborted_on_late_stub, cause_of_end, taken_port
 from littlebig_server.errors import SettingsError, StartError
 from littlebig_server.installation import find_tritonserver
-from littlebig_server.log import KEPT_LINES, ServerLog
-from littlebig_server.ports import NAMES, Ports, choose_ports, resolve_host, taken
-from littlebig_server.readiness import NotReady, Waiting
+from littlebig_server.log import KEPT_LINES
+from littlebig_server.ports import NAMES, Ports, choose_ports, port_taken, resolve_host
+from littlebig_server.process import ServerProcess
+from littlebig_server.readiness import NotReady, ReadinessPoller
 from littlebig_server.repository import check_repository
 from littlebig_server.settings import ServerSettings
-from littlebig_server.wheel import Surroundings, remove, surround, surroundings_of_a_complete_installation
 
-# Another process may take a port between our choice and Triton's bind, and on a busy machine Triton may give up on a
-# model that is only late; more often in a row than this it is no accident.
+# A start is repeated if another process took a port before Triton bound it, or if Triton aborted over a model that was
+# late on a busy machine.
 _ATTEMPTS = 5
 
 
@@ -46,23 +40,21 @@ class TritonServer:
         *,
         on_log: Callable[[str], None] | None = None,
     ) -> None:
-        """Remember what to start.
+        """Keep the arguments; nothing is started yet.
 
         Args:
             repository: the model repository.
-            settings: everything else; by default on free ports of 127.0.0.1.
-            on_log: called with each line of Triton's log, in a thread of ours.
+            settings: all other options; by default free ports of 127.0.0.1.
+            on_log: called with each line of Triton's log, in a thread of its own.
         """
         self.repository = Path(repository)
         self.settings = settings or ServerSettings()
         self._on_log = on_log
         self._address = ""
         self._ports: Ports | None = None
-        self._pid: int | None = None
-        self._keeper: subprocess.Popen[str] | None = None
-        self._log: ServerLog | None = None
-        self._surroundings: Surroundings | None = None
-        self._shared_memory = ""
+        # Kept after the end, for its pid and its log.
+        self._process: ServerProcess | None = None
+        self._is_running = False
 
     def __enter__(self) -> TritonServer:
         """Start, and wait until the model is ready; see `start`."""
@@ -82,88 +74,85 @@ class TritonServer:
 
     @property
     def http_url(self) -> str:
-        """HOST:PORT for tritonclient.http, which wants no http:// before it."""
+        """HOST:PORT for tritonclient.http, which takes no http:// in front."""
         return f"{self._reachable}:{self._started.http}"
 
     @property
     def metrics_url(self) -> str:
-        """The whole URL of the Prometheus metrics."""
+        """The complete URL of the Prometheus metrics."""
         return f"http://{self._reachable}:{self._started.metrics}/metrics"
 
     @property
     def pid(self) -> int:
-        """The process number of tritonserver, which is also its process group's."""
-        if self._pid is None:
+        """The process id of tritonserver, which is also its process group's."""
+        if self._process is None or self._process.pid is None:
             raise StartError("the server has not been started: call start(), or use it in a with statement")
-        return self._pid
+        return self._process.pid
 
     def log_tail(self, lines: int = KEPT_LINES) -> Sequence[str]:
         """The last lines of Triton's log, oldest first, also after a failed start and after the stop.
 
         Args:
-            lines: how many at most; no more than 5,000 are kept.
+            lines: how many at most; 5,000 are kept.
         """
-        return self._log.tail(lines) if self._log else []
+        return self._process.log.tail(lines) if self._process else []
 
     def start(self) -> None:
         """Start tritonserver and wait until the model is ready.
 
         Raises:
-            RepositoryError: if the folder cannot be served.
+            IncompleteRepositoryError: if the folder cannot be served.
             InstallationError: if there is no tritonserver, or something it needs is missing.
-            PortError: if a given port or the host cannot be had.
+            PortError: if the host or a given port is not available.
             StartError: if tritonserver ended, or was not ready in time.
             SettingsError: if the log file cannot be written.
         """
-        if self._keeper is not None:
+        if self._is_running:
             raise StartError("the server is started already: stop it first, or make another one")
         check_repository(self.repository, self.settings.model)
         self._address = resolve_host(self.settings.host)
         given = Ports(self.settings.http_port, self.settings.grpc_port, self.settings.metrics_port)
         for attempt in range(1, _ATTEMPTS + 1):
             self._ports = choose_ports(self._address, given)
+            process = self._launch("w" if attempt == 1 else "a")
             try:
-                self._launch(self._ports, self._open_log_file("w" if attempt == 1 else "a"))
-                trouble = self._wait()
-            except BaseException:  # also Ctrl-C: nothing is left running
+                not_ready = self._wait_until_ready(process)
+            except BaseException:  # Ctrl-C too: leave nothing running
                 self.stop()
                 raise
-            if trouble is None:
+            if not_ready is None:
                 return
-            code = self._end()
-            log = self.log_tail() if trouble.ended else ()
+            code = self._end(process)
+            log = self.log_tail() if not_ready.ended else ()
             port = taken_port(log)
             for name in NAMES:
                 if port is not None and port == getattr(given, name):
-                    raise taken(port, name)
-            if attempt < _ATTEMPTS and (port is not None or gave_up_on_a_stub(log)):
+                    raise port_taken(port, name)
+            if attempt < _ATTEMPTS and (port is not None or aborted_on_late_stub(log)):
                 continue
-            why = cause_of_end(code, self.log_tail()) if trouble.ended else trouble.why
-            raise StartError(f"tritonserver did not start: {why}; full log: {self._log_place}")
+            reason = cause_of_end(code, log) if not_ready.ended else not_ready.reason
+            raise StartError(f"tritonserver did not start: {reason}; full log: {self._log_place}")
 
     def stop(self) -> None:
-        """Stop tritonserver: what is in flight gets the exit timeout, then it is killed with all its processes.
+        """Stop tritonserver: requests in flight get the exit timeout, then all its processes are killed.
 
         Does nothing if it is not running.
         """
-        self._end()
+        if self._process is not None and self._is_running:
+            self._end(self._process)
 
     def wait(self, timeout: float | None = None) -> str | None:
         """Wait until the server ends by itself.
 
         Args:
-            timeout: seconds; None for ever.
+            timeout: seconds; None for no limit.
 
         Returns:
             Why it ended, in one line; None if it still runs after the timeout, or was not running.
         """
-        if self._keeper is None:
+        if self._process is None or not self._is_running or not self._process.wait(timeout):
             return None
-        try:
-            self._keeper.wait(timeout)
-        except subprocess.TimeoutExpired:
-            return None
-        return cause_of_end(self._end(), self.log_tail())
+        return cause_of_end(self._end(self._process), self.log_tail())
 
     @property
     def _started(self) -> Ports:
@@ -181,48 +170,26 @@ class TritonServer:
             return str(self.settings.log_file)
         return "above" if self._on_log is not None else "log_tail()"
 
+    def _launch(self, log_mode: Literal["w", "a"]) -> ServerProcess:
+        installation = find_tritonserver(self.settings.tritonserver)
+        log_file = self._open_log_file(log_mode)
+        try:
+            process = ServerProcess(
+                installation, self._arguments(self._started), self.settings.exit_timeout, log_file, self._on_log
+            )
+        except BaseException:
+            if log_file is not None:
+                log_file.close()
+            raise
+        self._process, self._is_running = process, True
+        return process
+
     def _open_log_file(self, mode: Literal["w", "a"]) -> TextIO | None:
         file = self.settings.log_file
         try:
             return None if file is None else file.open(mode, encoding="utf-8")
         except OSError as error:
             raise SettingsError(f"log file '{file}' cannot be written: {error.strerror}") from None
-
-    def _launch(self, ports: Ports, log_file: TextIO | None) -> None:
-        installation = find_tritonserver(self.settings.tritonserver)
-        self._surroundings = (
-            surround(installation.wheel) if installation.wheel else surroundings_of_a_complete_installation()
-        )
-        # A name of our own, so that what a killed server leaves in /dev/shm can be told from other servers' regions.
-        self._shared_memory = f"littlebig_{os.getpid()}_{secrets.token_hex(4)}_"
-        command = [
-            *(sys.executable, "-I", "-S", keeper.__file__),
-            f"--parent={os.getpid()}",
-            f"--exit-timeout={self.settings.exit_timeout}",
-            f"--shared-memory-prefix={self._shared_memory}",
-            *([f"--folder={self._surroundings.folder}"] if self._surroundings.folder else []),
-        ]
-        server = [str(installation.binary), *self._surroundings.arguments, *self._arguments(ports)]
-        reading, writing = os.pipe()
-        with os.fdopen(reading) as told:
-            try:
-                self._keeper = subprocess.Popen(
-                    [*command, f"--tell-pid-to={writing}", "--", *server],
-                    env=dict(self._surroundings.environment),
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.STDOUT,
-                    text=True,
-                    errors="replace",
-                    pass_fds=(writing,),
-                    start_new_session=True,
-                )
-            finally:
-                os.close(writing)
-            assert self._keeper.stdout is not None  # noqa: S101  (it is a pipe)
-            self._log = ServerLog(self._keeper.stdout, log_file, self._on_log)
-            pid = told.readline()
-        self._pid = int(pid) if pid else None
 
     def _arguments(self, ports: Ports) -> list[str]:
         settings = self.settings
@@ -237,43 +204,18 @@ class TritonServer:
             f"--exit-timeout-secs={settings.exit_timeout}",
             f"--model-control-mode={settings.model_control_mode}",
             f"--log-verbose={settings.log_verbose}",
-            # Every config.pbtxt is complete. To look for what it might lack, Triton would load each Python model twice.
+            # Every config.pbtxt is complete. To complete them, Triton would start each Python model's process twice.
             "--disable-auto-complete-config",
-            f"--backend-config=python,shm-region-prefix-name={self._shared_memory}",
             *settings.arguments,
         ]
 
-    def _wait(self) -> NotReady | None:
-        process = self._keeper
-        assert process is not None  # noqa: S101  (it has just been launched)
-        if self._pid is None:
+    def _wait_until_ready(self, process: ServerProcess) -> NotReady | None:
+        if process.pid is None:
             process.wait()
             return NotReady("", ended=True)
-        waiting = Waiting(self._reachable, self._started, self.settings.model)
-        return waiting.wait(self._pid, lambda: process.poll() is not None, self.log_tail, self.settings.startup_timeout)
+        poller = ReadinessPoller(self._reachable, self._started, self.settings.model)
+        return poller.wait(process.pid, process.has_ended, self.log_tail, self.settings.startup_timeout)
 
-    def _end(self) -> int:
-        """Stop what runs, remove what it left; returns its exit code, negative if a signal ended it."""
-        process = self._keeper
-        if process is None:
-            if self._surroundings is not None:
-                remove(self._surroundings)
-            return 0
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(self.settings.exit_timeout + 3 * keeper.GRACE)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        # The keeper has done this, unless it was killed itself.
-        if process.returncode == -signal.SIGKILL and self._pid is not None:
-            keeper.kill_group(self._pid)
-        if self._surroundings is not None:
-            folder = self._surroundings.folder
-            keeper.remove_traces(self._shared_memory, str(folder) if folder else None)
-        if self._log is not None:
-            self._log.finish()
-        self._keeper = None
-        code = process.returncode
-        return 128 - code if code > 128 else code
+    def _end(self, process: ServerProcess) -> int:
+        self._is_running = False
+        return process.end()

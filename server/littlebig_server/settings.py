@@ -1,4 +1,4 @@
-"""What can be chosen about a server, checked when it is chosen."""
+"""The options of a server, checked when they are set."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from littlebig_server.errors import SettingsError
 
 CONTROL_MODES = ("none", "poll", "explicit")
-# Where the server listens is known to us (readiness, the printed endpoints), so it is set in one place only.
-_OURS = {
+# Readiness, the printed endpoints and the stop depend on these, so each is set in one place only.
+_OWN_OPTIONS = {
     "--http-address": "--host",
     "--grpc-address": "--host",
     "--metrics-address": "--host",
@@ -18,7 +18,7 @@ _OURS = {
     "--metrics-port": "--metrics-port",
     "--exit-timeout-secs": "--exit-timeout",
 }
-_NEEDED = ("--allow-http", "--allow-grpc", "--allow-metrics")
+_ALWAYS_ON = ("--allow-http", "--allow-grpc", "--allow-metrics")
 
 
 @dataclass(frozen=True)
@@ -26,21 +26,21 @@ class ServerSettings:
     """How a tritonserver is found, started and stopped.
 
     Attributes:
-        tritonserver: the binary; None to look for one (see `installation.py`).
-        host: IPv4 address, or a name of one, that HTTP, gRPC and metrics listen on.
+        tritonserver: the binary; None to search for one (see `installation.py`).
+        host: IPv4 address, or a name that has one, on which HTTP, gRPC and metrics listen.
         http_port: 1 to 65535, or 0 for a free one.
         grpc_port: as `http_port`.
         metrics_port: as `http_port`.
-        model: the server counts as ready when this model is.
+        model: the server is ready when this model is.
         startup_timeout: seconds until it must be ready.
-        exit_timeout: whole seconds that requests in flight get to finish when the server is stopped.
-        model_control_mode: `none` (all models, once), `poll` or `explicit`.
+        exit_timeout: whole seconds for requests in flight when the server is stopped.
+        model_control_mode: `none` (load all models once), `poll` or `explicit`.
         log_verbose: Triton's verbose level, 0 for none.
         log_file: also write the log there.
-        arguments: further arguments, passed to tritonserver as they are, after ours.
+        arguments: further arguments of tritonserver, appended unchanged.
 
     Raises:
-        SettingsError: for a value that cannot be.
+        SettingsError: for a value outside its range.
     """
 
     tritonserver: Path | None = None
@@ -57,7 +57,7 @@ class ServerSettings:
     arguments: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be."""
+        """Check every value."""
         for name in ("http_port", "grpc_port", "metrics_port"):
             if not 0 <= getattr(self, name) <= 65535:
                 raise SettingsError(f"{name} is {getattr(self, name)}: choose 1 to 65535, or 0 for a free one")
@@ -72,7 +72,9 @@ class ServerSettings:
             )
         for argument in self.arguments:
             flag = argument.partition("=")[0]
-            if flag in _OURS:
-                raise SettingsError(f"{flag} is not passed on to tritonserver: use {_OURS[flag]} of littlebig serve")
-            if flag in _NEEDED:
+            if flag in _OWN_OPTIONS:
+                raise SettingsError(
+                    f"{flag} is not passed on to tritonserver: use {_OWN_OPTIONS[flag]} of littlebig serve"
+                )
+            if flag in _ALWAYS_ON:
                 raise SettingsError(f"{flag} is not passed on to tritonserver: HTTP, gRPC and metrics are always on")

@@ -1,7 +1,7 @@
-"""What the bare tritonserver of nvidia-pytriton needs around it.
+"""Prepares the bare tritonserver of the wheel nvidia-pytriton.
 
-The wheel is made to be run by PyTriton's own Python API. Run by itself, its Python backend has to be told where the
-backend and the stub for this Python are, which libraries to load, and which environment its models see.
+The wheel is made for PyTriton's own Python API. Without that, its Python backend needs to know where the backend and
+the stub for this Python are, which libraries to load, and which environment its models see.
 """
 
 from __future__ import annotations
@@ -23,31 +23,41 @@ OLDEST_GLIBC = (2, 35)
 
 
 @dataclass(frozen=True)
-class Surroundings:
-    """What a tritonserver is started with.
+class LaunchEnvironment:
+    """What an installation adds to a tritonserver's launch.
 
     Attributes:
-        arguments: what it needs on its command line.
-        environment: all of its environment variables.
-        folder: temporary folder to remove when it has stopped; None if there is none.
+        arguments: additions to its command line.
+        variables: all of its environment variables.
+        folder: temporary folder that `remove` deletes after its end; None if there is none.
     """
 
     arguments: tuple[str, ...]
-    environment: Mapping[str, str]
+    variables: Mapping[str, str]
     folder: Path | None
 
+    def remove(self) -> None:
+        """Delete the temporary folder, if there is one."""
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
-def surround(wheel: Path) -> Surroundings:
-    """Check that the wheel's tritonserver can run here, and make what it needs.
+
+def inherited_environment() -> LaunchEnvironment:
+    """The current environment, for a complete installation: a container's or a system's tritonserver."""
+    return LaunchEnvironment(arguments=(), variables=dict(os.environ), folder=None)
+
+
+def prepare_wheel(wheel: Path) -> LaunchEnvironment:
+    """Check that the wheel's tritonserver can run here, and create its backend folder.
 
     Args:
         wheel: the folder of the package `pytriton`.
 
     Returns:
-        Arguments and environment for tritonserver, and the folder that the caller removes when it has stopped.
+        The launch environment; the caller removes it after tritonserver's end.
 
     Raises:
-        InstallationError: if the C library is too old, NumPy too new, or the stub or libpython for this Python missing.
+        InstallationError: if glibc is too old, NumPy too new, or the stub or libpython for this Python is missing.
     """
     _check_glibc(_glibc_version())
     _check_numpy(_numpy_version())
@@ -57,39 +67,24 @@ def surround(wheel: Path) -> Surroundings:
     if libpython is not None:
         libraries.append(str(libpython))
     folder = Path(tempfile.mkdtemp(prefix="littlebig-triton-"))
-    # Triton wants a backend's library and its stub in one folder; the wheel has them in two.
+    # Triton expects a backend's library and its stub in one folder; the wheel has them in two.
     backend = folder / "python"
     backend.mkdir()
     for part in (*(wheel / "tritonserver" / "backends" / "python").iterdir(), stub):
         (backend / part.name).symlink_to(part)
-    return Surroundings(
-        arguments=(f"--backend-directory={folder}",),
-        environment=environment(os.environ, libraries),
-        folder=folder,
+    return LaunchEnvironment(
+        arguments=(f"--backend-directory={folder}",), variables=wheel_variables(os.environ, libraries), folder=folder
     )
 
 
-def surroundings_of_a_complete_installation() -> Surroundings:
-    """Nothing but the environment as it is: a container's or a system's tritonserver knows its own folders."""
-    return Surroundings(arguments=(), environment=dict(os.environ), folder=None)
+def wheel_variables(inherited: Mapping[str, str], libraries: list[str]) -> dict[str, str]:
+    """Environment variables with which the wheel's tritonserver and its stubs see this interpreter's packages.
 
-
-def remove(surroundings: Surroundings) -> None:
-    """Remove the temporary folder, if there is one."""
-    if surroundings.folder is not None:
-        shutil.rmtree(surroundings.folder, ignore_errors=True)
-
-
-def environment(inherited: Mapping[str, str], libraries: list[str]) -> dict[str, str]:
-    """The environment in which the wheel's tritonserver and its stubs see this interpreter's packages.
+    The stub embeds Python, which finds its packages as a `python3` on PATH does, virtual environment included.
 
     Args:
         inherited: the environment variables to start from.
-        libraries: folders to search for shared libraries first.
-
-    Returns:
-        A new environment. The stub embeds Python, which finds its packages as a `python3` does that was started by
-        name: through PATH, and the virtual environment around it.
+        libraries: folders to search first for shared libraries.
     """
     changed = dict(inherited)
     changed["LD_LIBRARY_PATH"] = _prepend(libraries, inherited.get("LD_LIBRARY_PATH"))
@@ -99,13 +94,13 @@ def environment(inherited: Mapping[str, str], libraries: list[str]) -> dict[str,
 
 
 def libpython_folder() -> Path | None:
-    """The folder of this Python's shared library, which the stub links.
+    """The folder of this Python's shared library, to which the stub is linked.
 
     Returns:
-        The folder, or None where the dynamic loader finds the library by itself.
+        The folder, or None where the dynamic loader finds the library without it.
 
     Raises:
-        InstallationError: if there is no such library on this machine.
+        InstallationError: if this machine has no such library.
     """
     name = f"libpython{_version()}.so.1.0"
     for place in (sysconfig.get_config_var("LIBDIR"), Path(sys.base_prefix) / "lib"):
@@ -122,7 +117,7 @@ def libpython_folder() -> Path | None:
 
 
 def _prepend(first: list[str], rest: str | None) -> str:
-    # An empty rest must not leave a trailing colon: to the loader that means the current folder.
+    # No trailing colon: to the loader that means the current folder.
     return os.pathsep.join([*first, rest] if rest else first)
 
 
@@ -151,7 +146,7 @@ def _glibc_version() -> str:
 
 
 def _check_glibc(version: str) -> None:
-    """Refuse a C library that is not glibc, or older than the one the wheel was built against."""
+    """Reject a C library that is not glibc, or is older than the one the wheel was built with."""
     words = version.split()
     if len(words) != 2 or tuple(int(part) for part in words[1].split(".")[:2]) < OLDEST_GLIBC:
         raise InstallationError(
@@ -162,15 +157,15 @@ def _check_glibc(version: str) -> None:
 
 
 def _numpy_version() -> str | None:
-    """The version that the stub's Python finds: it is embedded, and takes no notice of PYTHONPATH."""
-    unseen = {os.path.abspath(folder) for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder}
-    seen = [folder for folder in sys.path if os.path.abspath(folder) not in unseen]
-    found = next(iter(importlib.metadata.distributions(name="numpy", path=seen)), None)
-    return found.version if found else None
+    """The version that the stub's embedded Python imports; it ignores PYTHONPATH."""
+    ignored = {os.path.abspath(folder) for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder}
+    searched = [folder for folder in sys.path if os.path.abspath(folder) not in ignored]
+    numpy = next(iter(importlib.metadata.distributions(name="numpy", path=searched)), None)
+    return numpy.version if numpy else None
 
 
 def _check_numpy(version: str | None) -> None:
-    """Refuse NumPy 2: this stub was built for NumPy 1, and with 2 its tensors arrive empty and it crashes."""
+    """Reject NumPy 2: the stub is built for NumPy 1 and gets empty tensors with 2 (docs/known-issues.md)."""
     if version is None:
         raise InstallationError("numpy is missing, which Triton's Python backend needs: pip install 'numpy<2'")
     if int(version.split(".")[0]) >= 2:

@@ -1,4 +1,4 @@
-"""The gate between its puppets, as the gate's own tests have it."""
+"""The gate between puppet stages, shared with the gate's own tests."""
 
 from tests.e2e.gate.conftest import puppets
 

@@ -1,4 +1,4 @@
-"""A real Prometheus on loopback that scrapes one server every second, with our rules."""
+"""A real Prometheus on loopback that scrapes one server every second, with the chart's rules."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ CHART_FILES = Path(__file__).parents[3] / "deploy" / "helm" / "littlebig" / "fil
 
 
 class Prometheus:
-    """Runs from `with` to the end of it.
+    """Runs inside a `with` statement.
 
     Args:
-        folder: an empty one.
-        metrics_url: what to scrape, http://HOST:PORT/PATH.
+        folder: an empty folder.
+        metrics_url: the target, http://HOST:PORT/PATH.
     """
 
     def __init__(self, folder: Path, metrics_url: str) -> None:
@@ -74,24 +74,24 @@ class Prometheus:
         self._process.wait(30)
 
     def query(self, expression: str) -> list[tuple[dict[str, str], float]]:
-        """Labels and value of each series of an expression now; a scalar is a series without labels."""
-        found = self._get("query", query=expression)
-        if found["resultType"] == "scalar":
-            return [({}, float(found["result"][1]))]
-        return [(series["metric"], float(series["value"][1])) for series in found["result"]]
+        """Current labels and value of each series of an expression; a scalar is a series without labels."""
+        data = self._get("query", query=expression)
+        if data["resultType"] == "scalar":
+            return [({}, float(data["result"][1]))]
+        return [(series["metric"], float(series["value"][1])) for series in data["result"]]
 
     def value(self, expression: str) -> float | None:
-        """The value of an expression of one series; None where there is none."""
-        found = self.query(expression)
-        assert len(found) <= 1, found
-        return found[0][1] if found else None
+        """The value of an expression with at most one series; None without one."""
+        series = self.query(expression)
+        assert len(series) <= 1, series
+        return series[0][1] if series else None
 
     def rules(self) -> list[dict[str, Any]]:
-        """All rules, as Prometheus reports on them."""
+        """All rules with their state in Prometheus."""
         return [rule for group in self._get("rules")["groups"] for rule in group["rules"]]
 
     def evaluated(self) -> float:
-        """When the rule that was evaluated longest ago was, in whole seconds of the epoch."""
+        """Time of the least recent evaluation of any rule, in whole seconds of the epoch."""
         texts = (re.sub(r"\.\d+", "", rule["lastEvaluation"]).replace("Z", "+00:00") for rule in self.rules())
         return min(datetime.fromisoformat(text).timestamp() for text in texts)
 

@@ -1,4 +1,4 @@
-"""A Kubernetes Service on loopback: hands each new connection to one of the servers that are ready, and keeps old ones."""
+"""A Kubernetes Service on loopback: sends each new connection to a ready server, and keeps existing connections."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ class Service:
     """Forwards TCP connections until `close`.
 
     Attributes:
-        ready: host:port of the servers that get new connections; a test changes it as Kubernetes would.
-        url: where it listens itself.
+        ready: host:port of the servers that get new connections; a test changes it as Kubernetes does.
+        url: its own host:port.
     """
 
     def __init__(self, *ready: str) -> None:
@@ -27,7 +27,7 @@ class Service:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def connections(self, server: str) -> int:
-        """How many connections a server still has."""
+        """Number of open connections to a server."""
         with self._lock:
             return self._open[server]
 
@@ -64,9 +64,9 @@ def _pump(source: socket.socket, sink: socket.socket, ended: threading.Semaphore
         while data := source.recv(1 << 16):
             sink.sendall(data)
         sink.shutdown(socket.SHUT_WR)
-    except OSError:  # either side has gone
-        for one in (source, sink):
+    except OSError:  # either side has closed
+        for end in (source, sink):
             with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
+                end.shutdown(socket.SHUT_RDWR)
     finally:
         ended.release()

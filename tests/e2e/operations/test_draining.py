@@ -1,5 +1,5 @@
-"""Servers that are stopped and replaced under load: with our client no request is lost, and with another none either
-where new connections go elsewhere first."""
+"""Servers are stopped and replaced under load without a lost request: with littlebig's client, and with any client whose
+new connections go elsewhere first."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import itertools
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -18,15 +19,15 @@ from tritonclient.utils import InferenceServerException
 from littlebig_client import Classification, Client, ClientError, ServerFailure, ServerUnreachable
 from littlebig_server import ServerSettings, TritonServer
 
-CLIENTS, REQUESTS, ROUNDS = 16, 2000, 5
+CLIENTS, REQUESTS = 16, 400
 IMAGES = list(np.random.default_rng(0).integers(0, 256, (16, 32, 32, 3), np.uint8))
 EXIT_TIMEOUT = 10
-# A connection ends after a second in peace, and the next one is made to a server that is still ready.
+# Triton ends a connection gracefully after a second; the client then connects to a server that is still ready.
 SHORT_CONNECTIONS = ("--grpc-max-connection-age=1000",)
 
 
 class Load:
-    """CLIENTS at a time ask for as long as it is entered; every image is escalated."""
+    """Requests with concurrency CLIENTS inside a `with` statement; every image is escalated."""
 
     def __init__(self, client: Client) -> None:
         self._client, self._over = client, threading.Event()
@@ -45,7 +46,7 @@ class Load:
         return [str(answer) for answer in self.answers if isinstance(answer, ClientError)]
 
     def more(self, count: int) -> None:
-        """Until so many more are answered."""
+        """Wait until `count` more are answered."""
         enough = len(self.answers) + count
         until(lambda: len(self.answers) >= enough, f"{count} more answers", 120)
 
@@ -62,13 +63,22 @@ def start(repository, *, port: int = 0, arguments: tuple[str, ...] = ()) -> Trit
     return server
 
 
+def start_two(repository, arguments: tuple[str, ...] = ()) -> list[TritonServer]:
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(lambda _: start(repository, arguments=arguments), range(2)))
+
+
+def stop_all(servers: list[TritonServer]) -> None:
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(TritonServer.stop, servers))
+
+
 @pytest.fixture
 def servers(tiny_repository):
     """Two servers; a test may replace them in the list."""
-    running = [start(tiny_repository), start(tiny_repository)]
+    running = start_two(tiny_repository)
     yield running
-    for server in running:
-        server.stop()
+    stop_all(running)
 
 
 def port_of(server: TritonServer) -> int:
@@ -80,17 +90,18 @@ def answered(server: TritonServer) -> int:
         return triton.get_inference_statistics("little_big").model_stats[0].inference_stats.success.count
 
 
-def test_five_servers_in_a_row_are_stopped_and_replaced_without_a_failed_request(servers, tiny_repository):
+@pytest.mark.parametrize("rounds", [1, pytest.param(5, marks=pytest.mark.slow)])
+def test_servers_are_stopped_and_replaced_without_a_failed_request(servers, tiny_repository, rounds):
     target = "ipv4:" + ",".join(server.grpc_url for server in servers)
     with Client(target) as client, Load(client) as load:
-        for turn in range(ROUNDS):
+        for turn in range(rounds):
             before = len(load.answers)
             load.more(REQUESTS // 2)
             leaving = servers[turn % 2]
-            leaving.stop()  # SIGTERM, with the load on it
+            leaving.stop()  # SIGTERM under load
             servers[turn % 2] = start(tiny_repository, port=port_of(leaving))
             load.more(REQUESTS // 2)
-            # Its successor takes part: clients find it by themselves.
+            # Clients find its successor without help.
             until(lambda: answered(servers[turn % 2]) > 0, "the new server answers")  # noqa: B023
             assert load.failures() == []
             assert len(load.answers) - before >= REQUESTS
@@ -98,8 +109,8 @@ def test_five_servers_in_a_row_are_stopped_and_replaced_without_a_failed_request
     assert {answer.stage for answer in load.answers} == {"big"}
 
 
-def test_what_a_stopping_server_refuses_is_known_to_the_client(servers):
-    # Without retries: all that Triton says between SIGTERM and its end must be what retries look for.
+def test_every_refusal_of_a_stopping_server_is_one_that_the_client_retries(servers):
+    # Without retries, to see every error between SIGTERM and the end.
     with Client(servers[0].grpc_url, retry_for=0) as client, Load(client) as load:
         load.more(100)
         servers[0].stop()
@@ -110,16 +121,17 @@ def test_what_a_stopping_server_refuses_is_known_to_the_client(servers):
         assert stopping or isinstance(failure, ServerUnreachable), repr(failure)
 
 
-def test_a_client_of_another_make_loses_nothing_where_new_connections_go_elsewhere_first(tiny_repository):
-    # What the chart does: a pod that is to end gets no new connections, waits until the old ones have reached their
-    # age, and only then gets SIGTERM. The clients are tritonclient's, which repeat nothing.
-    servers = [start(tiny_repository, arguments=SHORT_CONNECTIONS) for _ in range(2)]
+@pytest.mark.slow
+def test_other_clients_lose_nothing_if_new_connections_go_elsewhere_first(tiny_repository):
+    # As with the chart: a leaving pod gets no new connections, waits until the existing ones have reached their age,
+    # and only then gets SIGTERM. The clients are tritonclient's, which retry nothing.
+    servers = start_two(tiny_repository, SHORT_CONNECTIONS)
     service = Service(*(server.grpc_url for server in servers))
     over, outcomes = threading.Event(), []
     clients = [threading.Thread(target=_ask_until, args=(over, service.url, outcomes)) for _ in range(CLIENTS)]
     try:
-        for one in clients:
-            one.start()
+        for client in clients:
+            client.start()
         until(lambda: len(outcomes) >= REQUESTS // 2, "half of the requests", 120)
         leaving = servers[0].grpc_url
         assert service.connections(leaving) > 0
@@ -130,11 +142,10 @@ def test_a_client_of_another_make_loses_nothing_where_new_connections_go_elsewhe
         until(lambda: len(outcomes) >= end, "the other half", 120)
     finally:
         over.set()
-        for one in clients:
-            one.join(60)
+        for client in clients:
+            client.join(60)
         service.close()
-        for server in servers:
-            server.stop()
+        stop_all(servers)
     assert len(outcomes) >= REQUESTS
     assert set(outcomes) == {"answered"}
 
@@ -142,7 +153,7 @@ def test_a_client_of_another_make_loses_nothing_where_new_connections_go_elsewhe
 def _ask_until(over: threading.Event, url: str, outcomes: list[str]) -> None:
     tensor = tritonclient.grpc.InferInput("image", [1, 32, 32, 3], "UINT8")
     tensor.set_data_from_numpy(IMAGES[0][np.newaxis])
-    # A connection of its own, as a process of its own would have.
+    # A separate connection for each client, as with separate processes.
     own = [("grpc.use_local_subchannel_pool", 1)]
     with tritonclient.grpc.InferenceServerClient(url, channel_args=own) as triton:
         while not over.is_set():

@@ -1,4 +1,4 @@
-"""Rules and dashboard over a real server under load: every expression has a value, and it is the right one."""
+"""Rules and dashboard over a real server under load: every expression has the right value."""
 
 import json
 import time
@@ -8,6 +8,9 @@ from tests.e2e.gate.conftest import serve_puppets
 from tests.e2e.gate.puppets import SURE, UNSURE, until
 from tests.e2e.operations.prometheus import CHART_FILES, Prometheus
 from tritonclient.utils import InferenceServerException
+
+# Scrapes a server for half a minute; tests/unit/rules checks the same expressions with promtool.
+pytestmark = pytest.mark.slow
 
 SETTINGS = {
     "threshold": 0.5,
@@ -25,22 +28,22 @@ COUNTERS = (
     *("littlebig_audits_total", "nv_inference_compute_infer_duration_us", "nv_inference_queue_duration_us"),
     *("nv_inference_request_success", "nv_inference_exec_count", "nv_inference_count"),
 )
-# Prometheus extends what it saw to the ends of a window, each series by itself: half a scrape in some twenty.
-NEAR = 0.1
+# Relative tolerance: Prometheus extrapolates each series to the ends of a window, by half of some fourteen scrapes.
+NEAR = 0.12
 
 
 class Observed:
-    """What a load did to a server, by Prometheus and by the server's own counters before and after."""
+    """The effect of a load, in Prometheus and in the server's own counters before and after."""
 
     def __init__(self, prometheus, before, after):
         self.prometheus, self._before, self._after = prometheus, before, after
 
     def grown(self, name, **labels):
-        """By how much a counter has grown, all its series with these labels together."""
+        """The increase of a counter, summed over its series with these labels."""
         return sum(
-            value - self._before.get((of, found), 0)
-            for (of, found), value in self._after.items()
-            if of == name and labels.items() <= dict(found).items()
+            value - self._before.get((counter, series), 0)
+            for (counter, series), value in self._after.items()
+            if counter == name and labels.items() <= dict(series).items()
         )
 
 
@@ -50,29 +53,28 @@ def observed(tiny_repository, tmp_path_factory):
     folder = tmp_path_factory.mktemp("observed")
     with serve_puppets(tiny_repository, folder / "models", **SETTINGS) as running:
         running.set_behaviour("little", seconds=BIG_SECONDS / 5)
-        # Counters exist when they are first scraped, and are not near 0, where Prometheus extends them less far back.
-        _load(running, 3)
+        # Counters must exist at the first scrape and be well above 0, where Prometheus extrapolates less.
+        _load(running, 2)
         running.set_behaviour("big", error="out of order")
         with pytest.raises(InferenceServerException):
             running.ask(SURE, parameters={"policy": "big"})
         running.ask(UNSURE)
         running.set_behaviour("big", seconds=BIG_SECONDS)
-        until(lambda: running.ask(UNSURE) == [(1, 2)], "big is asked again")
+        until(lambda: running.ask(UNSURE) == [(1, 2)], "big answers again")
         until(lambda: running.metric("littlebig_audits_total") > 0, "an audit")
         until(lambda: running.metric("littlebig_images_total", reason="big_failed") > 0, "counters are published")
         before = running.series(COUNTERS)
         with Prometheus(folder, running.server.metrics_url) as prometheus:
-            _load(running, 8)
+            _load(running, 5)
             running.set_behaviour("big", error="out of order")
-            _load(running, 3)
+            _load(running, 2)
             with pytest.raises(InferenceServerException):
                 running.ask(SURE, parameters={"policy": "big"})
             running.set_behaviour("big", seconds=BIG_SECONDS)
-            _load(running, 8)
+            _load(running, 5)
             after = until(lambda: _seen_by_both(prometheus, running), "Prometheus has seen it all")
             seen = time.time()
-            # A rule that was evaluated before the last scrape lacks what that one brought, and in Triton 24.10 a lone
-            # instance may let a request wait for half a second: a tenth of all the waiting in one scrape.
+            # A rule that was evaluated before the last scrape lacks its values.
             until(lambda: prometheus.evaluated() > seen, "every rule is evaluated with the last scrape")
             yield Observed(prometheus, before, after)
 
@@ -97,19 +99,19 @@ def test_every_rule_is_evaluated_without_an_error(observed):
     assert {rule["name"]: rule.get("lastError") for rule in rules if rule["health"] != "ok"} == {}
 
 
-def test_every_panel_shows_something(observed):
+def test_every_panel_shows_a_series(observed):
     dashboard = json.loads((CHART_FILES / "dashboard.json").read_text())
     expressions = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])]
     assert len(expressions) > 20
-    asked = [each.replace("$namespace", ".*").replace("$job", ".*") for each in expressions]
-    assert [each for each in asked if not observed.prometheus.query(each)] == []
+    expressions = [expression.replace("$namespace", ".*").replace("$job", ".*") for expression in expressions]
+    assert [expression for expression in expressions if not observed.prometheus.query(expression)] == []
 
 
-def test_the_escalation_rate_is_that_of_the_load(observed):
+def test_the_escalation_rate_matches_the_load(observed):
     assert observed.prometheus.value("littlebig:escalation_rate:ratio5m") == pytest.approx(0.25, abs=0.02)
 
 
-def test_counts_are_those_of_the_server(observed):
+def test_image_counts_match_the_server(observed):
     images = observed.grown("littlebig_images_total")
     assert images > 100
     assert observed.prometheus.value("littlebig:cascade_images:increase1h") == pytest.approx(images, rel=NEAR)
@@ -118,7 +120,7 @@ def test_counts_are_those_of_the_server(observed):
 
 
 def computing(observed, stage):
-    """Seconds per image: a batch's time counts once for each request in Triton, and for each execution here."""
+    """Seconds per image. Triton adds a batch's time once for each request; here it counts once for each execution."""
     grown = {
         name: observed.grown(f"nv_inference_{name}", model=stage)
         for name in ("compute_infer_duration_us", "request_success", "exec_count", "count")
@@ -127,35 +129,37 @@ def computing(observed, stage):
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_computing_time_per_image_is_tritons(observed, stage):
+def test_computing_time_per_image_matches_triton(observed, stage):
     record = f'littlebig:stage_compute_seconds:per_image5m{{model="{stage}"}}'
     assert observed.prometheus.value(record) == pytest.approx(computing(observed, stage), rel=NEAR)
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_queue_time_is_tritons(observed, stage):
+def test_queue_time_matches_triton(observed, stage):
     waited = observed.grown("nv_inference_queue_duration_us", model=stage) / 1e6
     requests = observed.grown("nv_inference_request_success", model=stage)
     record = f'littlebig:stage_queue_seconds:mean5m{{model="{stage}"}}'
     assert observed.prometheus.value(record) == pytest.approx(waited / requests, rel=NEAR)
 
 
-def test_cost_saved_is_what_the_stages_times_say(observed):
+def test_cost_saved_matches_the_stages_times(observed):
     share = observed.grown("littlebig_images_total", reason="unsure") + sum(
         observed.grown("littlebig_audits_total", outcome=outcome) for outcome in ("agree", "disagree")
     )
-    asked = observed.grown("littlebig_images_total") - observed.grown("littlebig_images_total", reason="policy")
-    expected = 1 - computing(observed, "little") / computing(observed, "big") - share / asked
+    cascaded = observed.grown("littlebig_images_total") - observed.grown("littlebig_images_total", reason="policy")
+    expected = 1 - computing(observed, "little") / computing(observed, "big") - share / cascaded
     assert observed.prometheus.value("littlebig:cost_saved:ratio5m") == pytest.approx(expected, abs=0.03)
 
 
-def test_failures_and_audits_are_those_that_happened(observed):
+def test_failures_and_audits_match_the_server(observed):
     assert observed.grown("littlebig_big_failures_total") > 0
     failed = sum(observed.grown("littlebig_big_failures_total", reason=reason) for reason in ("error", "timeout"))
-    asked = sum(observed.grown("littlebig_images_total", reason=reason) for reason in ("unsure", "big_failed"))
-    asked += observed.grown("littlebig_image_errors_total", stage="big")
-    # A handful of failures at one moment, then the breaker opens: the ends of the window weigh more than above.
-    assert observed.prometheus.value("littlebig:big_failures:ratio2m") == pytest.approx(failed / asked, rel=4 * NEAR)
+    escalated = sum(observed.grown("littlebig_images_total", reason=reason) for reason in ("unsure", "big_failed"))
+    escalated += observed.grown("littlebig_image_errors_total", stage="big")
+    # A few failures at one moment before the breaker opens, so the ends of the window weigh more than above.
+    assert observed.prometheus.value("littlebig:big_failures:ratio2m") == pytest.approx(
+        failed / escalated, rel=4 * NEAR
+    )
     audits = sum(observed.grown("littlebig_audits_total", outcome=outcome) for outcome in ("agree", "disagree"))
     assert audits > 0
     assert observed.prometheus.value("littlebig:audits:increase6h") == pytest.approx(audits, rel=0.2, abs=1)

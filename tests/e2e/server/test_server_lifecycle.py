@@ -1,4 +1,4 @@
-"""A real tritonserver is started, asked and stopped, and nothing of it is left."""
+"""A real tritonserver is started, called and stopped, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
+from tests.e2e.server.conftest import QUICK_STOP, regions_of
 
 from littlebig_server import PortError, ServerSettings, StartError, TritonServer
 from littlebig_server import server as server_module
 from littlebig_server.installation import Installation, find_tritonserver
 from littlebig_server.keeper import group_members
 from littlebig_server.ports import Ports, choose_ports
-
-Regions = Callable[[int], list[str]]
 
 
 def doubled(url: str) -> list[list[float]]:
@@ -41,8 +40,8 @@ def listeners(port: int) -> set[str]:
     return {address for address, hexadecimal in local if int(hexadecimal, 16) == port}
 
 
-def test_from_start_to_stop(
-    repository: Path, tmp_path: Path, regions: Regions, monkeypatch: pytest.MonkeyPatch
+def test_a_server_answers_on_loopback_and_leaves_nothing_behind(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     temporary = tmp_path / "temporary"
     temporary.mkdir()
@@ -57,38 +56,37 @@ def test_from_start_to_stop(
         assert server.http_url.startswith("127.0.0.1:")
         loopback = {"0100007F", "0000000000000000FFFF00000100007F"}
         for url in (server.grpc_url, server.http_url, server.metrics_url.removesuffix("/metrics")):
-            found = listeners(int(url.rpartition(":")[2]))
-            assert found
-            assert found <= loopback
+            addresses = listeners(int(url.rpartition(":")[2]))
+            assert addresses
+            assert addresses <= loopback
         assert {member.name for member in group_members(server.pid)} == {"tritonserver", "triton_python_b"}
-        assert regions(os.getpid())
+        assert regions_of(server)
         assert list(temporary.iterdir())
         assert server.wait(timeout=0.1) is None
 
     assert group_members(server.pid) == []
-    assert regions(os.getpid()) == []
+    assert regions_of(server) == []
     assert list(temporary.iterdir()) == []
     log = list(server.log_tail())
     assert any("Started GRPCInferenceService" in line for line in log)
     assert seen == log
     assert (tmp_path / "triton.log").read_text().splitlines() == log
-    server.stop()  # a second stop finds nothing to do
+    server.stop()  # a second stop does nothing
     assert server.wait() is None
 
 
-def test_two_servers_at_once_and_one_after_another(repository: Path) -> None:
-    first = TritonServer(repository)
-    with first, TritonServer(repository) as second:
-        assert doubled(first.grpc_url) == doubled(second.grpc_url) == [[2, 4, 6, 8]]
-        assert len({first.grpc_url, first.http_url, second.grpc_url, second.http_url}) == 4
-        with pytest.raises(StartError, match="the server is started already"):
-            first.start()
-    with first:
-        assert doubled(first.grpc_url) == [[2, 4, 6, 8]]
+def test_servers_run_side_by_side_and_again(repository: Path, running: TritonServer) -> None:
+    second = TritonServer(repository, QUICK_STOP)
+    for _ in range(2):
+        with second:
+            assert doubled(running.grpc_url) == doubled(second.grpc_url) == [[2, 4, 6, 8]]
+            assert len({running.grpc_url, running.http_url, second.grpc_url, second.http_url}) == 4
+            with pytest.raises(StartError, match="the server is started already"):
+                second.start()
 
 
-def test_it_outlives_the_thread_that_started_it(repository: Path) -> None:
-    server = TritonServer(repository)
+def test_a_server_outlives_the_thread_that_started_it(repository: Path) -> None:
+    server = TritonServer(repository, QUICK_STOP)
     starter = threading.Thread(target=server.start)
     starter.start()
     starter.join()
@@ -99,28 +97,29 @@ def test_it_outlives_the_thread_that_started_it(repository: Path) -> None:
         server.stop()
 
 
-@pytest.mark.parametrize("name", ["http", "grpc", "metrics"])
-def test_a_free_port_that_is_taken_meanwhile_is_chosen_anew(
-    repository: Path, monkeypatch: pytest.MonkeyPatch, name: str
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize("name", ["grpc", pytest.param("http", marks=SLOW), pytest.param("metrics", marks=SLOW)])
+def test_a_free_port_that_was_taken_before_the_bind_is_replaced(
+    repository: Path, running: TritonServer, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """Another process may bind a port between our choice and Triton's start: played by the server already there."""
-    with TritonServer(repository) as first:
-        assert first._ports is not None
-        stolen = getattr(first._ports, name)
-        chosen: list[Ports] = []
+    assert running._ports is not None
+    stolen = getattr(running._ports, name)
+    chosen: list[Ports] = []
 
-        def choose(address: str, given: Ports) -> Ports:
-            ports = choose_ports(address, given)
-            chosen.append(Ports(**{**vars(ports), name: stolen}) if not chosen else ports)
-            return chosen[-1]
+    def choose(address: str, given: Ports) -> Ports:
+        ports = choose_ports(address, given)
+        chosen.append(Ports(**{**vars(ports), name: stolen}) if not chosen else ports)
+        return chosen[-1]
 
-        monkeypatch.setattr(server_module, "choose_ports", choose)
-        with TritonServer(repository) as second:
-            assert len(chosen) == 2
-            assert doubled(second.grpc_url) == [[2, 4, 6, 8]]
+    monkeypatch.setattr(server_module, "choose_ports", choose)
+    with TritonServer(repository, QUICK_STOP) as second:
+        assert len(chosen) == 2
+        assert doubled(second.grpc_url) == [[2, 4, 6, 8]]
 
 
-# What a tritonserver says that gave up on a late model, then the real one.
+# Aborts as tritonserver does over a late model, and later runs the real one.
 ABORTS = """#!/bin/sh
 echo start >> "{starts}"
 if [ "$(wc -l < "{starts}")" -le {aborts} ]; then
@@ -133,7 +132,7 @@ exec "{real}" "$@"
 
 @pytest.fixture
 def aborting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[int], Path]:
-    """Makes the first so many starts abort; returns the file that has a line for each start."""
+    """aborting(n) makes the first n starts abort; returns a file with one line for each start."""
 
     def make(aborts: int) -> Path:
         real = find_tritonserver()
@@ -146,60 +145,60 @@ def aborting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[int],
     return make
 
 
-def test_a_start_that_triton_aborts_because_a_model_was_late_is_made_again(
+def test_a_start_that_triton_aborts_over_a_late_model_is_repeated(
     repository: Path, aborting: Callable[[int], Path], tmp_path: Path
 ) -> None:
     starts, log = aborting(2), tmp_path / "triton.log"
-    with TritonServer(repository, ServerSettings(log_file=log)) as server:
+    with TritonServer(repository, ServerSettings(log_file=log, exit_timeout=0)) as server:
         assert doubled(server.grpc_url) == [[2, 4, 6, 8]]
     assert len(starts.read_text().splitlines()) == 3
-    assert log.read_text().count("terminate called") == 2, "what was tried before is still there to be read"
+    assert log.read_text().count("terminate called") == 2, "the log of earlier attempts is kept"
 
 
-def test_a_start_that_is_aborted_again_and_again(repository: Path, aborting: Callable[[int], Path]) -> None:
+def test_a_start_that_aborts_five_times_fails(repository: Path, aborting: Callable[[int], Path]) -> None:
     starts = aborting(1000)
-    with pytest.raises(StartError, match="killed by SIGABRT after an uncaught boost::interprocess::lock_exception; "):
+    with pytest.raises(StartError, match="killed by SIGABRT after an uncaught boost::interprocess::lock_exception: "):
         TritonServer(repository).start()
     assert len(starts.read_text().splitlines()) == 5
 
 
-def test_a_given_port_that_is_taken(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with TritonServer(repository) as first:
-        port = int(first.grpc_url.rpartition(":")[2])
-        second = TritonServer(repository, ServerSettings(grpc_port=port))
-        message = f"port {port} is taken (gRPC); choose another with --grpc-port or 0 for a free one"
-        with pytest.raises(PortError) as failure:
-            second.start()
-        assert str(failure.value) == message
-        assert second.log_tail() == []  # nothing was started
-        # Taken after the check: the same line, from Triton's own log.
-        free = choose_ports("127.0.0.1", Ports(0, 0, 0))
-        monkeypatch.setattr(server_module, "choose_ports", lambda *_: Ports(free.http, port, free.metrics))
-        with pytest.raises(PortError) as failure:
-            second.start()
-        assert str(failure.value) == message
+def test_a_given_port_that_is_taken_is_refused(
+    repository: Path, running: TritonServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = int(running.grpc_url.rpartition(":")[2])
+    second = TritonServer(repository, ServerSettings(grpc_port=port))
+    message = f"port {port} is taken (gRPC); choose another with --grpc-port or 0 for a free one"
+    with pytest.raises(PortError) as failure:
+        second.start()
+    assert str(failure.value) == message
+    assert second.log_tail() == []  # nothing was started
+    # Taken after the check: the same line, from Triton's own log.
+    free = choose_ports("127.0.0.1", Ports(0, 0, 0))
+    monkeypatch.setattr(server_module, "choose_ports", lambda *_: Ports(free.http, port, free.metrics))
+    with pytest.raises(PortError) as failure:
+        second.start()
+    assert str(failure.value) == message
 
 
-def test_killed_while_it_serves(repository: Path, regions: Regions) -> None:
+def test_a_killed_server_is_reported_and_cleaned_up(repository: Path) -> None:
     with TritonServer(repository) as server:
         os.kill(server.pid, signal.SIGKILL)
         assert server.wait(timeout=60) == "killed by SIGKILL, perhaps by the kernel because memory ran out"
         assert group_members(server.pid) == []
-        assert regions(os.getpid()) == []
+        assert regions_of(server) == []
 
 
-def test_stopped_though_it_does_not_listen(repository: Path, regions: Regions) -> None:
-    """A server that does not react to SIGTERM, as one that hangs in a driver, is killed after its exit timeout."""
-    with TritonServer(repository, ServerSettings(exit_timeout=0)) as server:
+def test_a_server_that_ignores_sigterm_is_killed_after_its_exit_timeout(repository: Path) -> None:
+    with TritonServer(repository, QUICK_STOP) as server:
         os.kill(server.pid, signal.SIGSTOP)
     assert group_members(server.pid) == []
-    assert regions(os.getpid()) == []
+    assert regions_of(server) == []
 
 
-def test_stopped_though_its_keeper_was_killed(repository: Path, regions: Regions) -> None:
+def test_a_server_whose_keeper_was_killed_is_cleaned_up(repository: Path) -> None:
     with TritonServer(repository) as server:
         os.kill(keeper_of(server.pid), signal.SIGKILL)
         server.wait(timeout=60)
-    # Its orphans are for the machine's own init to reap, so they may lie dead for a while.
+    # The machine's init reaps its orphans, which may stay zombies until then.
     assert [member for member in group_members(server.pid) if not member.is_zombie] == []
-    assert regions(os.getpid()) == []
+    assert regions_of(server) == []

@@ -1,7 +1,7 @@
-"""Kubernetes' rule for the number of pods, as its documentation has it, for the metrics and behaviour of a rendered HPA.
+"""Kubernetes' documented rule for the number of pods, with the metrics and behaviour of a rendered HPA.
 
-desired = ceil(pods x mean / target) for each metric, unless mean / target is within 10 % of 1; the largest counts. Then the
-highest (scaling down) or lowest (scaling up) recommendation of the stabilisation window, no faster than the policies.
+desired = ceil(pods x mean / target) for each metric, unless mean / target is within 10 % of 1; the largest decides. Then
+the highest (scaling down) or lowest (scaling up) recommendation of the stabilisation window, limited by the policies.
 https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/
 """
 
@@ -12,24 +12,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-# kube-controller-manager's defaults: seconds between two looks, and what counts as no difference.
+# kube-controller-manager's defaults: sync period in seconds, and the tolerance of mean / target.
 SYNC = 15
 TOLERANCE = 0.1
 
 
 def desired(pods: int, means: Mapping[str, float], targets: Mapping[str, float]) -> int:
-    """How many pods the metrics ask for.
+    """The number of pods that the metrics require.
 
     Args:
-        pods: how many there are.
-        means: requests that wait per pod, by model.
-        targets: what may wait per pod, by model.
+        pods: the current number.
+        means: waiting requests per pod, by model.
+        targets: target of waiting requests per pod, by model.
     """
-    asked = []
+    required = []
     for model, target in targets.items():
         ratio = means[model] / target
-        asked.append(pods if abs(ratio - 1) <= TOLERANCE else math.ceil(pods * ratio))
-    return max(asked)
+        required.append(pods if abs(ratio - 1) <= TOLERANCE else math.ceil(pods * ratio))
+    return max(required)
 
 
 @dataclass
@@ -37,8 +37,8 @@ class Autoscaler:
     """An HPA over time.
 
     Attributes:
-        spec: of the rendered HorizontalPodAutoscaler.
-        pods: how many there are now.
+        spec: specification of the rendered HorizontalPodAutoscaler.
+        pods: the current number.
     """
 
     spec: Mapping[str, Any]
@@ -49,20 +49,21 @@ class Autoscaler:
 
     @property
     def targets(self) -> dict[str, float]:
-        """Model -> requests that may wait per pod."""
+        """Target of waiting requests per pod, by model."""
         metrics = (metric["pods"] for metric in self.spec["metrics"])
         return {
-            one["metric"]["selector"]["matchLabels"]["model"]: float(one["target"]["averageValue"]) for one in metrics
+            metric["metric"]["selector"]["matchLabels"]["model"]: float(metric["target"]["averageValue"])
+            for metric in metrics
         }
 
-    def look(self, waiting: Mapping[str, float]) -> int:
-        """One look, SYNC seconds after the one before.
+    def sync(self, waiting: Mapping[str, float]) -> int:
+        """Decide once, SYNC seconds after the previous time.
 
         Args:
-            waiting: requests that wait in all pods together, by model.
+            waiting: waiting requests of all pods together, by model.
 
         Returns:
-            The number of pods from now on.
+            The new number of pods.
         """
         self._now += SYNC
         means = {model: count / self.pods for model, count in waiting.items()}
@@ -82,21 +83,21 @@ class Autoscaler:
         return [wanted for at, wanted in self._recommended if at > self._now - max(seconds, 1)]
 
     def _limit(self, behavior: Mapping[str, Any], sign: int) -> int:
-        """The number of pods that the policies admit now."""
-        admitted = []
+        """The number of pods that the policies permit now."""
+        permitted = []
         for policy in behavior["policies"]:
-            # What there was a period ago, without the changes into this direction since then.
+            # The number at the period's begin: without the changes in this direction since then.
             since = sum(
                 change for at, change in self._changes if at > self._now - policy["periodSeconds"] and change * sign > 0
             )
             before = self.pods - since
             step = policy["value"] if policy["type"] == "Pods" else before * policy["value"] / 100
-            admitted.append(math.ceil(before + step) if sign > 0 else math.floor(before - step))
+            permitted.append(math.ceil(before + step) if sign > 0 else math.floor(before - step))
         best = max if (behavior["selectPolicy"] == "Max") == (sign > 0) else min
-        return best(admitted)
+        return best(permitted)
 
 
 def replay(spec: Mapping[str, Any], pods: int, waiting: Sequence[Mapping[str, float]]) -> list[int]:
-    """Number of pods after each look at the requests that wait in all pods together."""
+    """Number of pods after each sync, for the waiting requests of all pods together."""
     scaler = Autoscaler(spec, pods)
-    return [scaler.look(one) for one in waiting]
+    return [scaler.sync(queues) for queues in waiting]

@@ -1,4 +1,4 @@
-"""Without helm the chart cannot be rendered."""
+"""Skips the chart's tests without helm."""
 
 from __future__ import annotations
 

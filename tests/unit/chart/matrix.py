@@ -1,4 +1,4 @@
-"""Values that a platform team would set, and their combinations."""
+"""Values that a platform team sets, and their combinations."""
 
 from __future__ import annotations
 
@@ -81,12 +81,23 @@ EVERYTHING: Values = {
     "networkPolicy": {"clients": [{"namespaceSelector": {}}], "egress": [{"ports": [{"port": 4317}]}]},
 }
 
-# Every pair of neighbours, not every combination of all: targets with sources, scalers with outsides.
+FACTORS = (TARGETS, SOURCES, SCALERS, OUTSIDE)
+# Every combination, by the names of its parts.
 CASES: dict[str, Values] = {
     "default": {},
     "everything": merged(EVERYTHING, MONITORED),
     **{
-        "-".join(names): merged(TARGETS[names[0]], SOURCES[names[1]], SCALERS[names[2]], OUTSIDE[names[3]])
-        for names in itertools.product(TARGETS, SOURCES, SCALERS, OUTSIDE)
+        "-".join(names): merged(*(factor[name] for factor, name in zip(FACTORS, names, strict=True)))
+        for names in itertools.product(*FACTORS)
     },
 }
+
+# Nine combinations in which each value of a factor meets each value of every other one (an orthogonal array).
+PAIRWISE = [
+    "default",
+    "everything",
+    *(
+        "-".join(list(factor)[level % 3] for factor, level in zip(FACTORS, (i, j, i + j, i + 2 * j), strict=True))
+        for i, j in itertools.product(range(3), range(3))
+    ),
+]

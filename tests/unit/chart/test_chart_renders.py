@@ -1,4 +1,4 @@
-"""The chart over a matrix of values: lint, render, and every object against the API schemas of two Kubernetes versions."""
+"""The chart is rendered over a matrix of values; every object matches the API schemas of two Kubernetes versions."""
 
 from __future__ import annotations
 
@@ -12,52 +12,56 @@ import yaml
 from littlebig_cli.main import littlebig
 from tests.unit.chart.custom_resources import SCHEMAS
 from tests.unit.chart.helm import CHART, ROOT, Manifest, find, helm, pod_of, render, server_of
-from tests.unit.chart.matrix import CALIBRATION, CASES, CPU, MONITORED
+from tests.unit.chart.matrix import CALIBRATION, CASES, CPU, MONITORED, PAIRWISE
 
 kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="needs kubernetes-validate: 'littlebig[test]'")
 jsonschema = pytest.importorskip("jsonschema")
 
-# The oldest that the chart admits, and the newest whose schemas are there.
+# The oldest that the chart permits, and the newest with known schemas.
 VERSIONS = ("1.28.0", kubernetes_validate.latest_version())
 
 
 def validate(manifest: Manifest, version: str) -> None:
-    """Unknown fields are errors. Kubernetes itself knows nothing of custom resources: see custom_resources.py."""
-    own = SCHEMAS.get(f"{manifest['apiVersion']}/{manifest['kind']}")
-    if own:
-        jsonschema.validate(manifest, own)
+    """Check an object, unknown fields included. Custom resources have their schemas in custom_resources.py."""
+    schema = SCHEMAS.get(f"{manifest['apiVersion']}/{manifest['kind']}")
+    if schema:
+        jsonschema.validate(manifest, schema)
     else:
         kubernetes_validate.validate(manifest, version, strict=True)
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_every_object_is_what_both_versions_of_kubernetes_take(case):
+def with_the_rest_slow(fast: list[str]) -> list[object]:
+    return [case if case in fast else pytest.param(case, marks=pytest.mark.slow) for case in CASES]
+
+
+@pytest.mark.parametrize("case", with_the_rest_slow(PAIRWISE))
+def test_every_object_is_valid_in_the_oldest_and_newest_kubernetes(case):
     manifests = render(CASES[case])
     for version in VERSIONS:
         for manifest in manifests:
             validate(manifest, version)
-    names = [(one["kind"], one["metadata"]["name"]) for one in manifests]
+    names = [(manifest["kind"], manifest["metadata"]["name"]) for manifest in manifests]
     assert len(set(names)) == len(names)
-    assert all(one["metadata"]["namespace"] == "vision" for one in manifests)
+    assert all(manifest["metadata"]["namespace"] == "vision" for manifest in manifests)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("case", ["default", "everything", "cpu-volume-none-inside", "tensorrt-image-keda-gateway"])
-def test_helm_lint_finds_nothing_and_no_deprecated_api(case, version):
+def test_helm_lint_finds_no_mistake_and_no_deprecated_api(case, version):
     result = helm("lint", "--strict", "--kube-version", version, str(CHART), values=CASES[case])
     assert result.returncode == 0, result.stdout + result.stderr
     assert "WARNING" not in result.stdout
     assert "1 chart(s) linted, 0 chart(s) failed" in result.stdout + result.stderr
 
 
-def test_a_wrong_field_would_be_found():
+def test_an_unknown_field_is_found():
     manifest = render({})[0]
     manifest["spec"]["podSelectors"] = {}
     with pytest.raises(Exception, match="podSelectors"):
         validate(manifest, VERSIONS[0])
 
 
-def test_rules_and_dashboard_are_the_files_themselves():
+def test_rules_and_dashboard_are_rendered_unchanged():
     manifests = render(MONITORED)
     rules = yaml.safe_load((CHART / "files" / "rules.yaml").read_text())
     assert find(manifests, "PrometheusRule")["spec"] == rules
@@ -66,7 +70,7 @@ def test_rules_and_dashboard_are_the_files_themselves():
     assert json.loads(dashboard["data"]["littlebig.json"]) == json.loads((CHART / "files/dashboard.json").read_text())
 
 
-def test_the_calibration_arrives_as_it_is_and_a_new_one_replaces_the_pods():
+def test_the_calibration_is_rendered_unchanged_and_a_new_one_replaces_the_pods():
     manifests = render({"calibration": {"json": CALIBRATION}})
     assert find(manifests, "ConfigMap")["data"]["calibration.json"] == CALIBRATION
     other = render({"calibration": {"json": CALIBRATION.replace("0.4", "0.5")}})
@@ -77,16 +81,21 @@ def test_the_calibration_arrives_as_it_is_and_a_new_one_replaces_the_pods():
     assert annotation(manifests) != annotation(other)
 
 
-def test_a_pod_without_gpu_asks_for_none_and_builds_nothing():
+def test_a_cpu_pod_requests_no_gpu_and_builds_no_engines():
     pod = pod_of(render(CPU))
-    assert [one["name"] for one in pod["initContainers"]] == ["repository", "preflight"]
+    assert [container["name"] for container in pod["initContainers"]] == ["repository", "preflight"]
     assert "nvidia" not in json.dumps(pod)
-    assert "cache" not in [one["name"] for one in pod["volumes"]]
+    assert "cache" not in [volume["name"] for volume in pod["volumes"]]
 
 
-def test_a_pod_with_gpu_fetches_checks_and_builds_before_it_serves():
+def test_a_gpu_pod_fetches_checks_and_builds_before_it_serves():
     pod = pod_of(render({"calibration": {"json": CALIBRATION}, "gpu": {"count": 2}}))
-    assert [one["name"] for one in pod["initContainers"]] == ["repository", "calibration", "preflight", "engines"]
+    assert [container["name"] for container in pod["initContainers"]] == [
+        "repository",
+        "calibration",
+        "preflight",
+        "engines",
+    ]
     for container in (pod["initContainers"][-1], pod["containers"][0]):
         assert container["resources"]["limits"]["nvidia.com/gpu"] == "2"
         assert container["resources"]["requests"]["nvidia.com/gpu"] == "2"
@@ -94,35 +103,36 @@ def test_a_pod_with_gpu_fetches_checks_and_builds_before_it_serves():
         assert "nvidia.com/gpu" not in container["resources"]["limits"]
 
 
-def test_requests_and_limits_do_not_mix():
+def test_requests_and_limits_are_separate():
     resources = server_of(render({}))["resources"]
     assert sorted(resources["limits"]) == ["memory", "nvidia.com/gpu"]
     assert sorted(resources["requests"]) == ["cpu", "memory", "nvidia.com/gpu"]
 
 
-def test_a_killed_gate_is_unready_in_ten_seconds_and_restarted_in_thirty():
+def test_a_killed_gate_is_unready_within_ten_seconds_and_restarted_within_thirty():
     server = server_of(render({}))
     ready, live = server["readinessProbe"], server["livenessProbe"]
     assert ready["periodSeconds"] * ready["failureThreshold"] + ready["timeoutSeconds"] < 10
-    kubelets_own = 2  # after a grace period that preStop has used up
+    kubelet_extra = 2  # seconds that the kubelet adds when preStop has used up the grace period
     restarted = live["periodSeconds"] * live["failureThreshold"] + live["timeoutSeconds"]
-    assert restarted + live["terminationGracePeriodSeconds"] + kubelets_own < 30
+    assert restarted + live["terminationGracePeriodSeconds"] + kubelet_extra < 30
 
 
 @pytest.mark.parametrize("case", ["everything", "cpu-volume-none-inside", "tensorrt-no-cache-volume-hpa-tls-ingress"])
-def test_every_command_and_option_of_ours_exists(case):
+def test_every_littlebig_command_and_option_exists(case):
     pod = pod_of(render(CASES[case]))
-    calls = [[*one["command"], *one.get("args", [])] for one in [*pod["initContainers"], *pod["containers"]]]
+    containers = [*pod["initContainers"], *pod["containers"]]
+    calls = [[*container["command"], *container.get("args", [])] for container in containers]
     probes = ("startupProbe", "readinessProbe", "livenessProbe")
     calls += [pod["containers"][0][probe]["exec"]["command"] for probe in probes]
-    ours = [words[1:] for words in calls if words[0] == "littlebig"]
-    assert len(ours) >= 5
-    for name, *words in ours:
+    arguments = [words[1:] for words in calls if words[0] == "littlebig"]
+    assert len(arguments) >= 5
+    for name, *words in arguments:
         command = littlebig.get_command(click.Context(littlebig), name)
-        command.make_context(name, words)  # parses, and raises a UsageError for what it does not know
+        command.make_context(name, words)  # parses the options; raises UsageError for an unknown one
 
 
-def test_the_notes_say_what_to_do_next():
+def test_the_notes_name_the_next_commands():
     result = helm("install", "littlebig", str(CHART), "--dry-run=client", values={"calibration": {"required": False}})
     assert result.returncode == 0, result.stderr
     notes = result.stdout.partition("NOTES:\n")[2]
@@ -130,7 +140,7 @@ def test_the_notes_say_what_to_do_next():
     assert "WARNING: calibration.required is off." in notes
 
 
-def test_probes_classify_an_image_and_end_before_the_kubelet_ends_them():
+def test_probes_time_out_before_the_kubelet_kills_them():
     server = server_of(render({"probes": {"big": "optional"}}))
     for name, state in (("startupProbe", "startup"), ("readinessProbe", "ready"), ("livenessProbe", "live")):
         probe = server[name]
@@ -141,14 +151,14 @@ def test_probes_classify_an_image_and_end_before_the_kubelet_ends_them():
         ]
 
 
-def test_probes_of_a_server_with_tls_check_its_certificate():
+def test_probes_check_the_certificate_of_a_server_with_tls():
     server = server_of(render({"tls": {"enabled": True, "secretName": "certificate"}}))
     for name in ("startupProbe", "readinessProbe", "livenessProbe"):
         words = server[name]["exec"]["command"]
         assert words[-2:] == ["--tls-ca=/tls/ca.crt", "--tls-name=littlebig-grpc.vision.svc"]
 
 
-def test_the_startup_probe_waits_longer_than_the_server_itself():
+def test_the_startup_probe_waits_longer_than_serve():
     for seconds in (1, 119, 300):
         server = server_of(render({"server": {"startupTimeoutSeconds": seconds}}))
         probe = server["startupProbe"]
@@ -156,7 +166,7 @@ def test_the_startup_probe_waits_longer_than_the_server_itself():
         assert f"--startup-timeout={seconds}" in server["args"]
 
 
-def test_the_grace_period_covers_the_pause_and_tritons_own_time():
+def test_the_grace_period_covers_pre_stop_and_exit_timeout():
     values = {"shutdown": {"preStopSeconds": 40}, "server": {"exitTimeoutSeconds": 50}}
     manifests = render(values)
     server = server_of(manifests)
@@ -167,38 +177,40 @@ def test_the_grace_period_covers_the_pause_and_tritons_own_time():
     assert pod_of(given)["terminationGracePeriodSeconds"] == 200
 
 
-def test_an_update_never_takes_a_pod_away_first():
+def test_an_update_starts_a_pod_before_it_removes_one():
     assert find(render({}), "Deployment")["spec"]["strategy"] == {
         "type": "RollingUpdate",
         "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1},
     }
 
 
-def test_only_an_autoscaler_or_the_values_decide_the_number_of_pods():
+def test_the_number_of_pods_comes_from_values_or_from_an_autoscaler():
     assert find(render({"replicas": 5}), "Deployment")["spec"]["replicas"] == 5
     for kind in ("hpa", "keda"):
         assert "replicas" not in find(render({"autoscaling": {"kind": kind}}), "Deployment")["spec"]
 
 
 @pytest.mark.parametrize("kind", ["hpa", "keda"])
-def test_each_stage_is_a_metric_of_its_own(kind):
+def test_each_queue_is_a_separate_metric(kind):
     manifests = render({"autoscaling": {"kind": kind, "pending": {"little": 3, "big": 5, "gate": 0}}})
     if kind == "hpa":
         metrics = find(manifests, "HorizontalPodAutoscaler")["spec"]["metrics"]
-        found = {
-            one["pods"]["metric"]["selector"]["matchLabels"]["model"]: one["pods"]["target"]["averageValue"]
-            for one in metrics
+        targets = {
+            metric["pods"]["metric"]["selector"]["matchLabels"]["model"]: metric["pods"]["target"]["averageValue"]
+            for metric in metrics
         }
     else:
         triggers = find(manifests, "ScaledObject")["spec"]["triggers"]
-        found = {one["name"]: one["metadata"]["threshold"] for one in triggers}
-        assert all(f'model="{one["name"]}"' in one["metadata"]["query"] for one in triggers)
-    assert found == {"little": "3", "big": "5"}
+        targets = {trigger["name"]: trigger["metadata"]["threshold"] for trigger in triggers}
+        assert all(f'model="{trigger["name"]}"' in trigger["metadata"]["query"] for trigger in triggers)
+    assert targets == {"little": "3", "big": "5"}
 
 
-def test_the_headless_service_answers_with_pods_and_the_others_with_one_address():
+def test_services_select_the_pods_and_only_the_headless_one_has_no_address():
     manifests = render({})
-    services = {one["metadata"]["name"]: one["spec"] for one in manifests if one["kind"] == "Service"}
+    services = {
+        manifest["metadata"]["name"]: manifest["spec"] for manifest in manifests if manifest["kind"] == "Service"
+    }
     assert sorted(services) == ["littlebig-grpc", "littlebig-headless", "littlebig-http", "littlebig-metrics"]
     assert services["littlebig-headless"]["clusterIP"] == "None"
     assert "clusterIP" not in services["littlebig-grpc"]
@@ -209,16 +221,16 @@ def test_the_headless_service_answers_with_pods_and_the_others_with_one_address(
         assert {port["targetPort"] for port in service["ports"]} <= ports
 
 
-def test_with_tls_nothing_is_offered_in_plain_text_but_metrics():
+def test_with_tls_only_metrics_are_served_in_plain_text():
     manifests = render({"tls": {"enabled": True, "secretName": "certificate"}})
-    names = [one["metadata"]["name"] for one in manifests if one["kind"] == "Service"]
+    names = [manifest["metadata"]["name"] for manifest in manifests if manifest["kind"] == "Service"]
     assert "littlebig-http" not in names
     clients, monitoring = find(manifests, "NetworkPolicy")["spec"]["ingress"]
     assert clients["ports"] == [{"port": "grpc"}]
     assert monitoring["ports"] == [{"port": "metrics"}]
 
 
-def test_the_values_are_all_in_the_schema_and_the_chart_has_the_packages_version():
+def test_the_schema_has_every_value_and_the_chart_has_the_package_version():
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     assert f'version = "{chart["appVersion"]}"' in (ROOT / "pyproject.toml").read_text()
     schema = json.loads((CHART / "values.schema.json").read_text())
@@ -226,8 +238,8 @@ def test_the_values_are_all_in_the_schema_and_the_chart_has_the_packages_version
     assert set(schema["properties"]) == {*values, "global"}
 
 
-def test_every_value_has_a_line_that_says_what_it_is():
-    # Directly above itself, or above a value that it is part of.
+def test_every_value_is_documented():
+    # By a comment directly above it, or above a value that contains it.
     undocumented, documented, before = [], {-1: False}, ""
     for line in (CHART / "values.yaml").read_text().splitlines():
         key = re.match(r"( *)([A-Za-z][\w./]*):( |$)", line)

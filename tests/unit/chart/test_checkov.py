@@ -1,4 +1,4 @@
-"""checkov's policies for Kubernetes on the rendered chart, with each exception argued."""
+"""checkov's Kubernetes policies hold for the rendered chart, apart from the exceptions below."""
 
 from __future__ import annotations
 
@@ -13,38 +13,38 @@ from tests.unit.chart.helm import ROOT, render
 from tests.unit.chart.matrix import CASES
 
 EXCEPTIONS = {
-    # Throttling makes latencies jump; the request gives a share already.
+    # Throttling makes latencies jump; the CPU request reserves a share.
     "CKV_K8S_11": "CPU limits should be set",
-    # A tag that never moves needs fetching once, and a node must start a pod while the registry is away.
+    # A tag that never moves is pulled once, and a node must start pods while the registry is unavailable.
     "CKV_K8S_15": "Image Pull Policy should be Always",
-    # 1000 is triton-server in NVIDIA's image, and owns what the image brings.
+    # 1000 is triton-server in NVIDIA's image and owns its files.
     "CKV_K8S_40": "Containers should run as a high UID to avoid host conflict",
-    # The image is the user's, and so is its digest: image.digest.
+    # The user builds the image and may set image.digest.
     "CKV_K8S_43": "Image should use digest",
 }
-# The tools that fetch from object storage take their keys from the environment; only that init container has them.
+# Tools for object storage take their keys from the environment; only that init container has them.
 WITH_OBJECT_STORAGE = {"CKV_K8S_35": "Prefer using secrets as files over secrets as environment variables"}
 
 
 @pytest.fixture(scope="module")
 def checkov() -> str:
-    # In an environment of its own: it wants older versions of what torch and pytest use.
+    # In its own environment: it needs older versions of dependencies of torch and pytest.
     own = ROOT / ".venv" / "checkov" / "bin" / "checkov"
-    found = str(own) if own.is_file() else shutil.which("checkov")
-    if found is None:
+    program = str(own) if own.is_file() else shutil.which("checkov")
+    if program is None:
         pytest.skip("needs checkov: make policies, or put it on PATH")
-    return found
+    return program
 
 
 @pytest.mark.parametrize(
     "case", ["default", "everything", "cpu-image-hpa-gateway", "tensorrt-object-storage-keda-tls-ingress"]
 )
-def test_nothing_is_found_but_what_is_meant_so(checkov, tmp_path, case):
+def test_checkov_reports_only_the_exceptions(checkov, tmp_path, case):
     (tmp_path / "chart.yaml").write_text(yaml.safe_dump_all(render(CASES[case])))
     words = [checkov, "--directory", str(tmp_path), "--framework", "kubernetes", "--skip-download", "--output", "json"]
     result = subprocess.run(words, capture_output=True, text=True, check=False)
     report = json.loads(result.stdout)
     assert report["summary"]["passed"] > 50
     assert report["summary"]["parsing_errors"] == 0
-    found = {one["check_id"]: one["check_name"] for one in report["results"]["failed_checks"]}
-    assert found == {**EXCEPTIONS, **(WITH_OBJECT_STORAGE if "object-storage" in case else {})}
+    failed = {check["check_id"]: check["check_name"] for check in report["results"]["failed_checks"]}
+    assert failed == {**EXCEPTIONS, **(WITH_OBJECT_STORAGE if "object-storage" in case else {})}

@@ -1,6 +1,6 @@
-"""Custom resources against models that others generated from the operators' own definitions: types and required fields.
+"""Custom resources match models that are generated from the operators' own definitions: types and required fields.
 
-These models let unknown fields pass, custom_resources.py does not: together they find both kinds of mistake.
+These models accept unknown fields, custom_resources.py rejects them: together they find both kinds of mistake.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from tests.unit.chart.custom_resources import SCHEMAS
 from tests.unit.chart.helm import ROOT, Manifest, render
 from tests.unit.chart.matrix import MONITORED, OUTSIDE, SCALERS, merged
 
+# Installs packages from npm.
+pytestmark = pytest.mark.slow
+
 PACKAGES = (
     "@kubernetes-models/gateway-api@2.0.0",
     "@kubernetes-models/keda@2.0.0",
@@ -26,7 +29,7 @@ KINDS = {name.rpartition("/")[2] for name in SCHEMAS}
 
 @pytest.fixture(scope="module")
 def models() -> Path:
-    """A folder with the packages in it, installed once."""
+    """A folder in which the packages are installed once."""
     if shutil.which("npm") is None:
         pytest.skip("needs Node.js and npm")
     folder = ROOT / "build" / "test" / "kubernetes-models"
@@ -41,7 +44,7 @@ def models() -> Path:
     return folder
 
 
-def judge(models: Path, manifests: list[Manifest]) -> list[str]:
+def validate(models: Path, manifests: list[Manifest]) -> list[str]:
     script = Path(__file__).with_name("custom_resources.mjs")
     words = ["node", str(script), str(models)]
     result = subprocess.run(words, input=json.dumps(manifests), capture_output=True, text=True, check=False)
@@ -54,16 +57,16 @@ def custom() -> list[Manifest]:
     return [manifest for manifest in manifests if manifest["kind"] in KINDS]
 
 
-def test_all_are_valid(models):
-    assert judge(models, custom()) == sorted(f"{kind}: valid" for kind in KINDS)
+def test_all_custom_resources_are_valid(models):
+    assert validate(models, custom()) == sorted(f"{kind}: valid" for kind in KINDS)
 
 
-def test_a_wrong_type_would_be_found(models):
+def test_a_wrong_type_is_found(models):
     manifests = {manifest["kind"]: manifest for manifest in custom()}
     manifests["ScaledObject"]["spec"]["triggers"][0]["metadata"]["threshold"] = 4
     manifests["PodMonitor"]["spec"]["podMetricsEndpoints"][0]["interval"] = 15
     manifests["PrometheusRule"]["spec"]["groups"][0]["rules"][0]["expr"] = None
     manifests["GRPCRoute"]["spec"]["rules"][0]["backendRefs"][0]["weight"] = "5"
-    said = judge(models, list(manifests.values()))
-    assert not any(line.endswith(": valid") for line in said)
-    assert "ScaledObject: data/spec/triggers/0/metadata/threshold must be string" in said
+    lines = validate(models, list(manifests.values()))
+    assert not any(line.endswith(": valid") for line in lines)
+    assert "ScaledObject: data/spec/triggers/0/metadata/threshold must be string" in lines

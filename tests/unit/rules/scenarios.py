@@ -1,14 +1,15 @@
-"""What Prometheus would have scraped from one pod in each of the situations that the rules tell apart.
+"""What Prometheus scrapes from one pod in each situation that the rules distinguish.
 
-A scenario is the well server with some series put in place of its own. A counter is told by its rates per second, a
-gauge by its values, both in phases that follow each other; the last one goes on to the end.
+A scenario is the healthy server with some of its series replaced. A counter is given by its rates per second, a gauge
+by its values, both in consecutive phases; the last phase lasts to the end.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-SCRAPE = 30  # seconds
+SCRAPE = 30  # seconds between scrapes; LONG_SCRAPE in scenarios of LONG minutes or more, which take promtool long
+LONG_SCRAPE, LONG = 60, 400
 DAY = 86400
 _POD = 'namespace="shop",job="shop/littlebig",instance="10.0.0.7:8002",pod="littlebig-0"'
 
@@ -17,26 +18,31 @@ Phases = tuple[tuple[int, float], ...]  # (seconds, rate per second or value)
 
 @dataclass(frozen=True)
 class Scenario:
-    """A situation, and the alerts that must be firing at its end.
+    """A situation, and the alerts that fire at its end.
 
     Attributes:
-        minutes: how long it lasts.
-        fires: alert name -> its description, as it is sent.
-        series: what is unlike the well server; None takes a series away.
+        minutes: its duration.
+        fires: alert name -> its description.
+        series: differences from the healthy server; None removes a series.
     """
 
     minutes: int
     fires: dict[str, str] = field(default_factory=dict)
     series: dict[str, float | Phases | None] = field(default_factory=dict)
 
+    @property
+    def scrape(self) -> int:
+        """Seconds between two scrapes, and between two evaluations."""
+        return LONG_SCRAPE if self.minutes >= LONG else SCRAPE
+
     def input_series(self) -> list[dict[str, str]]:
-        """The series as promtool's unit tests take them."""
-        told = {**WELL, **self.series}
-        steps = self.minutes * 60 // SCRAPE
+        """The series in the notation of promtool's unit tests."""
+        series = {**HEALTHY, **self.series}
+        steps = self.minutes * 60 // self.scrape
         return [
-            {"series": _with_labels(name), "values": _values(told[name], steps, name)}
-            for name in told
-            if told[name] is not None
+            {"series": _with_labels(name), "values": _values(series[name], steps, name, self.scrape)}
+            for name in series
+            if series[name] is not None
         ]
 
 
@@ -69,7 +75,7 @@ CERTIFICATE = 'probe_ssl_earliest_cert_expiry{job="shop/littlebig-tls",instance=
 
 # 100 images a second, 20 of them escalated, one audit a second. little: 25 executions a second of two requests with two
 # images each, 10 ms long; big: 10 executions a second of one request with 2.1 images, 40 ms long.
-WELL: dict[str, float | Phases | None] = {
+HEALTHY: dict[str, float | Phases | None] = {
     images("little", "sure"): 80,
     images("big", "unsure"): 20,
     images("little", "policy"): 0.5,  # probes
@@ -114,7 +120,7 @@ _NO_ANSWER: dict[str, float | Phases | None] = {
     audits("agree"): ((1200, 0.96), (0, 0)),
     audits("disagree"): ((1200, 0.04), (0, 0)),
     **{
-        triton(name, model): ((1200, WELL[triton(name, model)]), (0, 0))
+        triton(name, model): ((1200, HEALTHY[triton(name, model)]), (0, 0))
         for model in ("little", "big")
         for name in ("request_success", "exec_count", "count", "compute_infer_duration_us", "queue_duration_us")
     },
@@ -123,30 +129,30 @@ _NO_ANSWER: dict[str, float | Phases | None] = {
 }
 
 _DRIFT = (
-    "of the last hour's images of shop/littlebig were unsure, which the calibration's images do not explain. "
-    "More costs more; fewer may mean that little is sure of what it has never seen."
+    "of the last hour's images of shop/littlebig were unsure, outside the calibration's interval by more than chance. "
+    "More cost more; fewer may mean that little is sure of images unlike the calibration's."
 )
 _DEAD = (
-    "10.0.0.7:8002 takes requests that its gate does not answer, while its health endpoints say that all is well. "
-    "Triton does not start a dead Python process again: the server must be restarted."
+    "10.0.0.7:8002 accepts requests that its gate does not answer, while its health endpoints report success. "
+    "Triton does not restart a dead Python process: restart the server."
 )
 _FAILURES = (
-    "of the images of shop/littlebig that needed it (error or timeout). "
-    "They got an error, or little's answer with stage 2, as on_big_failure says."
+    "of the escalated images of shop/littlebig (error or timeout). "
+    "They got an error, or little's answer with stage 2, depending on on_big_failure."
 )
 _OPEN = (
-    "The gate of 10.0.0.7:8002 asks big no more: its breaker has been open for more than a minute. Unsure images get an "
-    "error, or little's answer with stage 2, as on_big_failure says."
+    "The circuit breaker of the gate at 10.0.0.7:8002 has been open for more than a minute. Unsure images get an "
+    "error, or little's answer with stage 2, depending on on_big_failure."
 )
 _GROWTH = (
-    "The queue of model {} of shop/littlebig holds more than a second of work, or turns requests away: "
-    "more arrives than it answers."
+    "The queue of model {} of shop/littlebig holds more than a second of work, or rejects requests: "
+    "more arrive than are answered."
 )
 
 SCENARIOS = {
-    "all is well": Scenario(400),
-    "nobody asks": Scenario(400, series={name: 0 for name in WELL if name.startswith(("littlebig_images", "nv_"))}),
-    "nothing was calibrated": Scenario(
+    "a healthy server": Scenario(400),
+    "no requests": Scenario(400, series={name: 0 for name in HEALTHY if name.startswith(("littlebig_images", "nv_"))}),
+    "no calibration": Scenario(
         400,
         series={
             images("big", "unsure"): 90,
@@ -164,32 +170,34 @@ SCENARIOS = {
         fires={"LittleBigEscalationDrift": f"10% {_DRIFT}"},
         series={images("little", "sure"): 90, images("big", "unsure"): 10},
     ),
-    "harder images, answered by little for overload": Scenario(
+    "harder images, answered by little because of overload": Scenario(
         100,
         fires={"LittleBigEscalationDrift": f"30% {_DRIFT}"},
         series={images("little", "sure"): 70, images("big", "unsure"): 5, images("little", "overload"): 25},
     ),
     # A tenth of an image a second is 360 in the hour: three standard errors are 6.5 points.
-    "harder images, but too few to tell": Scenario(
+    "harder images, but too few for evidence": Scenario(
         100,
         series={images("little", "sure"): 0.074, images("big", "unsure"): 0.026},
     ),
-    "callers ask for big themselves": Scenario(100, series={images("big", "policy"): 100}),
-    "big contradicts little": Scenario(
+    "callers choose big themselves": Scenario(100, series={images("big", "policy"): 100}),
+    "big disagrees with little": Scenario(
         400,
         fires={
-            "LittleBigAuditDisagreement": "On 6% of the audited images of shop/littlebig big disagrees with an answer that "
-            "little was sure of: more than the calibration's images showed, beyond chance. Accuracy may have fallen."
+            "LittleBigAuditDisagreement": "On 6% of the audited images of shop/littlebig, big disagrees with a sure answer of "
+            "little: more than in the calibration, beyond chance. Accuracy may have fallen."
         },
         series={audits("agree"): 0.94, audits("disagree"): 0.06},
     ),
     # 180 audits in six hours, half of them disagreements.
-    "big contradicts little, in too few audits": Scenario(
+    "big disagrees with little, in too few audits": Scenario(
         400, series={audits("agree"): 0.5 / 120, audits("disagree"): 0.5 / 120}
     ),
     # 43 of 864 where 35 were expected: a standard error is 5.8.
-    "big contradicts little, within chance": Scenario(400, series={audits("agree"): 0.038, audits("disagree"): 0.002}),
-    "big fails for some": Scenario(
+    "big disagrees with little, within chance": Scenario(
+        400, series={audits("agree"): 0.038, audits("disagree"): 0.002}
+    ),
+    "big fails for some images": Scenario(
         60,
         fires={"LittleBigBigFailures": f"Big did not answer 5% {_FAILURES}"},
         series={
@@ -199,16 +207,16 @@ SCENARIOS = {
             BREAKER: ((1200, 0), (30, 2), (0, 0)),
         },
     ),
-    "big is too slow for some, and little stands in": Scenario(
+    "big is too slow for some images, and little answers": Scenario(
         60,
         fires={"LittleBigBigFailures": f"Big did not answer 10% {_FAILURES}"},
         series={images("big", "unsure"): 18, images("little", "big_failed"): 2, big_failures("timeout"): 2},
     ),
-    "callers are in a hurry, which is none of big's failures": Scenario(
+    "callers' own time limits expire, which is no failure of big": Scenario(
         60,
         series={images("big", "unsure"): 18, images("little", "big_failed"): 2, big_failures("caller_timeout"): 2},
     ),
-    "big is gone": Scenario(
+    "big fails permanently": Scenario(
         60,
         fires={"LittleBigBreakerOpen": _OPEN},
         series={
@@ -218,7 +226,7 @@ SCENARIOS = {
             big_failures("breaker_open"): ((1800, 0), (0, 20)),
             BREAKER: ((1800, 0), (0, 2)),
             **{
-                triton(name, "big"): ((1800, WELL[triton(name, "big")]), (0, 0))
+                triton(name, "big"): ((1800, HEALTHY[triton(name, "big")]), (0, 0))
                 for name in ("request_success", "exec_count", "count", "compute_infer_duration_us", "queue_duration_us")
             },
             triton("pending_request_count", "big"): ((1800, 1), (0, 0)),
@@ -226,7 +234,7 @@ SCENARIOS = {
             audits("disagree"): ((1800, 0.04), (0, 0)),
         },
     ),
-    "big was gone for a moment": Scenario(
+    "big fails for a moment": Scenario(
         60,
         series={
             images("big", "unsure"): ((3000, 20), (60, 0), (0, 20)),
@@ -236,12 +244,12 @@ SCENARIOS = {
             BREAKER: ((3000, 0), (60, 2), (SCRAPE, 1), (0, 0)),
         },
     ),
-    "more arrives than is answered": Scenario(
+    "more requests arrive than are answered": Scenario(
         60,
         fires={"LittleBigQueueGrowth": _GROWTH.format("little_big")},
         series={triton("pending_request_count", "little_big"): ((1800, 4), (0, 400))},
     ),
-    "big has too much to do": Scenario(
+    "big is overloaded": Scenario(
         60,
         fires={"LittleBigQueueGrowth": _GROWTH.format("big")},
         series={triton("pending_request_count", "big"): ((1800, 1), (0, 12))},
@@ -255,7 +263,7 @@ SCENARIOS = {
     "every process of the gate is dead": Scenario(
         40,
         fires={"LittleBigGateDead": _DEAD},
-        # Each fails a request a second; the callers' others wait.
+        # Each fails one request per second; the other requests wait.
         series={
             **_NO_ANSWER,
             failed("little_big", "BACKEND"): ((1200, 0), (0, 2)),
@@ -273,19 +281,19 @@ SCENARIOS = {
     "the gate died and Kubernetes restarted it": Scenario(
         40, series={failed("little_big", "BACKEND"): ((2160, 0), (30, 2), (0, 0))}
     ),
-    "the certificate ends": Scenario(
+    "the certificate expires": Scenario(
         100,
         fires={
             "LittleBigCertificateNearExpiry": "The certificate of littlebig:8001 expires in 9d 22h 20m 0s. "
-            "Triton reads it at its start only."
+            "Triton reads it only at its start."
         },
         series={CERTIFICATE: 10 * DAY},
     ),
-    "the certificate ends, cert-manager says": Scenario(
+    "the certificate expires, as cert-manager reports": Scenario(
         100,
         fires={
             "LittleBigCertificateNearExpiry": "The certificate of littlebig-grpc expires in 9d 22h 20m 0s. "
-            "Triton reads it at its start only."
+            "Triton reads it only at its start."
         },
         series={
             CERTIFICATE: None,
@@ -296,15 +304,15 @@ SCENARIOS = {
 
 
 def _with_labels(name: str) -> str:
-    """A series with the labels that its scrape adds; those of another exporter are complete."""
+    """A series with the labels that the scrape adds; series of other exporters are complete."""
     if name.startswith(("probe_", "certmanager_")):
         return name
     return f"{name.removesuffix('}')},{_POD}}}"
 
 
-def _values(told: float | Phases | None, steps: int, name: str) -> str:
-    """One value per scrape in promtool's notation."""
-    phases = told if isinstance(told, tuple) else ((0, told),)
+def _values(levels: float | Phases | None, steps: int, name: str, scrape: int) -> str:
+    """One value per scrape, in promtool's notation."""
+    phases = levels if isinstance(levels, tuple) else ((0, levels),)
     metric = name.partition("{")[0]
     is_counter = metric.endswith(("_total", "_us", "_success", "_failure")) or metric in (
         "nv_inference_count",
@@ -312,8 +320,8 @@ def _values(told: float | Phases | None, steps: int, name: str) -> str:
     )
     parts, done, at = [], 0, 0.0
     for seconds, level in phases:
-        count = seconds // SCRAPE if seconds else steps + 1 - done
-        step = level * SCRAPE if is_counter else 0
+        count = seconds // scrape if seconds else steps + 1 - done
+        step = level * scrape if is_counter else 0
         begin = at if is_counter else level
         parts.append(f"{begin:.10g}{step:+.10g}x{count - 1}")
         done, at = done + count, at + step * count

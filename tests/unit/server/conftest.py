@@ -1,4 +1,4 @@
-"""Folders that look like what the server package looks for."""
+"""Fake installations of tritonserver."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def executable(path: Path) -> Path:
 
 @pytest.fixture
 def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A site-packages with a package pytriton that carries a tritonserver and would fail if it were imported."""
+    """A site-packages whose package pytriton holds a tritonserver, and fails when it is imported."""
     folder = tmp_path / "site-packages" / "pytriton"
     executable(folder / "tritonserver" / "bin" / "tritonserver")
     executable(folder / "tritonserver" / "python_backend_stubs" / VERSION / STUB)
@@ -42,5 +42,5 @@ def no_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def nowhere(tmp_path: Path) -> Path:
-    """A container's place with nothing in it."""
+    """The path of a container's binary that does not exist."""
     return tmp_path / "nowhere" / "tritonserver"

@@ -1,13 +1,13 @@
-"""The line that says what went wrong, out of logs as Triton writes them."""
+"""The cause of a failure is found in logs as Triton writes them."""
 
 from __future__ import annotations
 
 import pytest
 
 from littlebig_server.diagnosis import (
+    aborted_on_late_stub,
     cause_of_end,
     failed_model,
-    gave_up_on_a_stub,
     still_loading,
     taken_port,
 )
@@ -20,10 +20,10 @@ def uncaught(exception: str) -> list[str]:
     return [f"terminate called after throwing an instance of '{exception}'", f"  what():  {exception}"]
 
 
-GAVE_UP = uncaught("boost::interprocess::lock_exception")
+LATE_STUB = uncaught("boost::interprocess::lock_exception")
 
 
-def test_the_model_at_fault_is_named_and_not_the_ensemble_above_it() -> None:
+def test_the_failed_model_is_named_instead_of_its_ensemble() -> None:
     log = [
         NO_GPU,
         r'E1123 11:25:11.88 24913 model_lifecycle.cc:642] "failed to load '
@@ -37,12 +37,12 @@ def test_the_model_at_fault_is_named_and_not_the_ensemble_above_it() -> None:
     )
 
 
-def test_logs_of_releases_that_do_not_quote_messages() -> None:
+def test_unquoted_log_messages_of_other_releases_are_understood() -> None:
     log = ["E0601 10:00:00.1 1 model_lifecycle.cc:642] failed to load 'big' version 2: Not found: no such file"]
     assert failed_model(log) == "model 'big' failed to load: no such file"
 
 
-def test_a_config_that_cannot_be_parsed() -> None:
+def test_a_parse_error_of_a_config_is_reported_with_its_position() -> None:
     log = [
         '[libprotobuf ERROR text_format.cc:337] Error parsing text-format inference.ModelConfig: 3:48: Expected ",", found "}".',
         "E1123 11:17:58.17 20473 model_repository_manager.cc:1460] \"Poll failed for model directory 'classify': failed to read text proto from /models/classify/config.pbtxt\"",
@@ -51,7 +51,7 @@ def test_a_config_that_cannot_be_parsed() -> None:
     assert cause_of_end(1, log) == 'model \'classify\' failed to load: config.pbtxt 3:48: Expected ",", found "}".'
 
 
-def test_a_config_refused_for_another_reason() -> None:
+def test_another_reason_to_reject_a_config_is_reported() -> None:
     log = [
         "E1123 11:17:58.17 2 m.cc:1460] \"Poll failed for model directory 'big': Invalid argument: unexpected platform\""
     ]
@@ -66,9 +66,9 @@ def test_a_config_refused_for_another_reason() -> None:
         (-6, [NO_GPU, *uncaught("std::bad_alloc")], "killed by SIGABRT after an uncaught std::bad_alloc"),
         (
             -6,
-            [NO_GPU, *GAVE_UP],
-            "killed by SIGABRT after an uncaught boost::interprocess::lock_exception; seen where a Python model's process "
-            "gave no sign of life for a second: free some CPU, and start again",
+            [NO_GPU, *LATE_STUB],
+            "killed by SIGABRT after an uncaught boost::interprocess::lock_exception: a Python model's process "
+            "probably did not answer for a second; free some CPU and start again",
         ),
         (0, [NO_GPU], "exit code 0"),
         (3, [], "exit code 3"),
@@ -90,11 +90,11 @@ def test_a_config_refused_for_another_reason() -> None:
         ),
     ],
 )
-def test_other_ends(code: int, log: list[str], cause: str) -> None:
+def test_the_cause_of_an_end_is_one_line(code: int, log: list[str], cause: str) -> None:
     assert cause_of_end(code, log) == cause
 
 
-def test_the_port_that_was_taken_between_choice_and_start() -> None:
+def test_a_port_that_triton_found_taken_is_read_from_the_log() -> None:
     log = [
         "E1123 2 main.cc:245] \"failed to start GRPC service: Unavailable - Socket '127.0.0.1:18111' already in use \""
     ]
@@ -102,7 +102,7 @@ def test_the_port_that_was_taken_between_choice_and_start() -> None:
     assert taken_port([NO_GPU]) is None
 
 
-def test_models_that_are_still_loading() -> None:
+def test_models_are_still_loading_until_the_log_reports_them_loaded() -> None:
     log = [
         'I1123 11:03:26.6 8649 model_lifecycle.cc:472] "loading: little:1"',
         'I1123 11:03:26.6 8649 model_lifecycle.cc:472] "loading: big:1"',
@@ -112,7 +112,7 @@ def test_models_that_are_still_loading() -> None:
     assert still_loading(log) == ["big", "preprocess"]
 
 
-def test_the_exception_that_gives_a_late_model_away() -> None:
-    assert gave_up_on_a_stub([NO_GPU, *GAVE_UP])
-    assert not gave_up_on_a_stub([NO_GPU, *uncaught("std::bad_alloc")])
-    assert not gave_up_on_a_stub([NO_GPU, "boost::interprocess::lock_exception is what a model printed"])
+def test_an_uncaught_lock_exception_means_a_late_stub() -> None:
+    assert aborted_on_late_stub([NO_GPU, *LATE_STUB])
+    assert not aborted_on_late_stub([NO_GPU, *uncaught("std::bad_alloc")])
+    assert not aborted_on_late_stub([NO_GPU, "boost::interprocess::lock_exception is what a model printed"])

@@ -1,4 +1,4 @@
-"""The log is read whatever happens to those who want to see it."""
+"""The log is read whatever its callback does."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from littlebig_server.log import KEPT_LINES, ServerLog
 
 
 def pipe_with(lines: list[str], **options: object) -> ServerLog:
-    """A log whose server writes these lines and ends; writing would block if nobody read."""
+    """A log whose server writes these lines and ends; writing blocks unless the log is read."""
     reading, writing = os.pipe()
     log = ServerLog(os.fdopen(reading), **options)  # type: ignore[arg-type]
     with os.fdopen(writing, "w") as server:
@@ -18,10 +18,10 @@ def pipe_with(lines: list[str], **options: object) -> ServerLog:
     return log
 
 
-def test_lines_are_kept_handed_on_and_written(tmp_path: Path) -> None:
+def test_lines_are_kept_passed_on_and_written(tmp_path: Path) -> None:
     seen: list[str] = []
     file = tmp_path / "triton.log"
-    log = pipe_with(["one", "two", "three"], file=file.open("w"), hand_on=seen.append)
+    log = pipe_with(["one", "two", "three"], file=file.open("w"), on_line=seen.append)
     log.finish()
 
     assert log.tail() == seen == ["one", "two", "three"]
@@ -38,32 +38,32 @@ def test_only_the_last_lines_are_kept() -> None:
     assert log.tail(1) == [str(KEPT_LINES + 9)]
 
 
-def test_a_stuck_reader_does_not_hold_up_the_server() -> None:
-    unstuck = threading.Event()
+def test_a_blocked_callback_does_not_block_the_server() -> None:
+    released = threading.Event()
     seen: list[str] = []
 
-    def stuck(line: str) -> None:
-        unstuck.wait()
+    def block(line: str) -> None:
+        released.wait()
         seen.append(line)
 
-    # Far more than a pipe (64 KiB) and the queue hold together: returns only if somebody goes on reading the pipe.
+    # Far more than a pipe (64 KiB) and the queue hold together: returns only if the pipe is still read.
     total = 4 * KEPT_LINES
-    log = pipe_with(["x" * 100] * total, hand_on=stuck)
+    log = pipe_with(["x" * 100] * total, on_line=block)
     assert log.tail(1) == ["x" * 100]
-    unstuck.set()
+    released.set()
     log.finish(timeout=30)
 
     assert 0 < len(seen) < total
 
 
-def test_a_reader_that_went_away_does_not_end_the_log() -> None:
+def test_a_broken_callback_does_not_end_the_log() -> None:
     calls: list[str] = []
 
-    def gone(line: str) -> None:
+    def fail(line: str) -> None:
         calls.append(line)
         raise BrokenPipeError
 
-    log = pipe_with(["one", "two"], hand_on=gone)
+    log = pipe_with(["one", "two"], on_line=fail)
     log.finish()
 
     assert calls == ["one"]

@@ -1,4 +1,4 @@
-"""Free ports are different and free; given ones are checked before anything starts."""
+"""Free ports are free and distinct; given ports are checked before anything starts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def listening() -> Iterator[int]:
         yield taken.getsockname()[1]
 
 
-def test_free_ports_are_three_that_can_be_bound() -> None:
+def test_free_ports_are_distinct_and_can_be_bound() -> None:
     chosen = choose_ports(LOOPBACK, Ports(0, 0, 0))
 
     assert len({chosen.http, chosen.grpc, chosen.metrics}) == 3
@@ -37,7 +37,7 @@ def test_given_ports_are_kept() -> None:
 
 
 @pytest.mark.parametrize(("name", "label"), [("http", "HTTP"), ("grpc", "gRPC"), ("metrics", "metrics")])
-def test_a_taken_port(listening: int, name: str, label: str) -> None:
+def test_a_taken_port_is_refused(listening: int, name: str, label: str) -> None:
     with pytest.raises(PortError) as failure:
         choose_ports(LOOPBACK, Ports(**{"http": 0, "grpc": 0, "metrics": 0, name: listening}))
     assert str(failure.value) == (
@@ -45,7 +45,7 @@ def test_a_taken_port(listening: int, name: str, label: str) -> None:
     )
 
 
-def test_a_port_whose_listener_has_just_gone_is_free() -> None:
+def test_a_port_whose_listener_has_just_closed_is_free() -> None:
     with socket.create_server((LOOPBACK, 0)) as server:
         port = server.getsockname()[1]
         with socket.create_connection((LOOPBACK, port)), server.accept()[0]:
@@ -54,13 +54,13 @@ def test_a_port_whose_listener_has_just_gone_is_free() -> None:
     assert choose_ports(LOOPBACK, Ports(port, 0, 0)).http == port
 
 
-def test_one_port_for_two_endpoints() -> None:
+def test_one_port_for_two_endpoints_is_refused() -> None:
     with pytest.raises(PortError) as failure:
         choose_ports(LOOPBACK, Ports(8000, 8000, 8002))
     assert str(failure.value) == "port 8000 is given for both HTTP and gRPC: choose another with --grpc-port"
 
 
-def test_an_address_of_another_machine() -> None:
+def test_an_address_of_another_machine_is_refused() -> None:
     with pytest.raises(PortError) as failure:
         choose_ports("192.0.2.1", Ports(0, 0, 0))
     assert str(failure.value) == (
@@ -68,12 +68,12 @@ def test_an_address_of_another_machine() -> None:
     )
 
 
-def test_a_name_becomes_an_address() -> None:
+def test_a_host_name_is_resolved_to_an_address() -> None:
     assert resolve_host("localhost") == LOOPBACK
 
 
 @pytest.mark.parametrize("host", ["::1", "no.such.host.invalid"])
-def test_a_host_without_an_ipv4_address(host: str) -> None:
+def test_a_host_without_an_ipv4_address_is_refused(host: str) -> None:
     with pytest.raises(PortError) as failure:
         resolve_host(host)
     assert str(failure.value) == (

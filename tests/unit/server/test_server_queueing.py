@@ -1,4 +1,4 @@
-"""Which models of a repository may stand still, and that whoever serves or checks it is told."""
+"""Configurations with which Triton may stall are found, and `serve` warns of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from littlebig_cli.main import littlebig
-from littlebig_server.queueing import standing_still
+from littlebig_server.queueing import stall_warnings
 
 SIZE = "default_queue_policy { max_queue_size: 8 }"
 
@@ -30,10 +30,10 @@ def repository(folder: Path, groups: str, batching: str = f"dynamic_batching {{ 
     ],
 )
 @pytest.mark.parametrize("groups", ["", "instance_group { count: 1 }", "instance_group { kind: KIND_GPU gpus: [0] }"])
-def test_a_single_instance_with_any_queue_policy_may_stand_still(tmp_path: Path, groups: str, batching: str) -> None:
-    assert list(standing_still(repository(tmp_path, groups, batching))) == [
-        f"'{tmp_path}/big/config.pbtxt' has a queue policy and a single instance, with which Triton may let requests "
-        "wait for half a second while nothing runs: give it two instances, or take the policy out (dynamic_batching)"
+def test_a_single_instance_with_any_queue_policy_is_reported(tmp_path: Path, groups: str, batching: str) -> None:
+    assert list(stall_warnings(repository(tmp_path, groups, batching))) == [
+        f"'{tmp_path}/big/config.pbtxt' has a queue policy and a single instance, so its requests may wait for half "
+        "a second while nothing runs: set two instances, or remove the policy (dynamic_batching)"
     ]
 
 
@@ -48,15 +48,15 @@ def test_a_single_instance_with_any_queue_policy_may_stand_still(tmp_path: Path,
         ("no configuration at all", ""),
     ],
 )
-def test_others_do_not(tmp_path: Path, groups: str, batching: str) -> None:
-    assert list(standing_still(repository(tmp_path, groups, batching))) == []
+def test_other_configurations_are_not_reported(tmp_path: Path, groups: str, batching: str) -> None:
+    assert list(stall_warnings(repository(tmp_path, groups, batching))) == []
 
 
-def test_neither_does_what_this_project_serves() -> None:
-    assert list(standing_still(Path(__file__).parents[3] / "model_repository")) == []
+def test_the_reference_repository_is_not_reported() -> None:
+    assert list(stall_warnings(Path(__file__).parents[3] / "model_repository")) == []
 
 
-def test_whoever_serves_it_is_told(tmp_path: Path) -> None:
+def test_serve_prints_the_warning(tmp_path: Path) -> None:
     folder = repository(tmp_path / "models", "")
     result = CliRunner().invoke(littlebig, ["serve", "--repository", str(folder)])
     assert result.exit_code == 1  # it has no `classify`

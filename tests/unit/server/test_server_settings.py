@@ -1,4 +1,4 @@
-"""Settings that cannot be are refused when they are made."""
+"""Settings outside their range are refused when they are created."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ from littlebig_server import ServerError, ServerSettings, SettingsError, StartEr
         ),
     ],
 )
-def test_refused(setting: dict[str, Any], message: str) -> None:
+def test_a_value_outside_its_range_is_refused(setting: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingsError) as failure:
         ServerSettings(**setting)
     assert str(failure.value) == message
 
 
-def test_only_loopback_and_free_ports_by_default() -> None:
+def test_the_default_is_loopback_on_free_ports() -> None:
     settings = ServerSettings()
     assert (settings.host, settings.http_port, settings.grpc_port, settings.metrics_port) == ("127.0.0.1", 0, 0, 0)
 
 
 @pytest.mark.parametrize("name", ["pid", "grpc_url", "http_url", "metrics_url"])
-def test_nothing_is_known_of_a_server_that_was_not_started(name: str) -> None:
+def test_a_server_that_was_not_started_has_no_urls(name: str) -> None:
     with pytest.raises(StartError, match=r"^the server has not been started: "):
         getattr(TritonServer("models"), name)
 
 
-def test_all_failures_have_one_base() -> None:
+def test_all_errors_have_one_base_class() -> None:
     errors = [getattr(littlebig_server, name) for name in littlebig_server.__all__ if name.endswith("Error")]
     assert len(errors) == 7
     assert all(issubclass(error, ServerError) for error in errors)

@@ -39,21 +39,21 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- end -}}
 
-{{/* Bytes of a quantity, 256Mi for instance; a number of Kubernetes with a binary or decimal suffix, or none. */}}
+{{/* Bytes of a Kubernetes quantity such as 256Mi: a number with a binary, a decimal or no suffix. */}}
 {{- define "littlebig.bytes" -}}
 {{- $factors := dict "" 1 "k" 1e3 "M" 1e6 "G" 1e9 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 -}}
 {{- $number := regexFind "^[0-9.]+" . -}}
 {{- mulf (float64 $number) (get $factors (trimPrefix $number .)) | int64 -}}
 {{- end -}}
 
-{{/* Seconds until SIGKILL: the pause, Triton's own time, 5 s until `littlebig serve` gives up, and as many to spare. */}}
+{{/* Seconds until SIGKILL: preStop, Triton's exit timeout, 5 s until `littlebig serve` kills it, and 5 s of margin. */}}
 {{- define "littlebig.gracePeriod" -}}
 {{- $needed := add .Values.shutdown.preStopSeconds .Values.server.exitTimeoutSeconds 10 -}}
 {{- $given := .Values.shutdown.gracePeriodSeconds -}}
 {{- if kindIs "invalid" $given -}}
 {{- $needed -}}
 {{- else if lt (int $given) (int $needed) -}}
-{{- fail (printf "shutdown.gracePeriodSeconds is %d: Kubernetes would kill the server before its requests are finished; leave it out, or set at least %d (preStopSeconds + exitTimeoutSeconds + 10)" (int $given) (int $needed)) -}}
+{{- fail (printf "shutdown.gracePeriodSeconds is %d: Kubernetes would kill the server before its requests are answered; leave it out, or set at least %d (preStopSeconds + exitTimeoutSeconds + 10)" (int $given) (int $needed)) -}}
 {{- else -}}
 {{- $given -}}
 {{- end -}}
@@ -63,7 +63,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- default (printf "%s-grpc.%s.svc" (include "littlebig.fullname" .) .Release.Namespace) .Values.tls.serverName -}}
 {{- end -}}
 
-{{/* The call of a probe; the argument is a list of the root context, the state and the probe's timeoutSeconds. */}}
+{{/* A probe's command. The argument is a list: root context, state, timeoutSeconds. */}}
 {{- define "littlebig.probe" -}}
 {{- $root := index . 0 -}}
 exec:
@@ -72,7 +72,7 @@ exec:
     - probe
     - {{ index . 1 }}
     - --url=localhost:8001
-    {{- /* Starting Python takes its part of the kubelet's time limit. */}}
+    {{- /* The kubelet's time limit includes the start of Python. */}}
     - --timeout={{ sub (index . 2) 2 }}
     - --big={{ $root.Values.probes.big }}
     {{- if $root.Values.tls.enabled }}

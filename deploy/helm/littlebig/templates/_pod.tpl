@@ -1,15 +1,14 @@
-{{/* Parts of the pod, in the order in which they run: fetch the repository, apply a calibration, check all that needs no
-GPU, build the plans. */}}
+{{/* The init containers in order: fetch the repository, apply a calibration, check what needs no GPU, build plans. */}}
 {{- define "littlebig.initContainers" -}}
-{{- $ours := include "littlebig.ours" . -}}
+{{- $image := include "littlebig.imageSettings" . -}}
 - name: repository
   {{- if eq .Values.repository.source "volume" }}
-  {{- $ours | nindent 2 }}
+  {{- $image | nindent 2 }}
   command: [cp, -RL, /source/., /models/]
   {{- else if eq .Values.repository.source "image" }}
   image: {{ .Values.repository.image.name }}
   imagePullPolicy: {{ .Values.repository.image.pullPolicy }}
-  # Its own /models must stay visible, so the pod's copy is somewhere else here.
+  # The image's own /models must stay visible, so the pod's copy is mounted at /copy here.
   command: [cp, -RL, {{ printf "%s/." (trimSuffix "/" .Values.repository.image.path) }}, /copy/]
   {{- else }}
   {{- with .Values.repository.objectStorage }}
@@ -27,7 +26,7 @@ GPU, build the plans. */}}
         name: {{ . }}
   {{- end }}
   env:
-    # These tools keep caches and locks at home, and the root is read-only.
+    # These tools write caches and locks to HOME, and the root file system is read-only.
     - name: HOME
       value: /tmp
     {{- with .env }}
@@ -54,7 +53,7 @@ GPU, build the plans. */}}
     {{- end }}
 {{- if .Values.calibration.json }}
 - name: calibration
-  {{- $ours | nindent 2 }}
+  {{- $image | nindent 2 }}
   command: [littlebig, apply]
   args: [--repository=/models, /calibration/calibration.json]
   env:
@@ -73,7 +72,7 @@ GPU, build the plans. */}}
       readOnly: true
 {{- end }}
 - name: preflight
-  {{- $ours | nindent 2 }}
+  {{- $image | nindent 2 }}
   command: [littlebig, preflight]
   args:
     - --repository=/models
@@ -95,8 +94,8 @@ GPU, build the plans. */}}
       mountPath: /dev/shm
 {{- if eq .Values.target "tensorrt" }}
 - name: engines
-  {{- $ours | nindent 2 }}
-  # Takes the plans from the cache that were built for this GPU and TensorRT, and builds the ones it does not have.
+  {{- $image | nindent 2 }}
+  # Takes plans for this GPU and TensorRT from the cache and builds the missing ones.
   command: [littlebig, build]
   args:
     - --repository=/models
@@ -105,7 +104,7 @@ GPU, build the plans. */}}
     {{- toYaml . | nindent 4 }}
     {{- end }}
   env:
-    # Kernel timings, which make the next build quicker.
+    # The cache of kernel timings, which speeds up the next build.
     - name: XDG_CACHE_HOME
       value: /cache
     {{- include "littlebig.environment" . | nindent 4 }}
@@ -123,13 +122,13 @@ GPU, build the plans. */}}
 {{- end }}
 {{- end -}}
 
-{{- define "littlebig.ours" -}}
+{{- define "littlebig.imageSettings" -}}
 image: {{ include "littlebig.image" . }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 {{- end -}}
 
 {{- define "littlebig.environment" -}}
-# The root is read-only; whatever wants a home finds one here.
+# The root file system is read-only; programs that write to HOME use /tmp.
 - name: HOME
   value: /tmp
 {{- end -}}
@@ -143,9 +142,9 @@ limits:
 {{- end -}}
 
 {{- define "littlebig.tritonArguments" -}}
-{{- /* littlebig serve itself says --model-control-mode=none: no model is loaded or unloaded after the start. */}}
+{{- /* littlebig serve sets --model-control-mode=none: no model is loaded or unloaded after the start. */}}
 {{- if .Values.server.closeAdministration }}
-# These calls need a header with the pod's own uid, which no client knows. Kubernetes puts it in for $(POD_UID).
+# These calls need a header with the pod's uid, which Kubernetes substitutes for $(POD_UID).
 - --grpc-restricted-protocol=shared-memory,model-repository,trace,logging:littlebig-administration=$(POD_UID)
 - --http-restricted-api=shared-memory,model-repository,trace,logging:littlebig-administration=$(POD_UID)
 {{- end }}
