@@ -13,7 +13,7 @@ import matplotlib
 matplotlib.use("svg")
 matplotlib.rcParams.update({"svg.hashsalt": "littlebig", "font.size": 10, "svg.fonttype": "none"})
 
-import matplotlib.pyplot as plt
+import matplotlib.pyplot as plt  # noqa: E402  (the backend is chosen first)
 
 ROOT = Path(__file__).parents[1]
 CALIBRATION = ROOT / "export" / "littlebig_export" / "pairs" / "efficientnet-lite.calibration.json"

@@ -77,5 +77,5 @@ def command(
         cache=cache,
     )
     with BuildProgress() as progress:
-        ensure_engines(repository, options, tell=lambda line: click.echo(line, err=True), progress=progress)
+        ensure_engines(repository, options, report=lambda line: click.echo(line, err=True), progress=progress)
     click.echo(repository)

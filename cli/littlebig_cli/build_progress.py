@@ -38,7 +38,7 @@ class BuildProgress:
             self._bar.stop()
 
     def phase_started(self, phase: str, parent: str | None, steps: int) -> None:
-        """Name the phase; the outermost one starts the bar anew."""
+        """Name the phase; the outermost phase restarts the bar."""
         with self._lock:
             if parent is None:
                 self._top = phase

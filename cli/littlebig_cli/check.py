@@ -63,7 +63,7 @@ def command(
                 precision or "fp16",
                 compute_capability=compute_capability,
                 profile=batches,
-                tell=lambda line: click.echo(line, err=True),
+                report=lambda line: click.echo(line, err=True),
                 progress=progress,
             )
         for checked in results:

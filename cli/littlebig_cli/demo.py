@@ -59,7 +59,7 @@ def _export(repository: Path) -> None:
     from littlebig_export.exporting import export_pair  # noqa: PLC0415
     from littlebig_export.pair import load_pair  # noqa: PLC0415
 
-    export_pair(load_pair(PAIR), "cpu", repository, tell=click.echo)
+    export_pair(load_pair(PAIR), "cpu", repository, report=click.echo)
 
 
 def _answers(client: Client) -> Table:

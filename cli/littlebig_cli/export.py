@@ -54,7 +54,7 @@ STATE_DICT = click.Path(path_type=Path, dir_okay=False)
 @click.option(
     "--pictures",
     type=click.Path(path_type=Path, file_okay=False),
-    help="A folder of your own pictures to measure the effect of fp16 or bf16 on.  [default: six photographs of ours]",
+    help="A folder of your own pictures to measure the effect of fp16 or bf16 on.  [default: seven sample photographs]",
 )
 @click.option("--cores", type=click.IntRange(min=1), help="Cores of the cpu target.  [default: those found]")
 @report_failures(ExportError)
@@ -84,7 +84,7 @@ def command(
         cores=cores,
         precision=precision,
         pictures=pictures_in(pictures) if pictures else (),
-        tell=lambda line: click.echo(line, err=True),
+        report=lambda line: click.echo(line, err=True),
     )
     if target == "tensorrt":
         _build_where_possible(output)
@@ -95,7 +95,7 @@ def _build_where_possible(repository: Path) -> None:
     """Build the engines if this machine can; otherwise say how to build them on the GPU host."""
     try:
         with BuildProgress() as progress:
-            ensure_engines(repository, tell=lambda line: click.echo(line, err=True), progress=progress)
+            ensure_engines(repository, report=lambda line: click.echo(line, err=True), progress=progress)
     except NotHereError as reason:
         click.echo(f"no engines yet: {reason}", err=True)
         click.echo(f"on the GPU host: littlebig build --repository {repository}", err=True)

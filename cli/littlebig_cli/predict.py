@@ -92,7 +92,7 @@ def export_models(pair: str) -> ServedModels:
     with tempfile.TemporaryDirectory(prefix="littlebig-") as folder:
         repository = Path(folder) / "models"
         try:
-            export_pair(load_pair(pair), "cpu", repository, tell=lambda line: click.echo(line, err=True))
+            export_pair(load_pair(pair), "cpu", repository, report=lambda line: click.echo(line, err=True))
         except ExportError as reason:
             raise Failure(str(reason)) from reason
         return ServedModels(repository)

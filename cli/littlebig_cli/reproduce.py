@@ -83,7 +83,7 @@ def _measured(name: str, images: LabelledImages, data_set: str, output: Path) ->
     folder = output / pair.name
     repository = folder / "models"
     if not is_current(repository, pair.name, "cpu"):
-        export_pair(pair, "cpu", repository, tell=lambda line: click.echo(line, err=True))
+        export_pair(pair, "cpu", repository, report=lambda line: click.echo(line, err=True))
     with images_bar(pair.name, len(images.files)) as advance:
         table = predict(
             ServedModels(repository), images, folder / "predictions.parquet", data_set=data_set, progress=advance

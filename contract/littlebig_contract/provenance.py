@@ -30,7 +30,7 @@ def read_provenance(repository: Path) -> dict[str, Any]:
         provenance = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ProvenanceError(
-            f"'{repository}' is not a model repository of ours (no {PROVENANCE}): "
+            f"'{repository}' is not a model repository of Little-Big (no {PROVENANCE}): "
             "make one with 'littlebig export --output DIR'"
         ) from None
     except (OSError, ValueError) as reason:

@@ -1,4 +1,4 @@
-"""Puts a calibration into a repository: its threshold into the gate's config, its evidence beside littlebig.json."""
+"""Applies a calibration to a repository: the threshold to the gate's config, the evidence beside littlebig.json."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def apply_calibration(repository: Path, text: str) -> str:
 
 
 def _parameters(calibration: Mapping[str, Any]) -> dict[str, object]:
-    """What the gate must be told; None for a parameter that is to be left out, as its default is meant."""
+    """The gate's parameters; None leaves a parameter out, so that its default applies."""
     chosen = calibration["chosen"]
     parameters: dict[str, object] = {"policy": "big" if chosen["threshold"] is None else "cascade"}
     if chosen["threshold"] is not None:

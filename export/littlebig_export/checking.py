@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from littlebig_contract.stages import STAGES
 from littlebig_export.config_pbtxt import read_config, reference_repository
 from littlebig_export.engine_build import BuildSettings, Plan, Profile, build_plan
-from littlebig_export.engines import GRAPH, STAGES
+from littlebig_export.engines import GRAPH
 from littlebig_export.errors import EngineError
 from littlebig_export.provenance import read_provenance
 from littlebig_export.tensorrt_api import Progress, load_tensorrt_rtx
@@ -64,7 +65,7 @@ def check_repository(
 
     Raises:
         EngineError: if TensorRT-RTX is not installed, or does not take a graph.
-        RepositoryError: if the folder is no repository of ours.
+        RepositoryError: if an export did not write the folder.
     """
     facts = read_provenance(repository).get("precision", {})
     trt = load_tensorrt_rtx()
@@ -84,7 +85,7 @@ def check_pair(
     *,
     compute_capability: str = "8.9",
     profile: Profile | None = None,
-    tell: Callable[[str], None] = lambda line: None,
+    report: Callable[[str], None] = lambda line: None,
     progress: Progress | None = None,
 ) -> Iterator[Checked]:
     """Make a pair's graphs as an export would, and check them, one stage at a time; nothing is kept.
@@ -105,7 +106,7 @@ def check_pair(
     canonical, big = None, None
     for stage, model in (("big", pair.big), ("little", pair.little)):
         classifier = prepare(model)
-        tell(f"{stage}: {classifier.name}, weights {classifier.weights_sha256[:12]}")
+        report(f"{stage}: {classifier.name}, weights {classifier.weights_sha256[:12]}")
         canonical = canonical or classifier.backbone.preprocessing
         big = big or (classifier.name, classifier.classes)
         check_same_classes((classifier.name, classifier.classes), big)

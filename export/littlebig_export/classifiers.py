@@ -16,6 +16,7 @@ import timm
 import timm.data
 import torch
 
+from littlebig_contract.onnx_runtime import open_session
 from littlebig_export.errors import GraphError, PairError
 from littlebig_export.pair import OnnxModel, TimmModel
 from littlebig_export.preprocessing import Preprocessing
@@ -34,7 +35,7 @@ class Classifier:
         name: what people call it.
         source: where its weights came from, for the provenance file.
         weights_sha256: identity of its weights, a hex string.
-        classes: how many classes it tells apart.
+        classes: number of classes.
         backbone: the ONNX graph with its preprocessing.
         reference: probabilities [N,C] of normalised float32 images [N,3,S,S], by the original model.
         class_names: one per class where the source knows them.
@@ -111,7 +112,7 @@ def _from_onnx(model: OnnxModel) -> Classifier:
         raise PairError(f"no ONNX file '{model.path}'")
     try:
         graph = onnx.load(str(model.path))
-        session = onnxruntime.InferenceSession(str(model.path), providers=["CPUExecutionProvider"])
+        session = open_session(model.path, cpu_only=True)
     except Exception as reason:  # protobuf and ONNX Runtime each raise their own
         raise GraphError(f"'{model.path}' is not a readable ONNX model: {str(reason).splitlines()[0]}") from reason
     classes = _check_classifier(session, model)

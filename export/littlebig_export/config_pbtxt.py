@@ -92,7 +92,7 @@ def set_parameter(message: model_config_pb2.ModelConfig, name: str, value: objec
 
 
 def _paths(lines: list[str]) -> list[str]:
-    """The path of the field on each line: names joined by `/`, repeated blocks told apart by their name or key."""
+    """The path of the field on each line: names joined by `/`, repeated blocks distinguished by their name or key."""
     paths: list[str] = []
     stack: list[str] = []
     seen: Counter[str] = Counter()

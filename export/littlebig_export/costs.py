@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
-import onnxruntime
 from onnx import TensorProto
 
+from littlebig_contract.onnx_runtime import open_session
 from littlebig_export.classifiers import prepare
 from littlebig_export.errors import GraphError
 from littlebig_export.pair import Pair, TimmModel
@@ -48,7 +48,7 @@ class StageCost:
 
 
 def pair_costs(
-    pair: Pair, *, measure: bool = False, tell: Callable[[str], None] = lambda line: None
+    pair: Pair, *, measure: bool = False, report: Callable[[str], None] = lambda line: None
 ) -> tuple[list[StageCost], int]:
     """Count, and measure if asked to, what little and big cost per image.
 
@@ -57,7 +57,7 @@ def pair_costs(
     Args:
         pair: which models.
         measure: also time both stages, with ONNX Runtime on the GPU if it finds one, else on the CPU.
-        tell: called with one line per step.
+        report: called with one line of progress per step.
 
     Returns:
         Little's and big's costs, and the side of the canonical image in pixels.
@@ -72,7 +72,7 @@ def pair_costs(
         graph = stage_graph(classifier.backbone, canonical)
         counted = count_macs(graph)
         backbone = sum(macs for name, macs in counted.items() if name.startswith("backbone/"))
-        tell(f"{stage}: {classifier.name} counted")
+        report(f"{stage}: {classifier.name} counted")
         costs.append(
             StageCost(
                 stage=stage,
@@ -121,7 +121,7 @@ def count_macs(model: onnx.ModelProto) -> dict[str, int]:
         Output tensor's name -> multiply-accumulates, for every node that counts.
 
     Raises:
-        GraphError: if a shape that counts cannot be told.
+        GraphError: if a shape that counts is dynamic.
     """
     shapes: dict[str, list[int]] = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
     for value in inferred(model, batch=1):
@@ -132,7 +132,7 @@ def count_macs(model: onnx.ModelProto) -> dict[str, int]:
             continue
         output, left, right = shapes.get(node.output[0]), shapes.get(node.input[0]), shapes.get(node.input[1])
         if not output or not left or not right or 0 in (*output, *left, *right):
-            raise GraphError(f"the cost of node '{node.name}' ({node.op_type}) cannot be told: its shapes are dynamic")
+            raise GraphError(f"the cost of node '{node.name}' ({node.op_type}) is unknown: its shapes are dynamic")
         macs[node.output[0]] = math.prod(output) * _per_number(node, left, right)
     return macs
 
@@ -144,7 +144,7 @@ def milliseconds_per_image(graph: onnx.ModelProto, size: int) -> float:
         graph: the stage.
         size: of the canonical image.
     """
-    session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=providers())
+    session = open_session(graph.SerializeToString())
     image = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), np.uint8)
     session.run(["label", "confidence"], {"image": image})
     times = []
@@ -153,12 +153,6 @@ def milliseconds_per_image(graph: onnx.ModelProto, size: int) -> float:
         session.run(["label", "confidence"], {"image": image})
         times.append(time.perf_counter() - start)
     return statistics.median(times) * 1e3
-
-
-def providers() -> list[str]:
-    """ONNX Runtime's providers that a measurement here runs on: CUDA where it is installed, then the CPU."""
-    found = onnxruntime.get_available_providers()
-    return [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in found]
 
 
 def as_table(costs: list[StageCost], canonical_size: int) -> list[str]:

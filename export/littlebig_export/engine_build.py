@@ -117,8 +117,8 @@ def build_plan(
         trt: the module, from `load_tensorrt` or `load_tensorrt_rtx`.
         graph: an ONNX file with a dynamic batch.
         settings: how.
-        timing_cache: a file of kernel timings, read if it is there and written after; none to time all anew.
-        progress: is told how far the build is.
+        timing_cache: a file of kernel timings, read if it is there and written after; none measures every kernel again.
+        progress: receives the progress of the build.
         called: what messages call the graph; its path by default.
 
     Raises:
@@ -162,8 +162,8 @@ def _build(
         _write_timings(config, timing_cache)
     return Plan(
         data=memoryview(data),
-        inputs=tuple(_told(network.get_input(index)) for index in range(network.num_inputs)),
-        outputs=tuple(_told(network.get_output(index)) for index in range(network.num_outputs)),
+        inputs=tuple(_describe_tensor(network.get_input(index)) for index in range(network.num_inputs)),
+        outputs=tuple(_describe_tensor(network.get_output(index)) for index in range(network.num_outputs)),
         seconds=time.monotonic() - start,
     )
 
@@ -199,7 +199,7 @@ def _add_profile(builder: Any, network: Any, config: Any, batches: Profile, grap
 
 
 def _read_timings(trt: Any, config: Any, path: Path) -> None:
-    # Editable: a timing cache that other machines' builds were merged into still tells which entries it holds.
+    # An editable cache lists its entries even after other machines' builds were merged into it.
     config.set_flag(trt.BuilderFlag.EDITABLE_TIMING_CACHE)
     known = path.read_bytes() if path.is_file() else b""
     # A cache of another GPU is refused by TensorRT; a fresh one costs time, nothing else.
@@ -233,7 +233,7 @@ def _failure(graph: str, errors: Sequence[str], settings: BuildSettings) -> str:
     return f"TensorRT cannot build '{graph}': {words}"
 
 
-def _told(tensor: Any) -> str:
+def _describe_tensor(tensor: Any) -> str:
     return f"{tensor.name} {str(tensor.dtype).rsplit('.', 1)[-1]} {_shape(tensor)}"
 
 

@@ -37,7 +37,7 @@ def take_plan(cache: Path, key: EngineKey, plan: Path) -> bool:
     if read_key(there) != key:
         return False
     try:
-        # The key last: a plan without one is built anew, one with a wrong key never loads.
+        # Write the key last: a plan without a key is rebuilt, a plan with a wrong key would be served.
         key_file(plan).unlink(missing_ok=True)
         shutil.copyfile(there, plan)
     except OSError as reason:

@@ -1,4 +1,4 @@
-"""What a plan was built from and for: a file beside it, so that nobody has to load a plan to know that it fits."""
+"""The key of a plan: a file beside it that says what it was built from and for, so that no plan is loaded to check."""
 
 from __future__ import annotations
 
@@ -110,12 +110,12 @@ def hash_file(path: Path) -> str:
 
 
 def _differences(there: EngineKey, here: EngineKey, names: dict[str, str]) -> str:
-    told = []
+    differences = []
     for name, word in names.items():
         old, new = getattr(there, name), getattr(here, name)
         if old != new:
-            told.append(f"{word} {_short(old)} there, {_short(new)} here")
-    return "; ".join(told)
+            differences.append(f"{word} {_short(old)} there, {_short(new)} here")
+    return "; ".join(differences)
 
 
 def _short(value: str | bool) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from littlebig_contract.stages import STAGES
 from littlebig_export.config_pbtxt import read_config
 from littlebig_export.engine_build import BuildSettings, Profile, build_plan, timing_cache_file
 from littlebig_export.engine_cache import keep_plan, take_plan
@@ -17,7 +18,6 @@ from littlebig_export.gpu import Gpu, find_gpus
 from littlebig_export.provenance import read_provenance
 from littlebig_export.tensorrt_api import Progress, load_tensorrt
 
-STAGES = ("little", "big")
 GRAPH, PLAN = "model.onnx", "model.plan"
 
 
@@ -46,7 +46,7 @@ def ensure_engines(
     repository: Path,
     options: BuildOptions | None = None,
     *,
-    tell: Callable[[str], None] = lambda line: None,
+    report: Callable[[str], None] = lambda line: None,
     progress: Progress | None = None,
     tensorrt: Any = None,
     gpus: list[Gpu] | None = None,
@@ -59,8 +59,8 @@ def ensure_engines(
     Args:
         repository: the folder that an export wrote.
         options: how to build.
-        tell: called with one line per stage.
-        progress: is told how far a build is.
+        report: called with one line of progress per stage.
+        progress: receives the progress of each build.
         tensorrt: the module; the installed one by default.
         gpus: this machine's; asked of the driver by default.
 
@@ -70,12 +70,12 @@ def ensure_engines(
     Raises:
         EngineError: if there is no TensorRT or no GPU, the GPUs differ, a graph cannot be built, a profile is smaller
             than `max_batch_size`, or a plan was made elsewhere and `force` is not set.
-        RepositoryError: if the folder is no repository of ours.
+        RepositoryError: if an export did not write the folder.
     """
     options = options or BuildOptions()
     provenance = read_provenance(repository)
     if provenance.get("target") != "tensorrt":
-        tell(f"target {provenance.get('target')} has no engines to build")
+        report(f"target {provenance.get('target')} has no engines to build")
         return ()
     trt = tensorrt or load_tensorrt()
     gpu = _one_kind(gpus if gpus is not None else find_gpus(), options)
@@ -85,12 +85,12 @@ def ensure_engines(
     built = []
     for stage, plan, key, reason in jobs:
         if not reason:
-            tell(f"{stage}: the plan fits")
+            report(f"{stage}: the plan fits")
             continue
         if options.cache and not options.force and take_plan(options.cache, key, plan):
-            tell(f"{stage}: the plan is from the cache")
+            report(f"{stage}: the plan is from the cache")
             continue
-        tell(f"{stage}: building, {reason}")
+        report(f"{stage}: building, {reason}")
         settings = BuildSettings(
             profile=Profile.parse(key.profile),
             workspace_mib=options.workspace_mib,
@@ -103,7 +103,7 @@ def ensure_engines(
         write_key(plan, key)
         if options.cache:
             keep_plan(options.cache, key, made.data)
-        tell(f"{stage}: {len(made.data) / 1e6:.0f} MB in {made.seconds:.0f} s")
+        report(f"{stage}: {len(made.data) / 1e6:.0f} MB in {made.seconds:.0f} s")
         built.append(stage)
     return tuple(built)
 

@@ -2,7 +2,7 @@
 
 
 class ExportError(Exception):
-    """Base class of every failure that a user of this package can cause or mend."""
+    """Base class of every failure that a user of this package can cause or fix."""
 
 
 class PairError(ExportError):

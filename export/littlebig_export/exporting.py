@@ -1,4 +1,4 @@
-"""The whole way, in order: pair -> classifiers -> stage graphs -> parity -> model repository."""
+"""Exports a pair: pair -> classifiers -> stage graphs -> parity check -> model repository."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 import onnx
 from PIL import Image
 
+from littlebig_contract.stages import STAGES
 from littlebig_export.applying import CALIBRATION, calibrated_score, check_weights
 from littlebig_export.classifiers import Classifier, prepare
 from littlebig_export.errors import PairError, RepositoryError
@@ -22,7 +23,7 @@ from littlebig_export.parity import Parity, check_parity, photographs
 from littlebig_export.precision_effect import Effect, Lowered, as_provenance, describe_effect, lower, measure_effect
 from littlebig_export.preprocessing import Preprocessing
 from littlebig_export.provenance import made_by
-from littlebig_export.repository import STAGES, Rendering, check_output, write_repository
+from littlebig_export.repository import Rendering, check_output, write_repository
 from littlebig_export.stage_graph import stage_graph
 
 TARGETS = ("cpu", "tensorrt")
@@ -72,19 +73,19 @@ def export_pair(
     cores: int | None = None,
     precision: str | None = None,
     pictures: Sequence[Image.Image] = (),
-    tell: Callable[[str], None] = lambda line: None,
+    report: Callable[[str], None] = lambda line: None,
 ) -> Exported:
     """Export a pair into a model repository that tritonserver serves as it is.
 
     Args:
         pair: which models, and their weights.
         target: `cpu` or `tensorrt`.
-        output: the repository's folder; an earlier one of ours is replaced whole at the end.
+        output: the repository's folder; an earlier export there is replaced in one step at the end.
         threshold: escalate below this confidence instead of what the pair's calibration says, in [0, 1].
         cores: what the cpu target's threads are laid out for; those this process may use by default.
         precision: `fp16`, `bf16` or `fp32` for target tensorrt, `fp16` by default; the cpu target is always `fp32`.
-        pictures: RGB, on which the effect of the precision is measured; a few photographs of ours by default.
-        tell: called with one line per step.
+        pictures: RGB images that measure the precision's effect; the sample photographs by default.
+        report: called with one line of progress per step.
 
     Raises:
         ExportError: with one line that says what was wrong and what to do; nothing is written then.
@@ -96,10 +97,10 @@ def export_pair(
     classifiers: dict[str, Classifier] = {}
     for stage, model in (("big", pair.big), ("little", pair.little)):
         classifiers[stage] = prepare(model)
-        tell(f"{stage}: {classifiers[stage].name}, weights {classifiers[stage].weights_sha256[:12]}")
+        report(f"{stage}: {classifiers[stage].name}, weights {classifiers[stage].weights_sha256[:12]}")
     class_names = _class_names(pair, classifiers)
     canonical = classifiers["big"].backbone.preprocessing
-    calibration = _calibration(pair, classifiers, tell) if threshold is None else None
+    calibration = _calibration(pair, classifiers, report) if threshold is None else None
     chosen = _chosen(pair, threshold, calibration)
     score = "confidence" if calibration is None else calibrated_score(json.loads(calibration))
     ours = photographs()
@@ -107,14 +108,14 @@ def export_pair(
     for stage in STAGES:
         graph = stage_graph(classifiers[stage].backbone, canonical)
         parity[stage] = check_parity(graph, classifiers[stage], canonical, ours)
-        tell(f"{stage}: {_told(parity[stage])}")
+        report(f"{stage}: {_describe_parity(parity[stage])}")
         if precision != "fp32":
             patterns = (pair.little if stage == "little" else pair.big).fp32
             judged = () if classifiers[stage].source == "random" else (pictures or ours)
             low, effect = _lower(
                 classifiers[stage], graph, precision, patterns, canonical, judged, (score, chosen["value"])
             )
-            tell(describe_effect(stage, low, effect))
+            report(describe_effect(stage, low, effect))
             lowered[stage] = as_provenance(low, effect)
             graph = stage_graph(low.backbone, canonical)
         graphs[stage] = graph
@@ -148,12 +149,12 @@ def export_pair(
             calibration=calibration,
         ),
     )
-    tell(f"wrote {output}")
+    report(f"wrote {output}")
     return Exported(output, parity, provenance)
 
 
-def _calibration(pair: Pair, classifiers: Mapping[str, Classifier], tell: Callable[[str], None]) -> str | None:
-    """The pair's calibration as JSON text; None, and told, if it was made for other weights than these."""
+def _calibration(pair: Pair, classifiers: Mapping[str, Classifier], report: Callable[[str], None]) -> str | None:
+    """The pair's calibration as JSON text; None, with a line to `report`, if it was made for other weights."""
     if pair.calibration is None:
         return None
     served = {
@@ -168,7 +169,7 @@ def _calibration(pair: Pair, classifiers: Mapping[str, Classifier], tell: Callab
             "--output', or take 'calibration' out of the pair's file"
         ) from reason
     except RepositoryError:
-        tell(f"not calibrated for these weights: the pair's own threshold, {pair.threshold:g}, is served")
+        report(f"not calibrated for these weights: the pair's own threshold, {pair.threshold:g}, is served")
         return None
     return text
 
@@ -221,14 +222,14 @@ def _class_names(pair: Pair, classifiers: Mapping[str, Classifier]) -> tuple[str
 
 
 def check_same_classes(little: tuple[str, int], big: tuple[str, int]) -> None:
-    """Refuse two models, each given as its name and its number of classes, that do not tell the same classes apart.
+    """Refuse two models with different numbers of classes; each is given as its name and that number.
 
     Raises:
         PairError: naming both.
     """
     if little[1] != big[1]:
         raise PairError(
-            f"the two models tell different classes apart: {little[0]} {little[1]}, {big[0]} {big[1]}; "
+            f"the two models have different numbers of classes: {little[0]} {little[1]}, {big[0]} {big[1]}; "
             "a pair needs two classifiers over the same classes"
         )
 
@@ -248,7 +249,7 @@ def _described(classifier: Classifier, parity: Parity) -> dict[str, Any]:
     }
 
 
-def _told(parity: Parity) -> str:
+def _describe_parity(parity: Parity) -> str:
     return (
         f"graph agrees with the model on {parity.top1_agreement:.0%} of {parity.pictures} photographs, "
         f"a probability differs by at most {parity.largest_difference:.1g} "

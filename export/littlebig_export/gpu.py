@@ -1,4 +1,4 @@
-"""Which GPU this is, asked of NVIDIA's driver itself: an engine fits one kind, and a server has no CUDA toolkit."""
+"""The GPUs of this machine, from NVIDIA's driver: an engine fits one kind, and a server has no CUDA toolkit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MIN
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU as TensorRT tells them apart.
+    """A GPU, by what TensorRT engines depend on.
 
     Attributes:
         name: as the driver calls it.

@@ -1,15 +1,13 @@
 """Checks an exported stage against the model it was made from, on real photographs, before anything is written.
 
-Two questions with two answers. *Is the graph right?* Fed the pixels that the graph resamples for itself, the original
-model must give the same probabilities: this decides. *What does the canonical image cost?* Fed its own transform of
-the original picture, the model may differ a little, because little's pixels are resampled twice: this is reported.
+Two comparisons. On the pixels that the graph resamples for itself, the original model must give the same
+probabilities; otherwise the export fails. On its own transform of the original picture, the model may differ slightly,
+because little's pixels are resampled twice; this is only reported.
 """
 
 from __future__ import annotations
 
 import functools
-import importlib.util
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,9 +16,12 @@ from types import ModuleType
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
 from PIL import Image
 
+from littlebig_contract.onnx_runtime import open_session
+from littlebig_contract.pictures import SUFFIXES, sample_photographs
+from littlebig_contract.pictures import pictures_in as find_pictures
+from littlebig_contract.preprocess_module import load_preprocess_module
 from littlebig_export.classifiers import Classifier, Images
 from littlebig_export.config_pbtxt import reference_repository
 from littlebig_export.errors import ParityError
@@ -28,15 +29,6 @@ from littlebig_export.preprocessing import Preprocessing, view_box
 
 # Arithmetic in another order moves a probability by 1e-6, a pixel that rounds the other way by about 1e-4.
 LARGEST_DIFFERENCE = 5e-3
-# Photographs that come with scikit-image, all in its wheel.
-PHOTOGRAPHS = (
-    "astronaut.png",
-    "chelsea.png",
-    "coffee.png",
-    "motorcycle_left.png",
-    "motorcycle_right.png",
-    "rocket.jpg",
-)
 
 
 @dataclass(frozen=True)
@@ -64,24 +56,24 @@ class Parity:
 
 def photographs() -> list[Image.Image]:
     """Real photographs to check on, RGB."""
-    spec = importlib.util.find_spec("skimage")
-    if spec is None or spec.origin is None:
+    try:
+        paths = sample_photographs()
+    except ModuleNotFoundError:
         raise ParityError(
             "scikit-image, whose photographs an export is checked on, is missing: pip install 'littlebig[export]'"
-        )
-    folder = Path(spec.origin).parent / "data"
-    return [Image.open(folder / name).convert("RGB") for name in PHOTOGRAPHS]
+        ) from None
+    return [Image.open(path).convert("RGB") for path in paths]
 
 
 def pictures_in(folder: Path) -> list[Image.Image]:
-    """All JPEG, PNG and WebP pictures of a folder and those under it, RGB, in the order of their paths.
+    """All pictures of a folder, at any depth, RGB, in the order of their paths.
 
     Raises:
         ParityError: if there is none, or one cannot be read.
     """
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp"))
+    paths = find_pictures(folder)
     if not paths:
-        raise ParityError(f"no pictures (jpg, png, webp) in '{folder}'")
+        raise ParityError(f"no pictures ({', '.join(SUFFIXES)}) in '{folder}'")
     pictures = []
     for path in paths:
         try:
@@ -105,7 +97,7 @@ def check_parity(
     Raises:
         ParityError: if the graph answers differently from the model on the same pixels.
     """
-    session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = open_session(graph.SerializeToString(), cpu_only=True)
     shared = [fit(picture, canonical) for picture in pictures]
     served = session.run(["probabilities"], {"image": np.stack([np.asarray(image) for image in shared])})[0]
     model = classifier.backbone.preprocessing
@@ -148,14 +140,7 @@ def fit(picture: Image.Image, model: Preprocessing) -> Image.Image:
 @functools.cache
 def _preprocess_code() -> ModuleType:
     """The served preprocess model's module: it lives in the model repository, not in a package."""
-    path = reference_repository() / "preprocess" / "1" / "littlebig_preprocess.py"
-    spec = importlib.util.spec_from_file_location("littlebig_preprocess", path)
-    assert spec is not None  # noqa: S101  (the path ends in .py)
-    assert spec.loader is not None  # noqa: S101
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    return load_preprocess_module(reference_repository())
 
 
 def _view(canonical_image: Image.Image, canonical: Preprocessing, model: Preprocessing) -> Image.Image:

@@ -1,4 +1,4 @@
-"""Lowers a stage's precision and tells what that does to its answers on real pictures, before it is served."""
+"""Lowers a stage's precision and measures on photographs how its answers change."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
 from PIL import Image
 
+from littlebig_contract.onnx_runtime import open_session
 from littlebig_export.classifiers import Classifier
 from littlebig_export.errors import GraphError
 from littlebig_export.parity import fit, normalised
@@ -128,14 +128,14 @@ def measure_effect(
 
 def describe_effect(stage: str, lowered: Lowered, effect: Effect | None) -> str:
     """One line for people."""
-    told = f"{stage}: {lowered.precision}, {len(lowered.kept)} nodes kept in fp32"
+    line = f"{stage}: {lowered.precision}, {len(lowered.kept)} nodes kept in fp32"
     if effect is None:
-        return f"{told}; random weights say nothing of accuracy"
-    told += (
+        return f"{line}; random weights say nothing of accuracy"
+    line += (
         f"; same label on {effect.top1_agreement:.1%} of {effect.pictures} photographs, confidence differs by at most "
         f"{effect.confidence_change_largest:.2g} (99 % of them: {effect.confidence_change_p99:.2g})"
     )
-    return f"{told}, {effect.changed_decisions:.1%} of decisions change" if stage == "little" else told
+    return f"{line}, {effect.changed_decisions:.1%} of decisions change" if stage == "little" else line
 
 
 def as_provenance(lowered: Lowered, effect: Effect | None) -> dict[str, Any]:
@@ -151,7 +151,7 @@ def _answers(
     graph: onnx.ModelProto, images: npt.NDArray[np.uint8], score: str
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Label, confidence and score of each image, int32 [N] and float32 [N] twice."""
-    session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = open_session(graph.SerializeToString(), cpu_only=True)
     parts = [
         session.run(["label", "confidence", score], {"image": images[start : start + _BATCH]})
         for start in range(0, len(images), _BATCH)

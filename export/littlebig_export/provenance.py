@@ -1,27 +1,27 @@
-"""littlebig.json: the one file of a repository that says what it was made of, and whether that is still so."""
+"""Whether a repository is what an export would write now, according to its littlebig.json."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import littlebig_contract.provenance as contract
 from littlebig_export.config_pbtxt import reference_repository
 from littlebig_export.errors import RepositoryError
 
-PROVENANCE = "littlebig.json"
+PROVENANCE = contract.PROVENANCE
 
 
 @cache
 def made_by() -> str:
-    """SHA-256 over this package's code and the reference repository, a hex string.
+    """SHA-256 over the code of this package and the contract, and the reference repository, a hex string.
 
     Two exports of the same pair with the same hash are the same but for their date.
     """
     digest = hashlib.sha256()
-    for folder in (Path(__file__).parent, reference_repository()):
+    for folder in (Path(__file__).parent, Path(contract.__file__).parent, reference_repository()):
         for path in sorted(folder.rglob("*")):
             if path.suffix in (".py", ".toml", ".pbtxt", ".json"):
                 digest.update(str(path.relative_to(folder)).encode())
@@ -30,21 +30,15 @@ def made_by() -> str:
 
 
 def read_provenance(repository: Path) -> dict[str, Any]:
-    """What a repository says of itself.
+    """Read a repository's littlebig.json.
 
     Raises:
         RepositoryError: if the folder is no repository that an export wrote.
     """
-    path = repository / PROVENANCE
     try:
-        provenance = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RepositoryError(f"'{repository}' is not a model repository of ours (no {PROVENANCE})") from None
-    except (OSError, ValueError) as reason:
-        raise RepositoryError(f"'{path}' cannot be read: {reason}") from reason
-    if not isinstance(provenance, dict) or "pair" not in provenance:
-        raise RepositoryError(f"'{path}' does not name a pair: export the repository again")
-    return provenance
+        return contract.read_provenance(repository)
+    except contract.ProvenanceError as reason:
+        raise RepositoryError(str(reason)) from None
 
 
 def is_current(repository: Path, pair: str, target: str) -> bool:

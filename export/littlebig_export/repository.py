@@ -20,14 +20,13 @@ from typing import Any
 import onnx
 from tritonclient.grpc import model_config_pb2
 
+from littlebig_contract.stages import MODELS, STAGES
 from littlebig_export.applying import apply_calibration, forget_calibration
 from littlebig_export.config_pbtxt import Config, read_config, reference_repository, set_parameter, write_config
 from littlebig_export.errors import RepositoryError
 from littlebig_export.preprocessing import Preprocessing
 from littlebig_export.provenance import PROVENANCE
 
-STAGES = ("little", "big")
-MODELS = (*STAGES, "little_big", "preprocess", "classify")
 _HERE = Path(__file__).parent
 # Protobuf cannot hold more than 2 GiB; larger weights go into a file beside the graph.
 _LARGEST_GRAPH = 1_900_000_000
@@ -83,7 +82,7 @@ def check_output(output: Path) -> None:
         raise RepositoryError(f"'{output}' exists and is not a folder; choose another --output")
     if output.is_dir() and any(output.iterdir()) and not (output / PROVENANCE).is_file():
         raise RepositoryError(
-            f"'{output}' exists and is not a model repository of ours (no {PROVENANCE}); choose another --output"
+            f"'{output}' exists and is not a model repository of Little-Big (no {PROVENANCE}); choose another --output"
         )
 
 

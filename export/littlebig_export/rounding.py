@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
+from littlebig_contract.onnx_runtime import open_session
 from littlebig_export.precision import float_tensors
 
 _HALVES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
@@ -69,7 +69,7 @@ def largest_values(model: onnx.ModelProto, images: npt.NDArray[np.float32]) -> d
         outputs.append(helper.make_tensor_value_info(f"{name}/largest", TensorProto.FLOAT, []))
     graph = helper.make_graph(nodes, "largest", list(model.graph.input), outputs, list(model.graph.initializer))
     probe = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
-    session = onnxruntime.InferenceSession(probe.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = open_session(probe.SerializeToString(), cpu_only=True)
     source = model.graph.input[0].name
     seen = [session.run(None, {source: image[None]}) for image in images]
     return dict(zip(names, np.max(np.asarray(seen, np.float32), axis=0).tolist(), strict=True))

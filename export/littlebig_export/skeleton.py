@@ -60,7 +60,7 @@ def put_weights_back(light: onnx.ModelProto, weights: list[onnx.TensorProto], pr
 
 
 def inferred(model: onnx.ModelProto, batch: int | None = None) -> Iterator[onnx.ValueInfoProto]:
-    """Type and, where it can be told, shape of every tensor but the constants.
+    """Type and, where it is known, shape of every tensor but the constants.
 
     Args:
         model: any ONNX model.

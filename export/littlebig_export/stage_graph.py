@@ -64,9 +64,17 @@ def stage_graph(backbone: Backbone, canonical: Preprocessing) -> onnx.ModelProto
         onnx.checker.check_model(graph)
     except (ValueError, onnx.checker.ValidationError) as reason:
         raise GraphError(f"the graph cannot be joined to its preprocessing: {reason}") from reason
+    _keep_each_domain_once(graph)
     put_weights_back(graph, weights, "backbone/")
     graph.producer_name = "littlebig"
     return graph
+
+
+def _keep_each_domain_once(graph: onnx.ModelProto) -> None:
+    """Merging lists the opsets of every part; ONNX Runtime's quantiser, among others, refuses a repeated domain."""
+    versions = {opset.domain: opset.version for opset in graph.opset_import}
+    del graph.opset_import[:]
+    graph.opset_import.extend(helper.make_opsetid(domain, version) for domain, version in versions.items())
 
 
 def _view_of_image(model: Preprocessing, canonical: Preprocessing) -> onnx.ModelProto:

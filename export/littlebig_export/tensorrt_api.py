@@ -20,7 +20,7 @@ _MAJORS = (10, 11)
 
 
 class Progress(Protocol):
-    """What a build tells while it runs; phases nest, and steps are counted within a phase."""
+    """Receives the progress of a build; phases nest, and steps are counted within a phase."""
 
     def phase_started(self, phase: str, parent: str | None, steps: int) -> None:
         """A phase begins, within another one or at the top."""
@@ -72,7 +72,7 @@ def new_log(trt: Any) -> Any:
 
 
 def new_monitor(trt: Any, progress: Progress | None) -> Any:
-    """TensorRT's progress monitor on top of ours; setting its `cancelled` ends the build at the next step."""
+    """TensorRT's progress monitor, which forwards to a Progress; `cancelled` ends the build at the next step."""
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
         def __init__(self) -> None:

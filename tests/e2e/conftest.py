@@ -1,28 +1,22 @@
 """One real tritonserver with the default pair for all end-to-end tests that do not break it."""
 
 import shutil
-from pathlib import Path
 
 import pytest
 import tritonclient.grpc
+from tests.default_pair import exported_default_pair
 from tests.tiny_pair import write_tiny_pair
 
 from littlebig_client import Client
 from littlebig_export.exporting import export_pair
 from littlebig_export.pair import load_pair
-from littlebig_export.provenance import is_current
 from littlebig_server import TritonServer
-
-# Kept between runs: an export of the default pair takes half a minute, and is made again when it would differ.
-EXPORTED = Path(__file__).parents[2] / "build" / "test" / "model_repository"
 
 
 @pytest.fixture(scope="session")
 def repository(tmp_path_factory):
     """The default pair, copied to another place: a rendered repository is complete and knows no paths."""
-    if not is_current(EXPORTED, "efficientnet-lite", "cpu"):
-        export_pair(load_pair("efficientnet-lite"), "cpu", EXPORTED)
-    return shutil.copytree(EXPORTED, tmp_path_factory.mktemp("copied-elsewhere") / "models")
+    return shutil.copytree(exported_default_pair(), tmp_path_factory.mktemp("copied-elsewhere") / "models")
 
 
 @pytest.fixture(scope="session")

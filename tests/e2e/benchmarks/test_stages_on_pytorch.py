@@ -72,7 +72,7 @@ def test_what_cannot_be_written_is_refused(repository, tiny_repository, tmp_path
         f"littlebig: '{repository}' is of the pair 'efficientnet-lite', not 'tiny': give that"
     )
     assert refusal("--repository", tmp_path, "--output", tmp_path / "new") == (
-        f"littlebig: '{tmp_path}' is not a model repository of ours (no littlebig.json)"
+        f"littlebig: '{tmp_path}' is not a model repository of Little-Big (no littlebig.json)"
     )
     assert refusal("--pair", pair, "--repository", tiny_repository, "--output", tmp_path / "new") == (
         "littlebig: little of pair 'tiny' is an ONNX file: only timm's models run on PyTorch"

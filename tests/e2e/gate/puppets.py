@@ -71,8 +71,6 @@ class Puppets:
         file.with_suffix(".new").write_text(json.dumps(behaviour))
         file.with_suffix(".new").rename(file)
 
-    set_behaviour = tell
-
     def request(self, *pixels):
         images = np.zeros((len(pixels), 32, 32, 3), np.uint8)
         images[:, 0, 0, 0] = pixels

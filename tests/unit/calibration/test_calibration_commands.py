@@ -117,7 +117,7 @@ def test_calibrate_reports_mistakes_in_one_line(capsys: pytest.CaptureFixture[st
     assert err == f"littlebig: cannot read {tmp_path}/none.csv: No such file or directory\n"
     assert run(capsys, "calibrate", file, "--cost-little", 1)[0] == 2
     code, out, err = run(capsys, "calibrate", file, "--gate", "auto")
-    assert (code, out, err) == (1, "", "littlebig: --gate is now --score: write --score auto\n")
+    assert (code, out, err) == (2, "", "littlebig: option --gate no longer exists: use --score\n")
     code, _, err = run(capsys, "calibrate", file, "--max-escalation", 2)
     assert (code, err) == (1, "littlebig: the escalation rate 2 is not in (0, 1)\n")
 

@@ -17,7 +17,7 @@ def test_folder_without_provenance_is_refused(tmp_path):
     with pytest.raises(ProvenanceError) as error:
         read_provenance(tmp_path)
     assert str(error.value) == (
-        f"'{tmp_path}' is not a model repository of ours (no littlebig.json): make one with 'littlebig export --output DIR'"
+        f"'{tmp_path}' is not a model repository of Little-Big (no littlebig.json): make one with 'littlebig export --output DIR'"
     )
 
 

@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
@@ -52,6 +53,15 @@ def test_a_repository_is_complete(tiny_pair, tmp_path):
         "preprocess/1/model.py",
         "preprocess/config.pbtxt",
     ]
+
+
+def test_exported_graphs_are_valid_in_full_and_hold_each_domain_once(tiny_pair, tmp_path):
+    export(tiny_pair, tmp_path / "out")
+    for stage in ("little", "big"):
+        graph = onnx.load(tmp_path / "out" / stage / "1" / "model.onnx")
+        onnx.checker.check_model(graph, full_check=True)
+        domains = [opset.domain for opset in graph.opset_import]
+        assert domains == sorted(set(domains))
 
 
 def test_one_file_says_what_the_repository_was_made_of(tiny_pair, tmp_path):
@@ -147,7 +157,7 @@ def test_a_folder_that_is_not_ours_is_left_alone(tiny_pair, tmp_path):
     (precious / "thesis.tex").write_text("years of work")
     message = refusal(lambda: export(tiny_pair, precious))
     assert message == (
-        f"'{precious}' exists and is not a model repository of ours (no littlebig.json); choose another --output"
+        f"'{precious}' exists and is not a model repository of Little-Big (no littlebig.json); choose another --output"
     )
     assert (precious / "thesis.tex").read_text() == "years of work"
     assert "is not a folder" in refusal(lambda: export(tiny_pair, precious / "thesis.tex"))
@@ -156,7 +166,7 @@ def test_a_folder_that_is_not_ours_is_left_alone(tiny_pair, tmp_path):
 def test_two_models_over_different_classes_are_refused(tiny_pair, tmp_path):
     tiny_classifier(tmp_path / "big.onnx", 32, classes=7)
     assert refusal(lambda: export(tiny_pair, tmp_path / "out")) == (
-        "the two models tell different classes apart: little 5, big 7; a pair needs two classifiers over the same classes"
+        "the two models have different numbers of classes: little 5, big 7; a pair needs two classifiers over the same classes"
     )
     assert not (tmp_path / "out").exists()
 

@@ -149,14 +149,14 @@ def test_nodes_that_tensorrt_does_not_support_are_named(tiny_pair, tmp_path):
     model.graph.node.append(helper.make_node("Reshape", ["plain", "square"], ["squares"], name="squares"))
     model.graph.node.append(helper.make_node("Det", ["squares"], ["logits"], name="volume"))
     onnx.save(model, path)
-    told = refusal("--pair", tiny_pair, "--precision", "fp32")
-    assert told == "TensorRT does not support 'backbone/volume' (Det) in 'big'"
+    message = refusal("--pair", tiny_pair, "--precision", "fp32")
+    assert message == "TensorRT does not support 'backbone/volume' (Det) in 'big'"
 
 
 def test_models_that_are_no_pair_are_refused(tiny_pair):
     tiny_classifier(tiny_pair.parent / "little.onnx", 24, classes=7)
     assert refusal("--pair", tiny_pair) == (
-        "the two models tell different classes apart: little 7, big 5; a pair needs two classifiers over the same classes"
+        "the two models have different numbers of classes: little 7, big 5; a pair needs two classifiers over the same classes"
     )
 
 
@@ -175,7 +175,7 @@ def test_a_repository_without_a_graph_is_refused(tiny_pair, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ([], "give one of --repository and --pair"),
         (["--pair", "a", "--repository", "b"], "give one of --repository and --pair"),
@@ -183,10 +183,10 @@ def test_a_repository_without_a_graph_is_refused(tiny_pair, tmp_path):
         (["--repository", "b", "--precision", "fp32"], "--random-weights and --precision go with --pair"),
     ],
 )
-def test_contradictions_are_wrong_usage(arguments, told):
+def test_contradictions_are_wrong_usage(arguments, message):
     result = check(*arguments)
     assert result.exit_code == 2
-    assert told in result.stderr
+    assert message in result.stderr
 
 
 def test_graphs_of_all_repositories_before_the_first_precision_are_fp32(tiny_pair, tmp_path):

@@ -56,7 +56,7 @@ def test_a_transposed_gemm_counts_the_other_side():
     assert count_macs(backbone(nodes, {"weights": zeros(192, 7)})) == {"logits": 7 * 192}
 
 
-def test_shapes_that_are_not_known_are_told():
+def test_shapes_that_are_not_known_are_reported():
     nodes = [
         helper.make_node("NonZero", ["pixels"], ["indices"], name="nonzero"),
         helper.make_node("Cast", ["indices"], ["floats"], name="cast", to=1),
@@ -64,7 +64,7 @@ def test_shapes_that_are_not_known_are_told():
     ]
     with pytest.raises(GraphError) as error:
         count_macs(backbone(nodes, {"weights": zeros(192, 7)}))
-    assert str(error.value) == "the cost of node 'product' (MatMul) cannot be told: its shapes are dynamic"
+    assert str(error.value) == "the cost of node 'product' (MatMul) cannot be message: its shapes are dynamic"
 
 
 def test_the_graphs_of_the_default_pair_cost_what_timm_publishes(default_pair):

@@ -62,25 +62,25 @@ def test_ahead_of_time_for_a_gpu_that_is_not_here(graph):
     )
 
 
-def test_progress_is_told_and_phases_nest(graph):
-    told = []
+def test_progress_is_reported_and_phases_nest(graph):
+    lines = []
 
     class Listener:
         def phase_started(self, phase, parent, steps):
-            told.append(("started", phase, parent, steps))
+            lines.append(("started", phase, parent, steps))
 
         def step_done(self, phase, step):
-            told.append(("step", phase, step))
+            lines.append(("step", phase, step))
 
         def phase_finished(self, phase):
-            told.append(("finished", phase))
+            lines.append(("finished", phase))
 
     build_plan(trt, graph, ONE_TO_FOUR, progress=Listener())
-    _, top, parent, steps = told[0]
+    _, top, parent, steps = lines[0]
     assert parent is None
-    assert told[-1] == ("finished", top)
-    assert 0 < len([event for event in told if event[:2] == ("step", top)]) <= steps
-    assert any(event[0] == "started" and event[2] == top for event in told)
+    assert lines[-1] == ("finished", top)
+    assert 0 < len([event for event in lines if event[:2] == ("step", top)]) <= steps
+    assert any(event[0] == "started" and event[2] == top for event in lines)
 
 
 def test_ctrl_c_ends_a_build_and_the_handler_is_put_back(graph):
@@ -156,29 +156,29 @@ def test_every_node_that_is_not_supported_is_named(tmp_path):
         helper.make_node("Mystery", ["determinant"], ["answer"], name="strange", domain="elsewhere"),
     ]
     path = save(tmp_path / "model.onnx", nodes, domain="elsewhere")
-    told = refusal(lambda: build_plan(trt, path, ONE_TO_FOUR))
-    assert told.startswith("TensorRT does not support 'det' (Det); 'strange' (Mystery): ")
-    assert told.endswith(f" in '{path}'")
+    lines = refusal(lambda: build_plan(trt, path, ONE_TO_FOUR))
+    assert lines.startswith("TensorRT does not support 'det' (Det); 'strange' (Mystery): ")
+    assert lines.endswith(f" in '{path}'")
 
 
-def test_an_image_that_meets_no_cast_first_is_told(tmp_path):
+def test_an_image_that_meets_no_cast_first_is_reported(tmp_path):
     nodes = [
         helper.make_node("Transpose", ["image"], ["planes"], name="to_planes", perm=[0, 3, 1, 2]),
         helper.make_node("Cast", ["planes"], ["answer"], name="cast", to=TensorProto.FLOAT),
     ]
-    told = refusal(lambda: build_plan(trt, save(tmp_path / "model.onnx", nodes), ONE_TO_FOUR))
-    assert told.startswith(
+    lines = refusal(lambda: build_plan(trt, save(tmp_path / "model.onnx", nodes), ONE_TO_FOUR))
+    assert lines.startswith(
         "TensorRT does not support 'to_planes' (Transpose): to_planes: first input has type UInt8 but"
     )
 
 
-def test_a_file_that_is_no_graph_is_told(tmp_path):
+def test_a_file_that_is_no_graph_is_reported(tmp_path):
     (tmp_path / "model.onnx").write_bytes(b"not a graph")
-    told = refusal(lambda: build_plan(trt, tmp_path / "model.onnx", ONE_TO_FOUR))
-    assert told.startswith("TensorRT does not support the graph")
+    lines = refusal(lambda: build_plan(trt, tmp_path / "model.onnx", ONE_TO_FOUR))
+    assert lines.startswith("TensorRT does not support the graph")
 
 
-def test_a_fixed_batch_is_told(tmp_path):
+def test_a_fixed_batch_is_reported(tmp_path):
     relu = helper.make_node("Relu", ["pixels"], ["answer"], name="relu")
     path = save(tmp_path / "model.onnx", [CAST, relu], batch=7)
     assert refusal(lambda: build_plan(trt, path, ONE_TO_FOUR)) == (
@@ -186,7 +186,7 @@ def test_a_fixed_batch_is_told(tmp_path):
     )
 
 
-def test_too_little_memory_is_told(tmp_path):
+def test_too_little_memory_is_reported(tmp_path):
     weights = numpy_helper.from_array(np.ones((3, 16, 5, 5), np.float32).transpose(1, 0, 2, 3), "weights")
     nodes = [
         CAST,
@@ -195,15 +195,15 @@ def test_too_little_memory_is_told(tmp_path):
     ]
     path = save(tmp_path / "model.onnx", nodes, [weights])
     settings = BuildSettings(Profile(1, 64, 20000), workspace_mib=1, compute_capability="8.9")
-    told = refusal(lambda: build_plan(trt, path, settings))
-    assert told.startswith(f"not enough memory to build '{path}': ")
-    assert told.endswith("; give more than --workspace 1, or take a smaller --profile")
+    lines = refusal(lambda: build_plan(trt, path, settings))
+    assert lines.startswith(f"not enough memory to build '{path}': ")
+    assert lines.endswith("; give more than --workspace 1, or take a smaller --profile")
 
 
 def test_a_failure_without_a_known_reason_is_passed_on(graph):
     # TensorRT-RTX comes without the lean runtime that version-compatible engines carry.
-    told = refusal(lambda: build_plan(trt, graph, BuildSettings(Profile(1, 2, 4), version_compatible=True)))
-    assert told.startswith(f"TensorRT cannot build '{graph}': Unable to load library: libnvinfer_lean")
+    lines = refusal(lambda: build_plan(trt, graph, BuildSettings(Profile(1, 2, 4), version_compatible=True)))
+    assert lines.startswith(f"TensorRT cannot build '{graph}': Unable to load library: libnvinfer_lean")
     assert engine_build._failure(graph, [], ONE_TO_FOUR) == f"TensorRT cannot build '{graph}': it gives no reason"
 
 
@@ -216,7 +216,7 @@ def test_a_failure_without_a_known_reason_is_passed_on(graph):
         ("1:64:32", "profile 1:64:32 is no range of batches: it is SMALLEST:BEST:LARGEST, from 1 up"),
     ],
 )
-def test_profiles_that_are_no_range_are_told(text, message):
+def test_profiles_that_are_no_range_are_reported(text, message):
     assert refusal(lambda: Profile.parse(text)) == message
 
 
@@ -238,7 +238,7 @@ def test_without_tensorrt_the_remedy_is_named(monkeypatch):
     )
 
 
-def test_a_tensorrt_that_does_not_load_is_told(monkeypatch):
+def test_a_tensorrt_that_does_not_load_is_reported(monkeypatch):
     def broken(name):
         raise ImportError("libnvinfer.so.11: cannot open shared object file\nand more")
 
@@ -260,7 +260,7 @@ def test_the_builder_is_written_for_10_and_11(monkeypatch, version, fits):
 
 
 @pytest.mark.parametrize(
-    ("message", "told"),
+    ("message", "lines"),
     [
         (
             "IBuilder::build: Error Code 4: API Usage Error (two types differ. In check at /_src/a.cpp:4)",
@@ -270,8 +270,8 @@ def test_the_builder_is_written_for_10_and_11(monkeypatch, version, fits):
         ("plain words\nand more", "plain words"),
     ],
 )
-def test_tensorrts_words_without_its_source_files(message, told):
-    assert plain(message) == told
+def test_tensorrts_words_without_its_source_files(message, lines):
+    assert plain(message) == lines
 
 
 def test_the_bindings_alone_are_enough(monkeypatch):

@@ -18,6 +18,7 @@ from littlebig_export.errors import ExportError
 from littlebig_export.exporting import export_pair
 from littlebig_export.gpu import Gpu, find_gpus
 from littlebig_export.pair import load_pair
+from tests.tiny_pair import write_tiny_pair
 
 trt = pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is for Linux on x86-64: pip install 'littlebig[check]'")
 # RTX keeps its timings elsewhere and says so of the API that TensorRT needs.
@@ -41,16 +42,41 @@ def _cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """The tiny pair for target tensorrt, without plans; not to be changed."""
+    folder = tmp_path_factory.mktemp("exported")
+    export_pair(load_pair(str(write_tiny_pair(folder))), "tensorrt", folder / "out", precision="fp32")
+    return folder / "out"
+
+
+@pytest.fixture(scope="module")
+def exported_and_built(exported, tmp_path_factory):
+    """The same with its plans; not to be changed."""
+    repository = tmp_path_factory.mktemp("built") / "out"
+    shutil.copytree(exported, repository)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(repository.parent / "cache"))
+        ensure(repository)
+    return repository
+
+
 @pytest.fixture
-def repository(tiny_pair, tmp_path):
-    export_pair(load_pair(str(tiny_pair)), "tensorrt", tmp_path / "out", precision="fp32")
-    return tmp_path / "out"
+def repository(exported, tmp_path):
+    return shutil.copytree(exported, tmp_path / "out")
+
+
+@pytest.fixture
+def built(exported_and_built, tmp_path):
+    return shutil.copytree(exported_and_built, tmp_path / "out")
 
 
 def ensure(repository, gpu=ADA, version="11.1.0", **options):
-    told = []
-    built = ensure_engines(repository, BuildOptions(**options), tell=told.append, tensorrt=Version(version), gpus=[gpu])
-    return list(built), told
+    lines = []
+    built = ensure_engines(
+        repository, BuildOptions(**options), report=lines.append, tensorrt=Version(version), gpus=[gpu]
+    )
+    return list(built), lines
 
 
 def refusal(action) -> str:
@@ -65,10 +91,10 @@ def files_of(repository):
 
 
 def test_missing_plans_are_built_with_a_key_beside_them(repository):
-    built, told = ensure(repository)
+    built, lines = ensure(repository)
     assert built == ["little", "big"]
-    assert told[0] == "little: building, there is no plan"
-    assert re.fullmatch(r"little: \d+ MB in \d+ s", told[1])
+    assert lines[0] == "little: building, there is no plan"
+    assert re.fullmatch(r"little: \d+ MB in \d+ s", lines[1])
     plan = repository / "big/1/model.plan"
     assert plan.stat().st_mode & 0o777 == 0o644
     key = read_key(plan)
@@ -76,30 +102,27 @@ def test_missing_plans_are_built_with_a_key_beside_them(repository):
     assert sorted(files_of(repository)) == ["model.onnx", "model.plan", "model.plan.json"]
 
 
-def test_plans_that_fit_are_left_alone(repository):
-    ensure(repository)
-    before = files_of(repository)
-    assert ensure(repository) == ([], ["little: the plan fits", "big: the plan fits"])
-    assert files_of(repository) == before
+def test_plans_that_fit_are_left_alone(built):
+    before = files_of(built)
+    assert ensure(built) == ([], ["little: the plan fits", "big: the plan fits"])
+    assert files_of(built) == before
 
 
-def test_another_graph_is_built_anew(repository):
-    ensure(repository)
-    path = repository / "big/1/model.onnx"
+def test_another_graph_is_built_anew(built):
+    path = built / "big/1/model.onnx"
     model = onnx.load(path)
     model.producer_version = "2"
     onnx.save(model, path)
-    built, told = ensure(repository)
-    assert built == ["big"]
-    assert told[1].startswith("big: building, graph ")
+    stages, lines = ensure(built)
+    assert stages == ["big"]
+    assert lines[1].startswith("big: building, graph ")
 
 
-def test_another_profile_is_built_anew_and_kept(repository):
-    ensure(repository)
-    built, told = ensure(repository, profile=Profile(1, 16, 32))
-    assert built == ["little", "big"]
-    assert told[0] == "little: building, profile 1:8:32 there, 1:16:32 here"
-    assert ensure(repository)[0] == []
+def test_another_profile_is_built_anew_and_kept(built):
+    stages, lines = ensure(built, profile=Profile(1, 16, 32))
+    assert stages == ["little", "big"]
+    assert lines[0] == "little: building, profile 1:8:32 there, 1:16:32 here"
+    assert ensure(built)[0] == []
 
 
 def test_a_profile_below_max_batch_size_is_refused(repository):
@@ -109,11 +132,10 @@ def test_a_profile_below_max_batch_size_is_refused(repository):
     )
 
 
-def test_a_larger_max_batch_size_makes_a_larger_profile(repository):
-    ensure(repository)
-    config = repository / "big/config.pbtxt"
+def test_a_larger_max_batch_size_makes_a_larger_profile(built):
+    config = built / "big/config.pbtxt"
     config.write_text(config.read_text().replace("max_batch_size: 32", "max_batch_size: 64"))
-    assert ensure(repository)[1][1] == "big: building, profile 1:8:32 there, 1:16:64 here"
+    assert ensure(built)[1][1] == "big: building, profile 1:8:32 there, 1:16:64 here"
 
 
 @pytest.mark.parametrize(
@@ -127,22 +149,20 @@ def test_a_larger_max_batch_size_makes_a_larger_profile(repository):
         (ADA, "11.2.0", "TensorRT 11.1.0 there, 11.2.0 here"),
     ],
 )
-def test_a_plan_made_elsewhere_is_refused_and_stays(repository, gpu, version, differs):
-    ensure(repository)
-    before = files_of(repository)
-    plan = repository / "little/1/model.plan"
-    assert refusal(lambda: ensure(repository, gpu, version)) == (
+def test_a_plan_made_elsewhere_is_refused_and_stays(built, gpu, version, differs):
+    before = files_of(built)
+    plan = built / "little/1/model.plan"
+    assert refusal(lambda: ensure(built, gpu, version)) == (
         f"'{plan}' was made elsewhere: {differs}; replace it with 'littlebig build --force'"
     )
-    assert files_of(repository) == before
-    built, told = ensure(repository, gpu, version, force=True)
-    assert built == ["little", "big"]
-    assert told[0] == f"little: building, {differs}"
+    assert files_of(built) == before
+    stages, lines = ensure(built, gpu, version, force=True)
+    assert stages == ["little", "big"]
+    assert lines[0] == f"little: building, {differs}"
 
 
-def test_force_builds_what_fits(repository):
-    ensure(repository)
-    assert ensure(repository, force=True)[1][0] == "little: building, --force"
+def test_force_builds_what_fits(built):
+    assert ensure(built, force=True)[1][0] == "little: building, --force"
 
 
 def rewrite_key(repository, **changes):
@@ -151,88 +171,79 @@ def rewrite_key(repository, **changes):
         path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
-def test_a_hardware_compatible_plan_fits_any_gpu_from_ampere_on(repository):
-    ensure(repository)
-    assert ensure(repository, hardware_compatible=True)[1][0] == (
+def test_a_hardware_compatible_plan_fits_any_gpu_from_ampere_on(built):
+    assert ensure(built, hardware_compatible=True)[1][0] == (
         "little: building, --hardware-compatible off there, on here"
     )
-    assert ensure(repository, Gpu("NVIDIA H100", "9.0"))[0] == []
-    assert "NVIDIA T4 here" in refusal(lambda: ensure(repository, Gpu("NVIDIA T4", "7.5")))
+    assert ensure(built, Gpu("NVIDIA H100", "9.0"))[0] == []
+    assert "NVIDIA T4 here" in refusal(lambda: ensure(built, Gpu("NVIDIA T4", "7.5")))
 
 
 @pytest.mark.parametrize(("version", "fits"), [("11.2.0", True), ("11.0.9", False), ("12.0.0", False)])
-def test_a_version_compatible_plan_fits_later_minor_versions(repository, version, fits):
-    ensure(repository)
-    rewrite_key(repository, version_compatible=True)
+def test_a_version_compatible_plan_fits_later_minor_versions(built, version, fits):
+    rewrite_key(built, version_compatible=True)
     if fits:
-        assert ensure(repository, version=version)[0] == []
+        assert ensure(built, version=version)[0] == []
     else:
-        assert f"TensorRT 11.1.0 there, {version} here" in refusal(lambda: ensure(repository, version=version))
+        assert f"TensorRT 11.1.0 there, {version} here" in refusal(lambda: ensure(built, version=version))
 
 
-def test_a_plan_of_unknown_origin_is_replaced(repository):
-    ensure(repository)
-    (repository / "little/1/model.plan").write_bytes(b"another plan")
-    key_file(repository / "big/1/model.plan").write_text("[]")
-    assert [line for line in ensure(repository)[1] if "building" in line] == [
+def test_a_plan_of_unknown_origin_is_replaced(built):
+    (built / "little/1/model.plan").write_bytes(b"another plan")
+    key_file(built / "big/1/model.plan").write_text("[]")
+    assert [line for line in ensure(built)[1] if "building" in line] == [
         "little: building, there is a plan of unknown origin",
         "big: building, there is a plan of unknown origin",
     ]
 
 
-def test_a_key_with_a_broken_version_is_told(repository):
-    ensure(repository)
-    rewrite_key(repository, tensorrt="eleven", version_compatible=True)
-    assert refusal(lambda: ensure(repository)) == (
-        "'eleven' in a plan's key is no version; build it again with --force"
-    )
+def test_a_key_with_a_broken_version_is_reported(built):
+    rewrite_key(built, tensorrt="eleven", version_compatible=True)
+    assert refusal(lambda: ensure(built)) == ("'eleven' in a plan's key is no version; build it again with --force")
 
 
-def test_a_full_disk_leaves_the_old_plan(repository, monkeypatch):
-    ensure(repository)
-    before = files_of(repository)
+def test_a_full_disk_leaves_the_old_plan(built, monkeypatch):
+    before = files_of(built)
 
     def full(descriptor):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(files.os, "fsync", full)
-    plan = repository / "little/1/model.plan"
-    assert refusal(lambda: ensure(repository, force=True)) == (
+    plan = built / "little/1/model.plan"
+    assert refusal(lambda: ensure(built, force=True)) == (
         f"cannot write '{plan}' ({len(before['model.plan']) / 1e6:.0f} MB): No space left on device; what was there is untouched"
     )
-    assert files_of(repository) == before
+    assert files_of(built) == before
 
 
-def test_an_interrupted_build_leaves_the_old_plan(repository, monkeypatch):
-    ensure(repository)
-    before = files_of(repository)
+def test_an_interrupted_build_leaves_the_old_plan(built, monkeypatch):
+    before = files_of(built)
 
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(engines, "build_plan", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        ensure(repository, force=True)
-    assert files_of(repository) == before
+        ensure(built, force=True)
+    assert files_of(built) == before
 
 
-def test_a_missing_graph_is_told(repository):
+def test_a_missing_graph_is_reported(repository):
     graph = repository / "big/1/model.onnx"
     graph.unlink()
     assert refusal(lambda: ensure(repository)) == f"'{graph}' is missing: export the repository again"
 
 
-def test_weights_beside_the_graph_belong_to_it(repository):
-    ensure(repository)
-    (repository / "little/1/model.onnx.data").write_bytes(b"weights")
-    assert ensure(repository)[0] == ["little"]
+def test_weights_beside_the_graph_belong_to_it(built):
+    (built / "little/1/model.onnx.data").write_bytes(b"weights")
+    assert ensure(built)[0] == ["little"]
 
 
 def test_the_cpu_target_has_no_engines(tiny_pair, tmp_path):
     export_pair(load_pair(str(tiny_pair)), "cpu", tmp_path / "cpu")
-    told = []
-    assert ensure_engines(tmp_path / "cpu", tell=told.append) == ()
-    assert told == ["target cpu has no engines to build"]
+    lines = []
+    assert ensure_engines(tmp_path / "cpu", report=lines.append) == ()
+    assert lines == ["target cpu has no engines to build"]
 
 
 def test_different_gpus_need_a_choice(repository):
@@ -270,7 +281,7 @@ def test_the_driver_names_its_gpus():
 NO_GPU = "; engines are built on the GPU that serves them, 'littlebig check' tries a build without one"
 
 
-def test_no_gpu_is_told(monkeypatch):
+def test_no_gpu_is_reported(monkeypatch):
     assert refusal(lambda: find_gpus(Driver(status=100))) == (
         f"no GPU: the NVIDIA driver does not start (cuInit: 100){NO_GPU}"
     )
@@ -300,7 +311,7 @@ def test_the_command_builds_and_then_does_nothing(repository, monkeypatch):
 def test_the_command_tells_failures_in_one_line(tmp_path):
     result = CliRunner().invoke(littlebig, ["build", "--repository", str(tmp_path)])
     assert result.exit_code == 1
-    assert result.stderr == f"littlebig: '{tmp_path}' is not a model repository of ours (no littlebig.json)\n"
+    assert result.stderr == f"littlebig: '{tmp_path}' is not a model repository of Little-Big (no littlebig.json)\n"
 
 
 def test_machines_of_one_kind_share_their_plans_through_a_cache(repository, tmp_path):
@@ -308,8 +319,8 @@ def test_machines_of_one_kind_share_their_plans_through_a_cache(repository, tmp_
     other = tmp_path / "other"
     shutil.copytree(repository, other)
     assert ensure(repository, cache=shared)[0] == ["little", "big"]
-    built, told = ensure(other, cache=shared)
-    assert (built, told) == ([], ["little: the plan is from the cache", "big: the plan is from the cache"])
+    built, lines = ensure(other, cache=shared)
+    assert (built, lines) == ([], ["little: the plan is from the cache", "big: the plan is from the cache"])
     assert files_of(other) == files_of(repository)
     assert ensure(other) == ([], ["little: the plan fits", "big: the plan fits"])
 

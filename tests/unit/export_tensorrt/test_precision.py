@@ -190,7 +190,7 @@ def test_bf16_rounds_to_the_nearest_even():
     assert run(low, pixels(1.0))[0, :, 0, 0].tolist() == [1.0, 1 + 2**-6, 1 + 2**-7]
 
 
-def test_types_that_cannot_be_inferred_are_told(chain):
+def test_types_that_cannot_be_inferred_are_reported(chain):
     chain.graph.output[0].type.tensor_type.elem_type = TensorProto.INT64
     with pytest.raises(GraphError) as error:
         to_precision(chain, "fp16", {})

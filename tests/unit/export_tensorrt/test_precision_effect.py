@@ -15,9 +15,9 @@ from littlebig_export.parity import pictures_in
 
 
 def export(pair_file, output, **options):
-    told = []
-    export_pair(load_pair(str(pair_file)), "tensorrt", output, tell=told.append, **options)
-    return told, json.loads((output / "littlebig.json").read_text())["precision"]
+    lines = []
+    export_pair(load_pair(str(pair_file)), "tensorrt", output, report=lines.append, **options)
+    return lines, json.loads((output / "littlebig.json").read_text())["precision"]
 
 
 def test_the_command_builds_no_engine_where_it_cannot_and_says_what_to_do(tiny_pair, tmp_path, monkeypatch):
@@ -54,7 +54,7 @@ def refusal(action) -> str:
 
 
 def test_tensorrt_graphs_are_fp16_between_fp32_ends(tiny_pair, tmp_path):
-    told, says = export(tiny_pair, tmp_path / "out")
+    lines, says = export(tiny_pair, tmp_path / "out")
     graph = onnx.load(tmp_path / "out/little/1/model.onnx").graph
     types = {tensor.name: tensor.data_type for tensor in graph.initializer}
     assert types["backbone/kernel/low"] == TensorProto.FLOAT16
@@ -65,8 +65,8 @@ def test_tensorrt_graphs_are_fp16_between_fp32_ends(tiny_pair, tmp_path):
     effect = says["stages"]["little"]["effect"]
     assert effect["top1_agreement"] == 1.0
     assert 0.0 < effect["confidence_change_p99"] <= effect["confidence_change_largest"] < 0.05
-    little = next(line for line in told if line.startswith("little: fp16"))
-    assert "0 nodes kept in fp32; same label on 100.0% of 6 photographs, confidence differs by at most 0.0" in little
+    little = next(line for line in lines if line.startswith("little: fp16"))
+    assert "0 nodes kept in fp32; same label on 100.0% of 7 photographs, confidence differs by at most 0.0" in little
     assert little.endswith("% of decisions change")
 
 
@@ -102,19 +102,19 @@ def scale_up(path, factor):
 
 def test_layers_that_would_overflow_stay_in_fp32(tiny_pair, tmp_path):
     scale_up(tiny_pair.parent / "little.onnx", 5e3)
-    told, says = export(tiny_pair, tmp_path / "out")
+    lines, says = export(tiny_pair, tmp_path / "out")
     little = says["stages"]["little"]
     assert little["effect"]["top1_agreement"] == 1.0
     assert any(reason.endswith(" on photographs") for reason in little["kept_in_fp32"].values())
     assert says["stages"]["big"]["kept_in_fp32"] == {}
-    assert any(f"little: fp16, {len(little['kept_in_fp32'])} nodes kept in fp32" in line for line in told)
+    assert any(f"little: fp16, {len(little['kept_in_fp32'])} nodes kept in fp32" in line for line in lines)
 
 
 def test_an_overflow_on_other_pictures_is_refused(tiny_pair, tmp_path, monkeypatch):
     scale_up(tiny_pair.parent / "little.onnx", 5e4)
     monkeypatch.setattr("littlebig_export.precision_effect.largest_values", lambda model, images: {})
     assert refusal(lambda: export(tiny_pair, tmp_path / "out")) == (
-        "fp16 overflows on 6 of 6 photographs: name the layers that do in the pair's fp32 setting, "
+        "fp16 overflows on 6 of 7 photographs: name the layers that do in the pair's fp32 setting, "
         "or export with --precision bf16 or fp32"
     )
     assert not (tmp_path / "out").exists()
@@ -127,7 +127,7 @@ def test_the_pair_file_keeps_what_it_names(tiny_pair, tmp_path):
     assert says["stages"]["little"]["kept_in_fp32"] == {}
 
 
-def test_a_wrong_fp32_setting_is_told(tiny_pair):
+def test_a_wrong_fp32_setting_is_reported(tiny_pair):
     tiny_pair.write_text(tiny_pair.read_text() + "fp32 = 'Gemm'\n")
     assert refusal(lambda: load_pair(str(tiny_pair))) == (
         f"{tiny_pair}: [big] fp32 = 'Gemm' is not a list of patterns such as [\"LiteMLA\"]"
@@ -144,7 +144,9 @@ def test_own_pictures_measure_the_effect(tiny_pair, tmp_path):
     assert says["stages"]["little"]["effect"]["pictures"] == 3
 
 
-def test_folders_without_pictures_and_broken_pictures_are_told(tmp_path):
-    assert refusal(lambda: pictures_in(tmp_path)) == f"no pictures (jpg, png, webp) in '{tmp_path}'"
+def test_folders_without_pictures_and_broken_pictures_are_reported(tmp_path):
+    assert (
+        refusal(lambda: pictures_in(tmp_path)) == f"no pictures (.bmp, .gif, .jpeg, .jpg, .png, .webp) in '{tmp_path}'"
+    )
     (tmp_path / "broken.jpg").write_bytes(b"no")
     assert refusal(lambda: pictures_in(tmp_path)).startswith(f"'{tmp_path}/broken.jpg' cannot be read as a picture: ")
