@@ -115,6 +115,7 @@ def test_a_gate_is_replaced_under_load_without_losing_a_request(served):
     assert "successfully unloaded 'little_big' version 1" in "\n".join(served.server.log_tail())
 
 
+@pytest.mark.slow
 def test_a_refused_gate_and_reloaded_stages_lose_no_request_under_load(tiny_repository, tmp_path):
     repository = shutil.copytree(tiny_repository, tmp_path / "models")
     config = repository / "little_big" / "config.pbtxt"

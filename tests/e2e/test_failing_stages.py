@@ -73,18 +73,11 @@ def test_a_failed_call_of_big_does_not_affect_the_sure_requests_of_its_batch(cli
     assert all(isinstance(answer, ServerFailure) for answer in answers[1::2])
 
 
-@pytest.mark.parametrize(
-    ("model", "old", "new", "message"),
-    [
-        ("little_big", '"0.6"', '"1.6"', "little_big: parameter 'threshold' = '1.6' is not a number in [0, 1]"),
-        ("preprocess", '"35"', '"no"', "preprocess: parameter 'resize' = 'no' is not a positive whole number"),
-    ],
-)
-def test_a_wrong_setting_is_named_when_the_server_starts(repository, model, old, new, message):
-    replace(repository / model / "config.pbtxt", old, new)
+def test_a_wrong_setting_is_named_when_the_server_starts(repository):
+    replace(repository / "little_big" / "config.pbtxt", '"0.6"', '"1.6"')
     with pytest.raises(ServerError) as error, TritonServer(repository):
         pytest.fail("the server started")
-    assert message in str(error.value)
+    assert "little_big: parameter 'threshold' = '1.6' is not a number in [0, 1]" in str(error.value)
     assert "\n" not in str(error.value)
 
 

@@ -195,17 +195,17 @@ class Batch:
 
     def _take_big(self, asked: Sequence[int], answers: Outputs) -> None:
         """Write big's answers, except where arbitration keeps little's or the caller has given up."""
-        places = [place for place, row in enumerate(asked) if self._decisions[row] in NEEDS_BIG]
+        taken = [index for index, row in enumerate(asked) if self._decisions[row] in NEEDS_BIG]
         if self._settings.answer == "arbitrate":
             little, big = self._little("confidence"), answers["confidence"].reshape(-1).tolist()
-            for place in list(places):
-                row = asked[place]
-                if self._decisions[row] == UNSURE and little_wins(little[row], big[place], self._settings.offset):
+            for index in list(taken):
+                row = asked[index]
+                if self._decisions[row] == UNSURE and little_wins(little[row], big[index], self._settings.offset):
                     self._decisions[row] = ARBITRATED
-                    places.remove(place)
-        if len(places) < len(asked):
-            answers = {name: array[places] for name, array in answers.items()}
-        self._write([asked[place] for place in places], answers)
+                    taken.remove(index)
+        if len(taken) < len(asked):
+            answers = {name: array[taken] for name, array in answers.items()}
+        self._write([asked[index] for index in taken], answers)
 
     def _finish(self, requests: Iterable[Request]) -> None:
         """Write who answered these requests, and count their rows."""

@@ -1,4 +1,4 @@
-"""200,000 requests and more through the gate: no error, and neither memory nor /dev/shm grows with them."""
+"""200,000 requests and more through the gate: no error, and neither memory nor /dev/shm grows."""
 
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -20,37 +20,36 @@ REQUESTS, PORTION, SETTLED = 200_000, 10_000, 20_000
 CLIENTS, ESCALATION = 32, 0.15
 REGIONS = "/dev/shm"  # noqa: S108
 # The Python backend's pools of shared memory grow by MiBs whenever more is needed at once than ever before, and never
-# shrink. So they are given time: a leak of ten bytes per request cannot stand still for this many requests.
-STILL, PATIENCE = 120_000, 600_000
-# What counts as growth of a heap, in bytes per request, if it is also more than three standard errors of it.
-# At most 8 were seen, nearly all in a single step; one small Python object per request would be some 60.
+# shrink. So the test goes on until they have not grown for STILL requests: a leak of ten bytes per request cannot pass.
+STILL, MOST_REQUESTS = 120_000, 600_000
+# A heap grows if its growth is above this, in bytes per request, and above three standard errors. Without a leak it is up to
+# 8, nearly all in a single step; one small Python object per request is about 60.
 LEAST = 15.0
-# Requests with a time limit that wait for big, of which perf_analyzer sends none: the gate keeps something for each until
-# it is answered. When it once kept that until the cyclic collector came by, it was 3 KB. Batches of unsure images make the
-# heaps step up and down by 4 MiB.
+# Requests with a time limit that wait for big, which perf_analyzer does not send: the gate keeps a deadline and the images of
+# each, some 3 KB, until it is answered. Batches of unsure images make the heaps step up and down by 4 MiB.
 LIMITED, LIMIT_US, LEAST_LIMITED = 40_000, 5_000_000, 250.0
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(1800)]
 
 
 def shared_memory(server) -> float:
-    """Bytes in /dev/shm that the server's processes have mapped; others have theirs there too."""
+    """Bytes in /dev/shm that the server's processes have mapped."""
     mapped = {Path(region.path) for _, process in server for region in process.memory_maps(grouped=True)}
     return float(sum(file.stat().st_blocks * 512 for file in mapped if file.is_relative_to(REGIONS) and file.exists()))
 
 
 def own_memory(process: psutil.Process) -> float:
-    """Resident bytes that are no file's and no region's of /dev/shm."""
+    """Resident bytes that belong to no file and to no region of /dev/shm."""
     status = Path(f"/proc/{process.pid}/status").read_text()
     return 1024.0 * int(re.search(r"RssAnon:\s+(\d+) kB", status)[1])
 
 
 def ask(binary, order, folder, answered) -> int:
-    """Ask a portion; returns how many the gate has answered in all."""
+    """Send a portion of requests; returns how many the gate has answered in all."""
     before = answered()
     try:
         load.run(binary, order, folder)
-    except RunHung as hung:  # perf_analyzer may wait for ever although every request was answered; the server may not
+    except RunHung as hung:  # perf_analyzer can hang although every request was answered
         if answered() - before < order.requests:
             raise RunFailed(f"{hung} It answered {answered() - before} of {order.requests} requests.") from None
         print(f"perf_analyzer hung with all of {order.requests:,} requests answered")
@@ -66,14 +65,14 @@ def grows(asked: list[int], regions: list[float]) -> bool:
 def growth(requests, values):
     """Bytes per request, and the standard error, from the steps between one portion and the next.
 
-    Not by least squares over the values: each of them is the one before and a step, so they lie on a line of some slope
-    whatever the steps are, and the error that least squares give for it is too small.
+    Least squares over the values would not do: each value is the one before plus a step, so their errors are correlated
+    and the standard error would be too small.
     """
     steps = np.diff(values) / np.diff(requests)
     return float(steps.mean()), float(steps.std(ddof=1) / np.sqrt(len(steps)))
 
 
-def test_memory_and_shared_memory_stay_as_they_are(tiny_repository, tmp_path):
+def test_memory_and_shared_memory_do_not_grow(tiny_repository, tmp_path):
     binary = perf_analyzer()
     (tmp_path / "models").mkdir()
     regions: list[float] = []
@@ -92,7 +91,7 @@ def test_memory_and_shared_memory_stay_as_they_are(tiny_repository, tmp_path):
         )
         server = processes.server_processes(served.pid)
         with tritonclient.grpc.InferenceServerClient(served.url) as triton:
-            while not asked or asked[-1] < REQUESTS or (grows(asked, regions) and asked[-1] < PATIENCE):
+            while not asked or asked[-1] < REQUESTS or (grows(asked, regions) and asked[-1] < MOST_REQUESTS):
                 asked.append(ask(binary, order, tmp_path, lambda: triton_statistics.read(triton)["little_big"].images))
                 regions.append(shared_memory(server))
                 for role, process in server:
@@ -112,7 +111,7 @@ def test_memory_and_shared_memory_stay_as_they_are(tiny_repository, tmp_path):
     assert growing == {}
 
 
-def test_requests_with_a_time_limit_leave_nothing_behind(tiny_repository, tmp_path):
+def test_requests_with_a_time_limit_leave_no_memory_behind(tiny_repository, tmp_path):
     (tmp_path / "models").mkdir()
     heaps = []
     with serving_stages_that_do_nothing(tiny_repository, {}, tmp_path / "models", None) as served:
