@@ -1,4 +1,4 @@
-"""The entry point: finds the sub-command's file, imports that one alone, and turns failures into one line."""
+"""The entry point: imports the module of the sub-command that runs, and reports a missing extra in one line."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from dataclasses import dataclass
 import click
 
 from littlebig_cli.failures import missing_extra
+from littlebig_cli.renamed import removed_command
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A sub-command that is not imported yet; its module here has the command's name.
+    """A sub-command that is not imported yet. Its module has the command's name.
 
     Attributes:
         help: one line for the list of commands.
-        extra: what it needs beyond the base install.
+        extra: the extras it needs beyond the base install, comma-separated.
     """
 
     help: str
@@ -27,47 +28,54 @@ class Entry:
 
 
 COMMANDS = {
-    "apply": Entry("Serve a calibration's threshold from a repository, with its evidence."),
+    "apply": Entry("Write a calibration's threshold into a model repository."),
     "bench": Entry(
-        "Measure the cascade against its parts, its bound and two baselines.", "benchmarks,server,efficientnet-lite"
+        "Measure the cascade beside its stages, its bound and two baselines.", "benchmarks,server,efficientnet-lite"
     ),
-    "build": Entry("Build a repository's TensorRT engines on the machine that serves them.", "gpu"),
-    "calibrate": Entry("Choose a pair's threshold from labelled predictions, with evidence.", "calibration"),
+    "build": Entry("Build a repository's TensorRT engines on the GPU that serves them.", "gpu"),
+    "calibrate": Entry("Choose a pair's threshold from labelled predictions.", "calibration"),
     "check": Entry("Parse and build a pair's graphs with TensorRT-RTX, without a GPU.", "export,check"),
     "classify": Entry("Classify images with a served cascade."),
-    "costs": Entry("Count a pair's parameters and multiply-adds; measure its time.", "export"),
+    "costs": Entry("Count a pair's parameters and multiply-adds, and measure its time.", "export"),
     "demo": Entry("Export the default pair, serve it, classify photographs, stop.", "export,server,efficientnet-lite"),
     "export": Entry("Export a pair into a model repository that tritonserver serves.", "export"),
-    "overload": Entry(
-        "Offer more images than the cascade can answer, with a latency target.", "benchmarks,server,efficientnet-lite"
+    "plan": Entry(
+        "Compute the replicas that a request rate needs, for the cascade and for big alone.", "benchmarks,server"
     ),
-    "plan": Entry("How many GPUs a load needs, with the cascade and with big alone.", "benchmarks,server"),
-    "predict": Entry("Predict labelled images with both stages, for a calibration.", "calibration"),
-    "preflight": Entry("Check what a server needs before it is started: repository, calibration, /dev/shm."),
-    "probe": Entry("Tell Kubernetes whether a server has started, is ready, or must be restarted."),
-    "reproduce": Entry("Measure the MAC reductions that the paper publishes.", "calibration,export"),
-    "search": Entry("Find the best companion for every big model, from prediction tables.", "calibration"),
+    "predict": Entry("Predict labelled images with both stages, as input of a calibration.", "calibration"),
+    "preflight": Entry("Check what a server needs before it starts: repository, calibration, /dev/shm."),
+    "probe": Entry("Check whether a server has started, is ready, or must be restarted."),
+    "reproduce": Entry("Reproduce the paper's table of multiply-add reductions.", "calibration,export"),
+    "search": Entry("Find the best little model for every big one, from prediction tables.", "calibration"),
     "serve": Entry("Serve a model repository with a tritonserver on this machine.", "server"),
 }
 
 
+# Sub-commands that no longer exist, and what to call instead.
+REMOVED = {
+    "overload": "littlebig bench --only overload",
+}
+
+
 class LazyCommands(click.Group):
-    """A group that imports a sub-command's module when it is called, and none when they are listed."""
+    """A group that imports a sub-command's module when it runs, and no module to list the commands."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names of all sub-commands, sorted."""
+        """Return the names of all sub-commands, sorted."""
         return sorted(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The sub-command's click object, or None if there is no such sub-command."""
+        """Return the sub-command's click object, or None if there is no such sub-command."""
+        if cmd_name in REMOVED:
+            return removed_command(cmd_name, REMOVED[cmd_name])
         if cmd_name not in COMMANDS:
             return None
         command = importlib.import_module(f"littlebig_cli.{cmd_name}").command
-        assert isinstance(command, click.Command)  # noqa: S101  (a wrong module is our bug, not a user's)
+        assert isinstance(command, click.Command)  # noqa: S101  (cannot fail because of user input)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the sub-commands from the table above: their extras may not be installed."""
+        """List the sub-commands from COMMANDS: their extras may not be installed."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, COMMANDS[name].help) for name in self.list_commands(ctx)])
 
@@ -86,10 +94,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line.
 
     Args:
-        arguments: the words after `littlebig`; the process's own by default.
+        arguments: the words after `littlebig`; sys.argv by default.
 
     Raises:
-        SystemExit: always, with 0 for success, 1 for a failure told in one line, 2 for wrong usage.
+        SystemExit: always; code 0 for success, 1 for a reported failure, 2 for wrong usage.
     """
     try:
         littlebig.main(args=None if arguments is None else list(arguments), prog_name="littlebig")
