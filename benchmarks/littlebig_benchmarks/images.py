@@ -33,13 +33,13 @@ class Pictures:
         encoded: JPEG files.
         canonical: the same as canonical images, uint8 [N, H, W, 3].
         unsure: which of them little is unsure of, boolean [N].
-        scores: little's, float32 [N]; empty where little was not asked.
+        scores: little's, N values; empty where little was not asked.
     """
 
     encoded: tuple[bytes, ...]
     canonical: npt.NDArray[np.uint8]
     unsure: npt.NDArray[np.bool_]
-    scores: npt.NDArray[np.float32] = np.zeros(0, np.float32)  # noqa: RUF009  (never written to)
+    scores: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -135,8 +135,8 @@ def look_through(served: Served, encoded: Sequence[bytes]) -> Pictures:
             tensor.set_data_from_numpy(image)
             scores.append(client.infer("little", [tensor], outputs=outputs).as_numpy(served.score).item())
             canonical.append(image[0])
-    values = np.array(scores, np.float32)
-    return Pictures(tuple(encoded), np.stack(canonical), ~(values >= np.float32(served.threshold)), values)
+    unsure = ~(np.array(scores, np.float32) >= np.float32(served.threshold))
+    return Pictures(tuple(encoded), np.stack(canonical), unsure, tuple(scores))
 
 
 def for_stages_that_do_nothing(count: int, escalation: float, shape: Sequence[int], seed: int) -> Pictures:

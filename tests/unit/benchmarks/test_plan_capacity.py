@@ -1,132 +1,81 @@
-"""The planner: the fewest replicas that keep a target are really the fewest, and what cannot be kept is refused."""
-
-from dataclasses import replace
+"""Images per second of a replica, and the replicas for a rate."""
 
 import pytest
 from tests.planning import curve, curves
 
-from littlebig_benchmarks.planning.arrivals import OpenLoad
-from littlebig_benchmarks.planning.errors import PlanRefused, TargetUnreachable
-from littlebig_benchmarks.planning.planner import Search, Target, most_images_per_second, plan
-from littlebig_benchmarks.planning.simulation import Layout, simulate
+from littlebig_benchmarks.planning.capacity import Target, big_capacity, cascade_capacity, plan
+from littlebig_benchmarks.planning.errors import PlanRefused
 
 MS = 1e-3
-QUICK = Search(delays=(0.0, 0.002), requests=4000)
 
 
-def silent(_):
-    pass
+def test_device_is_shared_by_little_and_the_escalated_part_of_big():
+    # 2 ms for little and a tenth of 20 ms for big: 4 ms an image, on a device that does 1.5 times a lone batch's work.
+    made = curves(curve(2 * MS, 2 * MS), curve(20 * MS, 20 * MS), capacity=1.5, instances=2)
+    capacity = cascade_capacity(made, 0.1)
+    assert (capacity.images_per_second, capacity.limit) == (pytest.approx(1.5 / 4e-3), "device")
+    assert big_capacity(made).images_per_second == pytest.approx(1.5 / 20e-3)
 
 
-@pytest.fixture(scope="module")
-def made():
-    return curves(curve(1.5 * MS, 0.3 * MS), curve(4 * MS, 1.2 * MS), gate=0.2 * MS, capacity=1.2, instances=2)
+def test_stages_are_counted_at_their_best_batch_size():
+    made = curves(curve(2 * MS), curve(32 * MS), instances=8)  # a batch of 32 takes as long as one image
+    assert cascade_capacity(made, 0.5).images_per_second == pytest.approx(32 / 18e-3)
+    smaller = curves(curve(2 * MS), curve(32 * MS), instances=8, max_batch_size=4)
+    assert cascade_capacity(smaller, 0.5).images_per_second == pytest.approx(4 / 18e-3)
 
 
-@pytest.fixture(scope="module")
-def target():
-    return Target(OpenLoad(6000), 0.15, 40)
+def test_instances_limit_a_stage_that_leaves_the_device_idle():
+    made = curves(curve(2 * MS, 2 * MS), curve(20 * MS, 20 * MS), capacity=8.0)
+    assert big_capacity(made).limit == "big"
+    assert big_capacity(made).images_per_second == pytest.approx(1 / 20e-3)
+    assert cascade_capacity(made, 0.5).limit == "big"
+    assert cascade_capacity(made, 0.01).limit == "gate"  # which waits for little's one instance
+    assert cascade_capacity(made, 0.0).images_per_second == pytest.approx(1 / 2e-3)
 
 
-@pytest.fixture(scope="module")
-def found(made, target):
-    return plan(made, target, QUICK, silent)
+def test_gate_instance_is_occupied_for_its_own_time_and_littles():
+    made = curves(curve(2 * MS, 2 * MS), curve(2 * MS, 2 * MS), gate=16 * MS, capacity=9.0)
+    capacity = cascade_capacity(made, 0.0)
+    assert capacity.limit == "gate"
+    assert capacity.images_per_second == pytest.approx(32 / (16e-3 + 64e-3))
 
 
-@pytest.mark.parametrize("entry", ["cascade", "big"])
-def test_the_target_is_kept_and_with_one_replica_fewer_it_is_not(made, target, found, entry):
-    choice = found.choices[entry]
-
-    def p99(replicas):
-        load = replace(target.load, replicas=replicas)
-        return simulate(made, choice.layout, load, 0.15, QUICK.requests, QUICK.seed).percentile(99)
-
-    assert p99(choice.replicas) == choice.outcome.percentile(99) <= 40
-    assert choice.replicas > 1
-    assert p99(choice.replicas - 1) > 40
-
-
-def test_the_cascade_needs_fewer_replicas_than_big_alone(found):
-    assert found.ratio == found.choices["big"].replicas / found.choices["cascade"].replicas > 1
-    assert found.impossible == {}
-
-
-def test_no_other_layout_that_was_tried_needs_fewer(made, target, found):
-    fewer = replace(target.load, replicas=found.choices["cascade"].replicas - 1)
-    for little in (1, 2):
-        for big in (1, 2):
-            outcome = simulate(made, Layout("cascade", little, big), fewer, 0.15, QUICK.requests, QUICK.seed)
-            assert outcome.percentile(99) > 40
-
-
-def test_no_more_instances_are_proposed_than_were_measured(made, target):
-    single = replace(made, big=replace(made.big, instances=1))
-    choices = plan(single, target, QUICK, silent).choices
-    assert [choice.layout.big for choice in choices.values()] == [1, 1]
-    assert choices["cascade"].layout.little <= 2
-
-
-def test_the_same_seed_gives_the_same_plan(made, target, found):
-    again = plan(made, target, QUICK, silent)
-    for entry, choice in found.choices.items():
-        assert again.choices[entry].layout == choice.layout
-        assert again.choices[entry].replicas == choice.replicas
-        assert (again.choices[entry].outcome.answered == choice.outcome.answered).all()
-
-
-def test_a_laxer_target_never_needs_more(made, target, found):
-    lax = plan(made, replace(target, p99_ms=100), QUICK, silent)
-    assert all(lax.choices[entry].replicas <= found.choices[entry].replicas for entry in ("cascade", "big"))
-
-
-def test_a_cascade_that_escalates_everything_needs_at_least_as_many_as_big_alone(made, target):
-    all_of_them = plan(made, replace(target, escalation=1.0), QUICK, silent)
-    assert all_of_them.choices["cascade"].replicas >= all_of_them.choices["big"].replicas
-
-
-def test_no_replica_exceeds_what_its_stages_can_do(made, target):
-    for layout in (Layout("cascade", 2, 1), Layout("cascade", 1, 2), Layout("big", 1, 1)):
-        filled = layout.of(made)
-        most = most_images_per_second(made, filled, target)
-        outcome = simulate(made, filled, OpenLoad(3 * most), 0.15, 10_000)
-        assert 0.5 * most < outcome.images_per_second < 1.02 * most
-
-
-def test_a_target_below_what_a_lone_image_takes_is_refused_for_each_entry(made, target):
-    with pytest.raises(TargetUnreachable) as refused:
-        plan(made, replace(target, p99_ms=3), QUICK, silent)
-    assert str(refused.value) == (
-        "cascade: no number of replicas keeps a p99 of 3 ms, because an image that meets no other takes 5.7 ms (p99) on "
-        "a device of no kind: allow more milliseconds, or take a faster device or pair; "
-        "big: no number of replicas keeps a p99 of 3 ms, because an image that meets no other takes 4.0 ms (p99) on "
-        "a device of no kind: allow more milliseconds, or take a faster device or pair"
+def test_gate_and_threads_cost_cores_on_a_cpu():
+    made = curves(curve(2 * MS, 2 * MS), curve(4 * MS, 4 * MS), gate=32 * MS, kind="cpu", capacity=8.0, threads=2)
+    assert big_capacity(made).images_per_second == pytest.approx(1 / 4e-3)
+    more = curves(
+        curve(2 * MS, 2 * MS), curve(4 * MS, 4 * MS), gate=32 * MS, kind="cpu", capacity=8.0, threads=2, instances=8
     )
+    work = 2 * 2e-3 + 0.5 * 2 * 4e-3 + 1e-3
+    assert cascade_capacity(more, 0.5).images_per_second == pytest.approx(8 / work)
 
 
-def test_where_only_big_alone_keeps_the_target_there_is_no_ratio(made, target):
-    found = plan(made, replace(target, p99_ms=5, load=OpenLoad(20)), QUICK, silent)
-    assert list(found.choices) == ["big"]
-    assert list(found.impossible) == ["cascade"]
-    assert found.ratio is None
+def test_replicas_stay_within_the_utilisation():
+    made = curves(curve(2 * MS, 2 * MS), curve(20 * MS, 20 * MS), instances=2)  # 250 and 50 images/s
+    result = plan(made, Target(1000, 0.1, 0.7))
+    assert result.replicas(result.cascade) == 6  # five would be used to 80 %
+    assert result.utilisation(result.cascade) == pytest.approx(1000 / (6 * 250))
+    assert result.replicas(result.big) == 29
+    assert result.cost_ratio == pytest.approx(29 / 6)
 
 
-def test_more_replicas_than_allowed_are_not_proposed(made, target):
-    with pytest.raises(TargetUnreachable) as refused:
-        plan(made, target, replace(QUICK, replicas=2), silent)
-    assert str(refused.value).startswith(
-        "cascade: no layout keeps a p99 of 40 ms with up to 2 replicas (5.7 ms without other load): allow more"
-    )
+def test_rate_that_fills_the_utilisation_exactly_needs_no_further_replica():
+    made = curves(curve(2 * MS, 2 * MS), curve(20 * MS, 20 * MS), instances=2)
+    result = plan(made, Target(3 * 0.7 * 250, 0.1, 0.7))
+    assert result.replicas(result.cascade) == 3
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ({"escalation": -0.1}, "escalation -0.1 cannot be: choose a fraction from 0 to 1, such as 0.15"),
-        ({"p99_ms": 0}, "a p99 of 0 ms cannot be a target: give milliseconds above 0"),
-        ({"p99_ms": float("inf")}, "a p99 of inf ms cannot be a target: give milliseconds above 0"),
+        ((0, 0.1), "a rate of 0 images/s cannot be planned for: give one above 0"),
+        ((float("nan"), 0.1), "a rate of nan images/s cannot be planned for: give one above 0"),
+        ((5, 2), "escalation 2 is no fraction: give one from 0 to 1, such as 0.15"),
+        ((5, 0.1, 0), "utilisation 0 is no fraction: give one above 0 and up to 1"),
+        ((5, 0.1, 1.2), "utilisation 1.2 is no fraction: give one above 0 and up to 1"),
     ],
 )
-def test_targets_that_cannot_be_are_refused(target, words, message):
+def test_values_out_of_range_are_refused(words, message):
     with pytest.raises(PlanRefused) as refused:
-        replace(target, **words)
+        Target(*words)
     assert str(refused.value) == message
