@@ -136,7 +136,7 @@ def test_all_default_parts_are_measured_and_written(mixed_repository, tmp_path):
     output = tmp_path / "report"
     words = ["--perf-analyzer", perf_analyzer(), "--repository", mixed_repository, "--output", output, "--rounds", 1]
     quick = ["--seconds", 0.3, "--escalation", 0.35, "--concurrency", 4, "--gate-concurrency", 4]
-    lenient = ["--max-spread", 50, "--max-other-load", 0.99, "--variant", f"copy={repository / 'little_big'}"]
+    lenient = ["--max-spread", 50, "--max-other-load", 0.99, "--variant", f"copy={mixed_repository / 'little_big'}"]
     run = bench(*words, *quick, *lenient)
     assert run.returncode == 0, run.stderr
     assert sorted(path.name for path in output.iterdir()) == [
