@@ -1,4 +1,4 @@
-"""The perf_analyzer to test with: on PATH, or beside the checkout where this machine has one; skipped with a reason elsewhere."""
+"""The perf_analyzer to test with, from PATH or from LITTLEBIG_SHARED_TOOLS; tests without one are skipped."""
 
 import os
 import shutil
@@ -10,8 +10,8 @@ TOOLS = Path(os.environ.get("LITTLEBIG_SHARED_TOOLS", Path(__file__).parents[2] 
 
 
 def perf_analyzer() -> str:
-    """Its path, or a skip."""
-    found = shutil.which("perf_analyzer") or shutil.which("perf_analyzer", path=TOOLS)
-    if found is None:
-        pytest.skip("perf_analyzer is not here: put it on PATH, or set LITTLEBIG_SHARED_TOOLS to its folder")
-    return found
+    """Its path; skips the test if there is none."""
+    path = shutil.which("perf_analyzer") or shutil.which("perf_analyzer", path=TOOLS)
+    if path is None:
+        pytest.skip("there is no perf_analyzer: put it on PATH, or set LITTLEBIG_SHARED_TOOLS to its folder")
+    return path

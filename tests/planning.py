@@ -1,11 +1,11 @@
-"""Stage curves that were never measured, for tests of what is computed from such."""
+"""Made-up stage curves, for tests of what is computed from curves."""
 
 from littlebig_benchmarks.planning.curves import BATCHES, Curve, Device, GateCurve, StageCurve, StageCurves
 
 
 def curve(first: float, each: float = 0.0) -> Curve:
-    """Seconds for a batch: so much, and so much more with each further image."""
-    return Curve({size: (round(first + each * (size - 1), 6),) for size in BATCHES})
+    """Seconds for a batch: `first` for one image, and `each` more for every further image."""
+    return Curve({size: round(first + each * (size - 1), 6) for size in BATCHES})
 
 
 def curves(
@@ -16,20 +16,15 @@ def curves(
     kind: str = "gpu",
     capacity: float = 1.0,
     instances: int = 1,
-    most: int = 32,
-    in_flight: int = 4,
-    delay: float = 0.0,
-    transport: float = 0.0,
-    weight: float = 1.0,
-    preferred: int = 0,
+    threads: int = 1,
+    max_batch_size: int = 32,
 ) -> StageCurves:
-    """A pair's; both stages are served alike."""
+    """Curves of the pair `made-up`; both stages are served alike."""
     return StageCurves(
         "made-up",
         Device(kind, "a device of no kind", capacity),
-        StageCurve(little, instances, most, delay, preferred_batch_size=preferred),
-        StageCurve(big, instances, most, delay, weight=weight, preferred_batch_size=preferred),
-        GateCurve(curve(gate), instances, most, in_flight),
-        transport,
+        StageCurve(little, instances, max_batch_size, threads),
+        StageCurve(big, instances, max_batch_size, threads),
+        GateCurve(curve(gate), instances, max_batch_size),
         {"measured": "never"},
     )

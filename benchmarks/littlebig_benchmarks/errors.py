@@ -1,21 +1,21 @@
-"""What can go wrong in a benchmark; every message is one line that names the remedy.
+"""The errors of a benchmark. Every message is one line that names the remedy.
 
 BenchmarkError
-├── NoPerfAnalyzer       there is none, or it does not run here
+├── NoPerfAnalyzer       perf_analyzer is missing, or does not run on this machine
 ├── ServerNotReached     nothing that speaks Triton's gRPC answers at the url
-├── RunFailed            a contender was asked and did not answer as it must
+├── RunFailed            a contender answered with an error, or gave no figure
 │   └── RunHung          perf_analyzer did not end
 ├── ScenarioError        a setting, variant or repository that cannot be measured
-└── ImagesError          too few pictures, or none little is unsure (or sure) of
+└── ImagesError          too few pictures, or none that little is unsure (or sure) of
 """
 
 
 class BenchmarkError(Exception):
-    """Base class of every failure that a user of this package can cause or mend."""
+    """Base class of every failure that a user of this package can cause or fix."""
 
 
 class NoPerfAnalyzer(BenchmarkError):
-    """There is no perf_analyzer, or the one that was named does not run."""
+    """perf_analyzer is missing, or does not run on this machine."""
 
 
 class ServerNotReached(BenchmarkError):
@@ -23,7 +23,7 @@ class ServerNotReached(BenchmarkError):
 
 
 class RunFailed(BenchmarkError):
-    """A contender was asked and did not answer as it must."""
+    """A contender answered with an error, or gave no figure."""
 
 
 class RunHung(RunFailed):
@@ -35,4 +35,4 @@ class ScenarioError(BenchmarkError):
 
 
 class ImagesError(BenchmarkError):
-    """Too few pictures, or none of a kind that the wanted mix needs."""
+    """Too few pictures, or none of a kind that the mix needs."""

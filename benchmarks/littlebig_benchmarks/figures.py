@@ -1,7 +1,7 @@
-"""From rounds to figures: medians with their intervals, bounds, ratios. Refuses what an unstable machine gave.
+"""From rounds to figures: medians with intervals, bounds, ratios. Refuses figures of an unstable machine.
 
-A ratio is taken within each round, between contenders that met the same machine, and the median is of these ratios:
-what drifts from round to round cancels.
+A ratio is taken within each round, between contenders that met the same machine, and its median over the rounds: drift
+from round to round cancels.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Figure:
 
     Attributes:
         values: one per round.
-        unstable: why it is not to be printed; empty if it is.
+        unstable: why the figure is not printed; empty if it is.
     """
 
     values: tuple[float, ...]
@@ -32,12 +32,12 @@ class Figure:
 
     @property
     def median(self) -> float:
-        """The middle of the rounds."""
+        """The median of the rounds."""
         return statistics.median(self.values)
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Where the median of many more such rounds would lie; see `interval`."""
+        """The confidence interval of the median; see `interval`."""
         return interval(self.values)
 
     def text(self, digits: int = 1, *, percent: bool = False) -> str:
@@ -52,11 +52,11 @@ class Figure:
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
-    """A confidence interval of the median that supposes nothing about how the rounds scatter.
+    """A distribution-free confidence interval of the median, at `CONFIDENCE`.
 
     The true median lies below the k-th lowest of n rounds as rarely as n coins show fewer than k heads (W. J. Conover,
-    Practical Nonparametric Statistics, on intervals for quantiles). So the lowest and the highest are left out, as many
-    as `CONFIDENCE` allows. Fewer than five rounds do not reach it: the interval is their range then.
+    Practical Nonparametric Statistics, on intervals for quantiles), so as many of the lowest and highest values are
+    left out as the confidence allows. Fewer than five rounds do not reach it; the interval is then their range.
 
     Args:
         values: one per round, at least one.
@@ -71,24 +71,24 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
 
 
 def spread(values: Sequence[float]) -> float:
-    """Width of the interval over |median|; 0 where all are 0."""
+    """Width of the interval over |median|; 0 where all values are 0."""
     low, high = interval(values)
     middle = abs(statistics.median(values))
     return (high - low) / middle if middle else (0.0 if low == high else float("inf"))
 
 
 def _confidence(rounds: int, left_out: int) -> float:
-    """That the true median lies among the rounds without as many of the lowest and of the highest."""
+    """The probability that the true median lies within the rounds without the `left_out` lowest and highest."""
     return 1.0 - 2.0 * 0.5**rounds * sum(math.comb(rounds, heads) for heads in range(left_out + 1))
 
 
 def bound(little: float, big: float, escalation: float) -> float:
-    """Images per second of a cascade that costs nothing but its stages: 1 / (1/little + r/big).
+    """Images per second of a cascade whose gate costs nothing: 1 / (1/little + r/big).
 
     Args:
         little: images per second of little alone.
         big: images per second of big alone.
-        escalation: share of images that big sees, r.
+        escalation: fraction of images that big sees, r.
     """
     return 1.0 / (1.0 / little + escalation / big)
 
@@ -98,19 +98,20 @@ def figure(values: Sequence[float], sources: Sequence[Sequence[Measures]], stabi
 
     Args:
         values: one per round.
-        sources: the rounds of every case that the values come from, for the load that others put on the machine.
-        stability: what is refused.
+        sources: the rounds of every case that the values come from, for the load of other processes.
+        stability: when it is refused.
     """
-    others = [run.get("other_load", 0.0) for runs in sources for run in runs]
-    if others and statistics.median(others) > stability.other_load:
+    other = [run.get("other_load", 0.0) for runs in sources for run in runs]
+    if other and statistics.median(other) > stability.other_load:
         return Figure(
             tuple(values),
-            f"other processes used {statistics.median(others):.0%} of the machine (at most {stability.other_load:.0%})",
+            f"other processes used {statistics.median(other):.0%} of the machine (at most {stability.other_load:.0%})",
         )
     if spread(values) > stability.spread:
         return Figure(
             tuple(values),
-            f"{len(values)} rounds tell the median to {spread(values):.0%} only (at most {stability.spread:.0%})",
+            f"the median of {len(values)} rounds is known to {spread(values):.0%} only "
+            f"(at most {stability.spread:.0%})",
         )
     return Figure(tuple(values))
 
@@ -122,18 +123,19 @@ def of_measure(runs: Sequence[Measures], name: str, stability: Stability) -> Fig
 
 def ratio(above: Sequence[Measures], below: Sequence[Measures], name: str, stability: Stability) -> Figure:
     """One measure of one case over the same of another, round by round."""
-    values = [one[name] / other[name] for one, other in zip(above, below, strict=True)]
+    values = [ours[name] / theirs[name] for ours, theirs in zip(above, below, strict=True)]
     return figure(values, [above, below], stability)
 
 
 def share_of_bound(
     cascade: Sequence[Measures], little: Sequence[Measures], big: Sequence[Measures], stability: Stability
 ) -> tuple[Figure, Figure]:
-    """A cascade's throughput over its bound, and the bound, each round with its own stages and escalation."""
+    """A cascade's throughput over its bound, and the bound; each round with its own stages and escalation rate."""
+    rate = "images_per_second"
     bounds = [
-        bound(one["images_per_second"], other["images_per_second"], mixed["escalation"])
-        for one, other, mixed in zip(little, big, cascade, strict=True)
+        bound(of_little[rate], of_big[rate], of_cascade["escalation"])
+        for of_little, of_big, of_cascade in zip(little, big, cascade, strict=True)
     ]
-    shares = [mixed["images_per_second"] / limit for mixed, limit in zip(cascade, bounds, strict=True)]
+    shares = [run[rate] / limit for run, limit in zip(cascade, bounds, strict=True)]
     sources = [cascade, little, big]
     return figure(shares, sources, stability), figure(bounds, sources, stability)

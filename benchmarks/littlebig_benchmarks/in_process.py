@@ -1,4 +1,4 @@
-"""The cascade without a server as a contender: a process of its own per run, in the layout that is fastest here."""
+"""The cascade without a server as a contender: a new process per run, in the layout that is fastest on this machine."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from pathlib import Path
 
 from littlebig_benchmarks.baselines.onnxruntime_cascade import Layout
 from littlebig_benchmarks.errors import RunFailed
+from littlebig_contract.stages import STAGES
 
 
 @dataclass(frozen=True)
 class Answered:
-    """What one run did.
+    """The result of one run.
 
     Attributes:
-        images: how many.
+        images: how many were classified.
         seconds: for all of them.
         escalated: how many of them big saw.
         cpu_seconds: that the process used for them.
@@ -30,9 +31,9 @@ class Answered:
 
 
 def graphs(repository: Path) -> tuple[Path, Path] | None:
-    """The ONNX graphs of little and big; None where the repository has none, as with built engines alone."""
-    found = tuple(repository / stage / "1" / "model.onnx" for stage in ("little", "big"))
-    return (found[0], found[1]) if all(path.is_file() for path in found) else None
+    """The ONNX graphs of little and big; None where the repository has none, as with engines alone."""
+    little, big = (repository / stage / "1" / "model.onnx" for stage in STAGES)
+    return (little, big) if little.is_file() and big.is_file() else None
 
 
 def run(stages: tuple[Path, Path], images: Path, decision: tuple[str, float], layout: Layout, count: int) -> Answered:
@@ -46,7 +47,7 @@ def run(stages: tuple[Path, Path], images: Path, decision: tuple[str, float], la
         count: how many images.
 
     Raises:
-        RunFailed: if it failed.
+        RunFailed: if the process failed.
     """
     words = {
         "--little": stages[0],
@@ -61,7 +62,7 @@ def run(stages: tuple[Path, Path], images: Path, decision: tuple[str, float], la
     command = [sys.executable, "-m", "littlebig_benchmarks.baselines.onnxruntime_cascade"]
     for name, value in words.items():
         command += [name, str(value)]
-    said = subprocess.run(command, capture_output=True, text=True, check=False)
-    if said.returncode != 0:
-        raise RunFailed(f"the in-process cascade failed: {said.stderr.strip().splitlines()[-1]}")
-    return Answered(**json.loads(said.stdout.splitlines()[-1]))
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    if process.returncode != 0:
+        raise RunFailed(f"the in-process cascade failed: {process.stderr.strip().splitlines()[-1]}")
+    return Answered(**json.loads(process.stdout.splitlines()[-1]))

@@ -1,6 +1,7 @@
-"""Our own load, which knows which image it asked about: latency of sure and of unsure images apart.
+"""Our own load generator, which knows the image of each request: latency of sure and of unsure images separately.
 
-perf_analyzer, which measures throughput, reports all requests of a run together. Bounded in time and in requests.
+perf_analyzer reports all requests of a run together, and keeps the input of every request in memory. Runs are bounded
+in time and in requests.
 """
 
 from __future__ import annotations
@@ -18,32 +19,32 @@ from tritonclient.utils import InferenceServerException
 from littlebig_benchmarks.errors import RunFailed
 from littlebig_benchmarks.images import Mix, Pictures
 
-# An answer that takes longer is a failure of the server, not a latency.
-_PATIENCE = 60.0
+# A response that takes longer is a failure of the server, not a latency.
+_MAX_WAIT_S = 60.0
 _DEADLINE = "StatusCode.DEADLINE_EXCEEDED"
-# So many requests in flight at most, however fast they are offered: what a stopped server may cost in memory.
+# Bounds the memory of a run against a server that has stopped answering.
 _MOST_IN_FLIGHT = 512
 
 
 @dataclass(frozen=True)
 class Load:
-    """How a model is asked.
+    """The requests of one run.
 
     Attributes:
-        model: that is asked.
-        seconds: no request is sent later.
-        clients: each asking one image after another; 0 where a rate is offered.
-        rate: requests per second, arriving as a Poisson process; 0 where clients ask.
-        requests: no more are sent.
+        model: a model that takes canonical images, or `classify`, which takes JPEG files.
+        seconds: time after which no request is sent.
+        concurrency: requests in flight; 0 with a request rate.
+        request_rate: requests per second, arriving as a Poisson process; 0 with a concurrency.
+        requests: largest number of requests.
         seed: of the arrivals.
-        may_fail: whether a request may be answered with an error; else the first one ends the run.
-        threshold: that each request asks for; None for the model's own.
+        may_fail: whether requests may fail; otherwise the first error ends the run.
+        threshold: parameter of each request; None for the model's own.
     """
 
     model: str
     seconds: float
-    clients: int = 0
-    rate: float = 0.0
+    concurrency: int = 0
+    request_rate: float = 0.0
     requests: int = 100_000
     seed: int = 0
     may_fail: bool = False
@@ -52,16 +53,16 @@ class Load:
 
 @dataclass(frozen=True)
 class Reply:
-    """What became of one request.
+    """The outcome of one request.
 
     Attributes:
-        picture: the image's number among the pictures.
+        picture: index of its image among the pictures.
         sent: seconds since the first request.
-        ms: until the answer or the error came.
-        label: the answer; None with an error.
-        stage: who answered, where the model says so.
-        error: the server's message; empty with an answer.
-        lost: whether there was neither answer nor error within a minute.
+        ms: milliseconds until the response.
+        label: the predicted class; None with an error.
+        stage: the output `stage`, where the model has it.
+        error: the server's message; empty without an error.
+        lost: whether there was no response within a minute.
     """
 
     picture: int
@@ -75,14 +76,14 @@ class Reply:
 
 @dataclass
 class Answers:
-    """What came back.
+    """The outcome of one run.
 
     Attributes:
         sure_ms: latency of each image that little is sure of.
         unsure_ms: latency of each image that little is unsure of.
-        stages: the model's own word on who answered -> how many; empty where the model does not say.
-        seconds: from the first request to the last answer.
-        replies: each request in the order of their ends, failed ones too.
+        stages: output `stage` -> number of images; empty where the model has no such output.
+        seconds: from the first request to the last response.
+        replies: every request, failed ones too, in the order of their responses.
     """
 
     sure_ms: list[float] = field(default_factory=list)
@@ -102,31 +103,32 @@ class Answers:
         return self.images / self.seconds
 
     def measures(self) -> dict[str, float]:
-        """The figures of a run; those of a kind of image that was not asked about are left out."""
-        found = {"images": float(self.images), "images_per_second": self.images_per_second}
-        for name, values in (("sure", self.sure_ms), ("unsure", self.unsure_ms)):
+        """The figures of a run; a kind of image that was not sent has none."""
+        measures = {"images": float(self.images), "images_per_second": self.images_per_second}
+        everything = [*self.sure_ms, *self.unsure_ms]
+        for name, values in (("", everything), ("sure_", self.sure_ms), ("unsure_", self.unsure_ms)):
             if values:
                 for share in (50, 90, 99):
-                    found[f"{name}_p{share}_ms"] = float(np.percentile(values, share))
+                    measures[f"{name}p{share}_ms"] = float(np.percentile(values, share))
         if self.stages:
-            found["escalation"] = self.stages.get(1, 0) / sum(self.stages.values())
-        return found
+            measures["escalation"] = self.stages.get(1, 0) / sum(self.stages.values())
+        return measures
 
 
 def arrival_times(load: Load, requests: int) -> Iterator[float]:
-    """Seconds at which the requests of an offered rate are sent, the first at 0; the same for the same seed."""
+    """Seconds at which the requests of a request rate are sent, the first at 0; the same for the same seed."""
     gaps = np.random.default_rng(load.seed)
     due = 0.0
     for _ in range(requests):
         yield due
-        due += gaps.exponential(1 / load.rate)
+        due += gaps.exponential(1 / load.request_rate)
 
 
 def run(url: str, load: Load, pictures: Pictures, mix: Mix) -> Answers:
-    """Ask a model, one image per request, in the mix's order.
+    """Send requests of one image each, in the mix's order.
 
     Raises:
-        RunFailed: if a request failed or had no answer within a minute, unless it may fail.
+        RunFailed: if a request fails or has no response within a minute, unless requests may fail.
     """
     return asyncio.run(_Run(load, pictures, mix).go(url))
 
@@ -135,7 +137,8 @@ class _Run:
     def __init__(self, load: Load, pictures: Pictures, mix: Mix) -> None:
         self._load = load
         self._mix = mix
-        self._inputs = {int(place): _input(pictures, int(place)) for place in set(mix.order.tolist())}
+        self._pictures = pictures
+        self._inputs: dict[int, triton.InferInput] = {}
         self._outputs: list[triton.InferRequestedOutput] = []
         self._parameters = None if load.threshold is None else {"threshold": load.threshold}
         self._answers = Answers()
@@ -144,12 +147,15 @@ class _Run:
 
     async def go(self, url: str) -> Answers:
         async with triton.InferenceServerClient(url) as client:
-            names = {output.name for output in (await client.get_model_metadata(self._load.model)).outputs}
+            metadata = await client.get_model_metadata(self._load.model)
+            names = {output.name for output in metadata.outputs}
             self._outputs = [triton.InferRequestedOutput(name) for name in sorted(names & {"label", "stage"})]
+            encode = _encoded_image if metadata.inputs[0].name == "encoded_image" else _canonical_image
+            self._inputs = {place: encode(self._pictures, place) for place in set(self._mix.order.tolist())}
             self._started = time.perf_counter()
             self._end = self._started + self._load.seconds
             try:
-                await (self._clients(client) if self._load.clients else self._arrivals(client))
+                await (self._in_flight(client) if self._load.concurrency else self._arrivals(client))
             except InferenceServerException as reason:
                 raise RunFailed(
                     f"'{self._load.model}' at {url} failed after {self._answers.images} answers: {reason.message()}"
@@ -157,12 +163,12 @@ class _Run:
             self._answers.seconds = time.perf_counter() - self._started
         return self._answers
 
-    async def _clients(self, client: triton.InferenceServerClient) -> None:
-        async def ask_on() -> None:
+    async def _in_flight(self, client: triton.InferenceServerClient) -> None:
+        async def send() -> None:
             while self._may_send():
                 await self._ask(client, self._next_place())
 
-        await asyncio.gather(*(ask_on() for _ in range(self._load.clients)))
+        await asyncio.gather(*(send() for _ in range(self._load.concurrency)))
 
     async def _arrivals(self, client: triton.InferenceServerClient) -> None:
         flying: set[asyncio.Task[None]] = set()
@@ -192,9 +198,9 @@ class _Run:
         picture = int(self._mix.order[place])
         sent = time.perf_counter()
 
-        def reply(**found: Any) -> None:
+        def reply(**outcome: Any) -> None:
             milliseconds = (time.perf_counter() - sent) * 1e3
-            self._answers.replies.append(Reply(picture, sent - self._started, milliseconds, **found))
+            self._answers.replies.append(Reply(picture, sent - self._started, milliseconds, **outcome))
 
         try:
             answer = await client.infer(
@@ -202,7 +208,7 @@ class _Run:
                 [self._inputs[picture]],
                 outputs=self._outputs,
                 parameters=self._parameters,
-                client_timeout=_PATIENCE,
+                client_timeout=_MAX_WAIT_S,
             )
         except InferenceServerException as reason:
             if not self._load.may_fail:
@@ -219,15 +225,21 @@ class _Run:
 
 
 def _is_over(task: asyncio.Task[None]) -> bool:
-    """Whether a request has been answered; raises what it failed with."""
+    """Whether a request has its response; raises its exception if it failed."""
     if task.done():
         task.result()
         return True
     return False
 
 
-def _input(pictures: Pictures, place: int) -> triton.InferInput:
+def _canonical_image(pictures: Pictures, place: int) -> triton.InferInput:
     shape: Sequence[int] = (1, *pictures.canonical.shape[1:])
     tensor = triton.InferInput("image", list(shape), "UINT8")
     tensor.set_data_from_numpy(pictures.canonical[place : place + 1])
+    return tensor
+
+
+def _encoded_image(pictures: Pictures, place: int) -> triton.InferInput:
+    tensor = triton.InferInput("encoded_image", [1, 1], "BYTES")
+    tensor.set_data_from_numpy(np.array([[pictures.encoded[place]]], object))
     return tensor

@@ -1,4 +1,4 @@
-"""What a report says of the machine and the versions it was made with."""
+"""The machine and the versions that a report was made with."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def describe(triton: str, analyzer: str | None) -> dict[str, str]:
     """Machine and versions, as printed.
 
     Args:
-        triton: the server's own version.
-        analyzer: perf_analyzer's; None where it was not used.
+        triton: version of the server.
+        analyzer: version of perf_analyzer; None where it was not used.
     """
-    found = {
+    facts = {
         "processor": _processor(),
         "cores": str(len(os.sched_getaffinity(0))),
         "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
@@ -30,13 +30,13 @@ def describe(triton: str, analyzer: str | None) -> dict[str, str]:
         "tritonserver": triton,
     }
     if analyzer is not None:
-        found["perf_analyzer"] = analyzer
+        facts["perf_analyzer"] = analyzer
     for package in _PACKAGES:
         try:
-            found[package] = importlib.metadata.version(package)
+            facts[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return facts
 
 
 def processor(cpuinfo: str) -> str:
@@ -56,10 +56,10 @@ def _processor() -> str:
 
 
 def _commit() -> str:
-    """The version, and in a checkout the commit it is at."""
+    """The version, and in a checkout its commit."""
     number = importlib.metadata.version("littlebig")
     try:
-        said = subprocess.run(
+        process = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=12"],  # noqa: S607  (wherever git is)
             cwd=Path(__file__).parent,
             capture_output=True,
@@ -68,4 +68,4 @@ def _commit() -> str:
         )
     except OSError:
         return number
-    return f"{number}, commit {said.stdout.strip()}" if said.returncode == 0 else number
+    return f"{number}, commit {process.stdout.strip()}" if process.returncode == 0 else number

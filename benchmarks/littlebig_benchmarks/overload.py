@@ -1,9 +1,8 @@
-"""More images than the cascade can answer, with a latency target: what becomes of each, and how soon all is well again.
+"""A request rate above the cascade's throughput, with a latency target: what happens to each request, and afterwards.
 
-The gate is served twice: as it is, to see what it can do at most and what it answers without haste, then with the
-target, to be overloaded. Its queue rejects what has waited for half the target: thresholds can spare big some work, but
-not little. The other half is for the batch that the gate takes then, so a target that is too short for a full one is
-missed whatever the gate does.
+The gate is served twice: unchanged, to measure its throughput, and with the target, to be overloaded. Its queue then
+rejects requests that have waited for half the target, because shedding relieves big but not little. The other half is
+for the batch that the gate takes next; a target that is too short for a full batch cannot be kept.
 """
 
 from __future__ import annotations
@@ -20,33 +19,34 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from littlebig_benchmarks import images, load, machine
+from littlebig_benchmarks import images, load
 from littlebig_benchmarks.errors import ImagesError
 from littlebig_benchmarks.images import Mix, Pictures
 from littlebig_benchmarks.load import Load, Reply
 from littlebig_benchmarks.serving import Served, most_images_at_once, serving, write_gate_with_target
 
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 _OVERLOADED = "overloaded"
-_SPARED = 3  # the code of `stage` for: little, because big had too much to do
-# Seconds of a run that says what the gate or little can do, and the share of the former that is offered afterwards.
+_STAGE_BIG, _STAGE_SHED = 1, 3  # codes of the output `stage`
+# Seconds of a throughput measurement, and the fraction of the throughput that is sent after the overload.
 _CAPACITY_SECONDS, _NORMAL = 8.0, 0.5
 _FIRST_SECONDS = 5.0
-# Not to say what a percentile of it is.
-_TOO_FEW = 100
+# Fewest requests for a 99th percentile.
+_LEAST = 100
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What is offered.
+    """The load of one trial.
 
     Attributes:
-        latency_target_ms: the gate's; None for the shortest that leaves room for its batches here.
-        excess: images offered, over what the gate answers at most.
-        seconds: for which they are.
-        after: seconds of half of what it answers at most, afterwards.
-        clients: that find out what it answers at most.
-        threshold: that requests ask for; None for the repository's. The higher, the more there is to spare.
+        latency_target_ms: the gate's; None for the shortest that full batches allow on this machine.
+        excess: request rate, as a multiple of the gate's throughput.
+        seconds: length of the overload.
+        after: seconds at half of the gate's throughput, afterwards.
+        concurrency: requests in flight, to measure throughput.
+        threshold: parameter of each request; None for the repository's. A higher one escalates more, so that more can
+            be shed.
         seed: of order and arrivals.
     """
 
@@ -54,35 +54,48 @@ class Trial:
     excess: float = 1.5
     seconds: float = 60.0
     after: float = 10.0
-    clients: int = 16
+    concurrency: int = 16
     threshold: float | None = None
     seed: int = 0
 
 
 @dataclass(frozen=True)
-class Phase:
-    """What became of the images offered in one phase.
+class Labelled:
+    """The pictures of a trial.
 
     Attributes:
-        offered: images per second, as they were really sent.
-        sent: requests.
-        answered: those answered.
-        rejected: the server's messages -> how many; clear refusals.
-        lost: those with neither answer nor error within a minute.
-        escalated: share of the answered that big answered.
-        spared: share of the answered that little answered because big had too much to do.
-        p50_ms: of the answered, milliseconds.
-        p99_ms: likewise.
-        accuracy: share of the answered whose label is right; None where no labels are known.
+        encoded: picture files.
+        labels: class of each; None where it is not known.
     """
 
-    offered: float
+    encoded: Sequence[bytes]
+    labels: Sequence[int] | None = None
+
+
+@dataclass(frozen=True)
+class Phase:
+    """The outcome of the requests of one phase.
+
+    Attributes:
+        request_rate: requests per second, as they were sent.
+        sent: requests.
+        answered: requests with an answer.
+        rejected: the server's error messages -> number of requests.
+        lost: requests without any response within a minute.
+        escalated: fraction of the answered that big answered.
+        shed: fraction of the answered that little answered because big was overloaded.
+        p50_ms: median latency of the answered, in milliseconds.
+        p99_ms: 99th percentile of it.
+        accuracy: fraction of the answered whose label is right; None without labels.
+    """
+
+    request_rate: float
     sent: int
     answered: int
     rejected: dict[str, int]
     lost: int
     escalated: float
-    spared: float
+    shed: float
     p50_ms: float
     p99_ms: float
     accuracy: float | None
@@ -90,25 +103,25 @@ class Phase:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The whole trial.
+    """The result of a trial.
 
     Attributes:
-        machine: and versions.
-        capacity: images per second that the gate answers at most, without a target.
-        little: the same where little answers all.
-        latency_target_ms: that the gate had then.
-        room_ms: the shortest target that leaves room for the gate's batches.
-        calm: every picture once, without haste and without a target.
-        overloaded: while more is offered than can be.
+        version: of tritonserver.
+        throughput: images per second of the gate without a target.
+        little: images per second where little answers all images.
+        latency_target_ms: of the overloaded gate.
+        shortest_target_ms: the shortest target that full batches of the gate allow.
+        calm: every picture once, at a concurrency of 2 and without a target.
+        overloaded: during the overload.
         first: the first seconds afterwards.
         later: the seconds after those.
     """
 
-    machine: dict[str, str]
-    capacity: float
+    version: str
+    throughput: float
     little: float
     latency_target_ms: float
-    room_ms: float
+    shortest_target_ms: float
     calm: Phase
     overloaded: Phase
     first: Phase
@@ -116,21 +129,15 @@ class Outcome:
 
 
 def run(
-    repository: Path,
-    encoded: Sequence[bytes],
-    labels: Sequence[int] | None,
-    trial: Trial,
-    tell: Tell,
-    tritonserver: Path | None = None,
+    repository: Path, pictures: Labelled, trial: Trial, report: Report, tritonserver: Path | None = None
 ) -> Outcome:
-    """Serve, overload and look.
+    """Serve the gate, overload it, and record the outcome of every request.
 
     Args:
         repository: as `littlebig export` writes it.
-        encoded: pictures as files.
-        labels: what they show; None where that is not known.
-        trial: what is offered.
-        tell: called with one line per phase.
+        pictures: to send.
+        trial: the load.
+        report: called with one line per phase.
         tritonserver: the binary; None to find one.
 
     Raises:
@@ -138,52 +145,52 @@ def run(
         ServerError: if the server does not start.
     """
     with _served(repository, None, tritonserver) as served:
-        about = machine.describe(served.version, None)
-        tell(f"look at {len(encoded)} pictures")
-        asker = _Asker(images.look_through(served, encoded), trial)
-        tell("each once, without haste")
-        calm = asker.ask(served, 600.0, clients=2, requests=len(encoded)).replies
-        tell(f"{trial.clients} clients, to see what it can do")
-        capacity = asker.ask(served, _CAPACITY_SECONDS, clients=trial.clients).images_per_second
-        tell("the same with little alone")
-        little = asker.ask(served, _CAPACITY_SECONDS, clients=trial.clients, threshold=0.0).images_per_second
-    room = least_target_ms(most_images_at_once(repository), little)
-    target = trial.latency_target_ms or room
+        version = served.version
+        report(f"overload: {len(pictures.encoded)} pictures to canonical images")
+        sender = _Sender(images.look_through(served, pictures.encoded), trial)
+        report("overload: each picture once, concurrency 2")
+        calm = sender.send(served, 600.0, concurrency=2, requests=len(pictures.encoded)).replies
+        report(f"overload: throughput of the gate, concurrency {trial.concurrency}")
+        throughput = sender.send(served, _CAPACITY_SECONDS, concurrency=trial.concurrency).images_per_second
+        report("overload: the same with little alone")
+        little = sender.send(served, _CAPACITY_SECONDS, concurrency=trial.concurrency, threshold=0.0).images_per_second
+    shortest = shortest_target_ms(most_images_at_once(repository), little)
+    target = trial.latency_target_ms or shortest
     with _served(repository, target, tritonserver) as served:
-        rate = trial.excess * capacity
-        tell(f"{rate:.0f} images/s for {trial.seconds:g} s, {trial.excess:g} times that; target {target:g} ms")
-        overloaded = asker.ask(served, trial.seconds, rate=rate, may_fail=True).replies
-        tell(f"{_NORMAL * capacity:.0f} images/s for {trial.after:g} s")
-        after = asker.ask(served, trial.after, rate=_NORMAL * capacity, may_fail=True).replies
+        rate = trial.excess * throughput
+        report(f"overload: {rate:.0f} images/s for {trial.seconds:g} s, target {target:g} ms")
+        overloaded = sender.send(served, trial.seconds, request_rate=rate, may_fail=True).replies
+        report(f"overload: {_NORMAL * throughput:.0f} images/s for {trial.after:g} s")
+        after = sender.send(served, trial.after, request_rate=_NORMAL * throughput, may_fail=True).replies
     first = [reply for reply in after if reply.sent < _FIRST_SECONDS]
     later = [reply for reply in after if reply.sent >= _FIRST_SECONDS]
-    if min(len(overloaded), len(first), len(later)) < _TOO_FEW:
+    if min(len(overloaded), len(first), len(later)) < _LEAST:
         raise ImagesError(
-            f"only {len(overloaded)} images were offered and {len(first)} + {len(later)} afterwards, too few for a "
-            f"99th percentile: ask for more --seconds or more --after"
+            f"only {len(overloaded)} requests were sent during the overload and {len(first)} + {len(later)} after it, "
+            "too few for a 99th percentile: give more --overload-seconds or --after"
         )
-    phases = (phase(replies, labels) for replies in (calm, overloaded, first, later))
-    return Outcome(about, capacity, little, target, room, *phases)
+    phases = (phase(replies, pictures.labels) for replies in (calm, overloaded, first, later))
+    return Outcome(version, throughput, little, target, shortest, *phases)
 
 
-def least_target_ms(images_at_once: int, rate: float) -> float:
-    """The shortest latency target that leaves room for the gate's batches when more is offered than little can answer.
+def shortest_target_ms(images_at_once: int, rate: float) -> float:
+    """The shortest latency target that full batches of the gate allow while little is overloaded.
 
-    Every instance of the gate has a full batch with little then, and what is in it may have waited for half the target.
+    Every instance of the gate then has a full batch at little, whose images may have waited for half the target.
 
     Args:
         images_at_once: in the largest batches of all instances together.
         rate: images per second of little.
 
     Returns:
-        Milliseconds, twice the time of such batches, rounded up to a hundred.
+        Milliseconds: twice the time of such batches, rounded up to a hundred.
     """
     return 100.0 * math.ceil(2.0 * images_at_once / rate * 10.0)
 
 
 @contextmanager
 def _served(repository: Path, latency_target_ms: float | None, tritonserver: Path | None) -> Iterator[Served]:
-    """The gate as it is, or beside it one with a target."""
+    """The gate as it is, and beside it one with a target if there is a target."""
     with tempfile.TemporaryDirectory(prefix="littlebig-overload-") as name:
         gate, models = Path(name) / "gate", Path(name) / "models"
         models.mkdir()
@@ -195,83 +202,80 @@ def _served(repository: Path, latency_target_ms: float | None, tritonserver: Pat
             yield served
 
 
-class _Asker:
-    """Asks servers about the same pictures in the same order."""
+class _Sender:
+    """Sends the same pictures in the same order to every server."""
 
     def __init__(self, pictures: Pictures, trial: Trial) -> None:
         order = np.random.default_rng(trial.seed).permutation(len(pictures.canonical))
         self._pictures, self._mix, self._trial = pictures, Mix(order, pictures.unsure[order]), trial
 
-    def ask(self, served: Served, seconds: float, **how: Any) -> load.Answers:
-        """The gate with the target where there is one."""
+    def send(self, served: Served, seconds: float, **options: Any) -> load.Answers:
+        """Send to the gate with the target, where there is one."""
         model = _OVERLOADED if _OVERLOADED in served.models else "little_big"
-        asked = Load(model, seconds, seed=self._trial.seed, **{"threshold": self._trial.threshold, **how})
-        return load.run(served.url, asked, self._pictures, self._mix)
+        settings = {"seed": self._trial.seed, "threshold": self._trial.threshold, **options}
+        return load.run(served.url, Load(model, seconds, **settings), self._pictures, self._mix)
 
 
 def phase(replies: Sequence[Reply], labels: Sequence[int] | None) -> Phase:
-    """What became of some requests.
+    """Summarise the requests of a phase.
 
     Args:
         replies: at least one.
-        labels: class of each picture; None where that is not known.
+        labels: class of each picture; None where it is not known.
     """
     answered = [reply for reply in replies if reply.label is not None]
     sent = np.array([reply.sent for reply in replies])
-    took: npt.NDArray[np.float64] = np.array([reply.ms for reply in answered] or [np.nan])
+    latencies: npt.NDArray[np.float64] = np.array([reply.ms for reply in answered] or [np.nan])
     right = None if labels is None else [reply.label == labels[reply.picture] for reply in answered]
     return Phase(
-        offered=(len(replies) - 1) / max(float(np.ptp(sent)), 1e-9),
+        request_rate=(len(replies) - 1) / max(float(np.ptp(sent)), 1e-9),
         sent=len(replies),
         answered=len(answered),
         rejected=dict(Counter(reply.error for reply in replies if reply.error and not reply.lost)),
         lost=sum(reply.lost for reply in replies),
-        escalated=_share([reply.stage == 1 for reply in answered]),
-        spared=_share([reply.stage == _SPARED for reply in answered]),
-        p50_ms=float(np.percentile(took, 50)),
-        p99_ms=float(np.percentile(took, 99)),
-        accuracy=None if right is None else _share(right),
+        escalated=_fraction([reply.stage == _STAGE_BIG for reply in answered]),
+        shed=_fraction([reply.stage == _STAGE_SHED for reply in answered]),
+        p50_ms=float(np.percentile(latencies, 50)),
+        p99_ms=float(np.percentile(latencies, 99)),
+        accuracy=None if right is None else _fraction(right),
     )
 
 
-def as_markdown(outcome: Outcome, trial: Trial, command: str) -> str:
-    """The table that a reader wants."""
+def as_markdown(outcome: Outcome, trial: Trial) -> str:
+    """The section of the report."""
     lines = [
-        "# Overload\n",
-        f"`{command}`\n",
-        f"The gate answers {outcome.capacity:.1f} images/s at most ({trial.clients} clients), {outcome.little:.1f} "
-        f"where little answers all. Latency target {outcome.latency_target_ms:g} ms; its queue rejects what has waited "
-        "for half of that.\n",
-        "|  | images/s offered | sent | answered | rejected | lost | escalated | spared | p50 ms | p99 ms | x target "
+        f"The gate answers {outcome.throughput:.1f} images/s (concurrency {trial.concurrency}), "
+        f"{outcome.little:.1f} where little answers all. Latency target {outcome.latency_target_ms:g} ms; the gate's "
+        "queue rejects requests that have waited for half of it.\n",
+        "|  | requests/s | sent | answered | rejected | lost | escalated | shed | p50 ms | p99 ms | x target "
         "| accuracy |",
         "| --- " * 12 + "|",
     ]
-    for name, one in (
-        ("without haste, no target", outcome.calm),
-        (f"{trial.excess:g} times the most, {trial.seconds:g} s", outcome.overloaded),
-        (f"the {_FIRST_SECONDS:g} s after, half the most", outcome.first),
+    for name, part in (
+        ("concurrency 2, no target", outcome.calm),
+        (f"{trial.excess:g} times the throughput, {trial.seconds:g} s", outcome.overloaded),
+        (f"the {_FIRST_SECONDS:g} s after, half the throughput", outcome.first),
         ("after those", outcome.later),
     ):
         cells = [
-            f"{one.offered:.0f}",
-            *(f"{count:,}" for count in (one.sent, one.answered, sum(one.rejected.values()), one.lost)),
-            *(f"{share:.1%}" for share in (one.escalated, one.spared)),
-            *(f"{ms:.0f}" for ms in (one.p50_ms, one.p99_ms)),
-            f"{one.p99_ms / outcome.latency_target_ms:.2f}",
-            "" if one.accuracy is None else f"{one.accuracy:.3f}",
+            f"{part.request_rate:.0f}",
+            *(f"{count:,}" for count in (part.sent, part.answered, sum(part.rejected.values()), part.lost)),
+            *(f"{fraction:.1%}" for fraction in (part.escalated, part.shed)),
+            *(f"{ms:.0f}" for ms in (part.p50_ms, part.p99_ms)),
+            f"{part.p99_ms / outcome.latency_target_ms:.2f}",
+            "" if part.accuracy is None else f"{part.accuracy:.3f}",
         ]
         lines.append(f"| {name} | {' | '.join(cells)} |")
-    if outcome.latency_target_ms < outcome.room_ms:
-        lines += [
-            "",
-            "* This target leaves no room for full batches of all the gate's instances here; the shortest that does is "
-            f"{outcome.room_ms:g} ms. Or give the gate a smaller max_batch_size.",
-        ]
+    lines.append("")
+    if outcome.latency_target_ms < outcome.shortest_target_ms:
+        lines.append(
+            "* This target is too short for full batches of all the gate's instances here: give at least "
+            f"{outcome.shortest_target_ms:g} ms, or the gate a smaller max_batch_size."
+        )
     messages = Counter(outcome.overloaded.rejected)
-    lines += ["", *(f"* rejected, {count:,} times: {message}" for message, count in messages.most_common())]
-    lines += ["", *(f"* {name}: {value}" for name, value in outcome.machine.items()), ""]
-    return "\n".join(lines)
+    lines += [f"* rejected, {count:,} times: {message}" for message, count in messages.most_common()]
+    return "\n".join(lines) + "\n"
 
 
-def _share(values: Sequence[bool]) -> float:
+def _fraction(values: Sequence[bool]) -> float:
     return sum(values) / len(values) if values else float("nan")

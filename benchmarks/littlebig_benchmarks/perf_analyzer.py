@@ -1,4 +1,4 @@
-"""One contender under perf_analyzer: its command line, and what its profile export says."""
+"""One contender under perf_analyzer: its command line and its profile export."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ import numpy as np
 from littlebig_benchmarks.errors import NoPerfAnalyzer, RunFailed, RunHung
 
 _REMEDY = "pip install perf-analyzer (glibc 2.38 or later), or name one with --perf-analyzer PATH"
-# A run is bounded by its number of requests; this many seconds are for a server that stopped answering, and for
-# perf_analyzer 2.60 itself: on a busy machine it may wait for ever although every request was answered.
-PATIENCE = 60.0
+# A run is bounded by its number of requests. This limit, in seconds, is for a server that stopped answering and for
+# perf_analyzer 2.60 itself, which may hang on a busy machine although every request was answered.
+MAX_WAIT_S = 60.0
 
 
 @dataclass(frozen=True)
 class Order:
-    """What one run of perf_analyzer does.
+    """One run of perf_analyzer.
 
     Attributes:
-        model: that is asked.
+        model: to send requests to.
         url: HOST:PORT of the gRPC endpoint.
         data: file for --input-data.
         requests: how many.
-        concurrency: clients, each asking one image after another.
-        rate: requests per second, arriving as a Poisson process; in place of `concurrency`.
-        shared_memory: images through system shared memory; the server must be on this machine.
+        concurrency: requests in flight.
+        request_rate: requests per second, arriving as a Poisson process; in place of `concurrency`.
+        shared_memory: whether images travel through system shared memory; the server must be on this machine.
     """
 
     model: str
@@ -38,20 +38,20 @@ class Order:
     data: Path
     requests: int
     concurrency: int = 1
-    rate: float | None = None
+    request_rate: float | None = None
     shared_memory: bool = True
 
 
 @dataclass(frozen=True)
 class Timing:
-    """What the requests of one run took.
+    """The timing of one run.
 
     Attributes:
         requests: how many were answered.
-        first: when each client had about two answers, seconds since the epoch.
-        last: when the last request was sent, likewise. Before and after, the server is not as busy as the load would
-            have it.
-        steady: answers between them.
+        first: start of the steady state: about two responses per request in flight, in seconds since the epoch.
+        last: its end: when the last request was sent. Before and after, the server has fewer requests than the load
+            asks for.
+        steady: responses between them.
         latencies_ms: one per request, sorted.
     """
 
@@ -63,11 +63,11 @@ class Timing:
 
     @property
     def images_per_second(self) -> float:
-        """Answers over time, while the server had as many requests as the load would have it."""
+        """Responses per second in the steady state."""
         return self.steady / (self.last - self.first)
 
     def percentile(self, share: float) -> float:
-        """Milliseconds that a share, in percent, of the requests took at most."""
+        """A percentile of the latencies, in milliseconds."""
         return float(np.percentile(self.latencies_ms, share))
 
 
@@ -77,41 +77,41 @@ def find_perf_analyzer(named: str | None) -> str:
     Raises:
         NoPerfAnalyzer: if the named one does not exist, or none is on PATH.
     """
-    found = shutil.which(named or "perf_analyzer")
-    if found is not None:
-        return str(Path(found).absolute())  # it is started in another folder
+    path = shutil.which(named or "perf_analyzer")
+    if path is not None:
+        return str(Path(path).absolute())  # it is started in another folder
     if named is None:
         raise NoPerfAnalyzer(f"no perf_analyzer on PATH: {_REMEDY}")
     raise NoPerfAnalyzer(f"perf_analyzer '{named}' does not exist or cannot be executed: {_REMEDY}")
 
 
 def version(binary: str) -> str:
-    """What perf_analyzer says of itself.
+    """The version of perf_analyzer.
 
     Raises:
-        NoPerfAnalyzer: if it does not run here.
+        NoPerfAnalyzer: if it does not run on this machine.
     """
     try:
-        said = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=300, check=False)
+        process = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=300, check=False)
     except (OSError, subprocess.TimeoutExpired) as reason:
         raise NoPerfAnalyzer(f"perf_analyzer '{binary}' does not run here ({reason}): {_REMEDY}") from None
-    if said.returncode != 0:
-        raise NoPerfAnalyzer(f"perf_analyzer '{binary}' does not run here ({_last_line(said.stderr)}): {_REMEDY}")
-    return (said.stdout or said.stderr).strip()
+    if process.returncode != 0:
+        raise NoPerfAnalyzer(f"perf_analyzer '{binary}' does not run here ({_last_line(process.stderr)}): {_REMEDY}")
+    return (process.stdout or process.stderr).strip()
 
 
 def command_line(binary: str, order: Order, export: Path) -> list[str]:
-    """The words that start perf_analyzer.
+    """The command line of perf_analyzer.
 
     Args:
         binary: perf_analyzer.
-        order: what to do.
+        order: the run.
         export: file for the profile export; must not exist.
     """
     load = (
         [f"--concurrency-range={order.concurrency}"]
-        if order.rate is None
-        else [f"--request-rate-range={order.rate:.2f}", "--request-distribution=poisson"]
+        if order.request_rate is None
+        else [f"--request-rate-range={order.request_rate:.2f}", "--request-distribution=poisson"]
     )
     return [
         binary,
@@ -124,39 +124,39 @@ def command_line(binary: str, order: Order, export: Path) -> list[str]:
     ]
 
 
-def run(binary: str, order: Order, folder: Path, patience: float = PATIENCE) -> Timing:
+def run(binary: str, order: Order, folder: Path, max_wait_s: float = MAX_WAIT_S) -> Timing:
     """Run perf_analyzer once.
 
     Args:
         binary: perf_analyzer.
-        order: what to do.
+        order: the run.
         folder: for its files.
-        patience: seconds that it may take.
+        max_wait_s: time limit, in seconds.
 
     Raises:
-        RunHung: if it took longer.
-        RunFailed: if it failed, with its own last word.
+        RunHung: if it did not end within the limit.
+        RunFailed: if it failed, with the last line of its output.
     """
     export = folder / "profile_export.json"
     export.unlink(missing_ok=True)
     try:
-        said = subprocess.run(
+        process = subprocess.run(
             command_line(binary, order, export),
             cwd=folder,
             capture_output=True,
             text=True,
-            timeout=patience,
+            timeout=max_wait_s,
             check=False,
         )
     except subprocess.TimeoutExpired:
         raise RunHung(
-            f"perf_analyzer on '{order.model}' did not end within {patience:g} s: is the server still answering?"
+            f"perf_analyzer on '{order.model}' did not end within {max_wait_s:g} s: is the server still answering?"
         ) from None
-    if said.returncode != 0 or not export.exists():
+    if process.returncode != 0 or not export.exists():
         raise RunFailed(
-            f"perf_analyzer on '{order.model}' failed: {_last_line(said.stderr) or _last_line(said.stdout)}"
+            f"perf_analyzer on '{order.model}' failed: {_last_line(process.stderr) or _last_line(process.stdout)}"
         )
-    # It writes BYTES inputs as they are between its quotes, so its JSON is no valid UTF-8; only numbers are read of it.
+    # perf_analyzer writes BYTES inputs raw between quotes: its JSON is no valid UTF-8. Only numbers are read from it.
     return parse_export(export.read_text(encoding="latin-1"), order)
 
 
@@ -168,11 +168,15 @@ def parse_export(text: str, order: Order) -> Timing:
     """
     experiments = json.loads(text, strict=False)["experiments"]
     requests = [request for experiment in experiments for request in experiment["requests"]]
-    spans = [(one["timestamp"], one["response_timestamps"][-1]) for one in requests if one["response_timestamps"]]
+    spans = [
+        (request["timestamp"], request["response_timestamps"][-1])
+        for request in requests
+        if request["response_timestamps"]
+    ]
     if not spans:
         raise RunFailed(f"perf_analyzer on '{order.model}': no request was answered; look at the server's log")
     answers = sorted(answered for _, answered in spans)
-    # Until every client has had about two answers, the queues inside the server are still filling up.
+    # Until about two responses per request in flight, the queues inside the server are still filling.
     first, last = answers[min(2 * order.concurrency, len(answers) // 4)], max(sent for sent, _ in spans)
     steady = sum(first < answered <= last for answered in answers)
     if not steady:

@@ -1,7 +1,9 @@
-"""The report's plots as SVG: medians as bars or lines, their intervals as whiskers."""
+"""The report's plots as SVG: medians as bars or lines, intervals as whiskers."""
 
 from __future__ import annotations
 
+import io
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,9 +17,10 @@ from littlebig_benchmarks.report import gate_cpu, server_cpu
 from littlebig_benchmarks.rounds import Case, Measures
 from littlebig_benchmarks.scenario import Scenario
 from littlebig_benchmarks.suite import Results
+from littlebig_contract.stages import STAGES
 
 Rounds = Mapping[Case, Sequence[Measures]]
-# Told apart by those who see no red or green (Okabe and Ito).
+# Okabe and Ito's palette, for readers with colour blindness.
 _COLOURS = {
     "little": "#56b4e9",
     "big": "#cc79a7",
@@ -25,18 +28,18 @@ _COLOURS = {
     "textbook": "#e69f00",
     IN_PROCESS: "#999999",
 }
-# Inches: as many as the bars need.
-_HEIGHTS = {"throughput": 4.6, "latency": 7.0, "offered-rate": 4.2, "gate-alone": 4.6}
+# Inches.
+_HEIGHTS = {"throughput": 4.6, "front-door": 1.8, "latency": 7.0, "request-rate": 4.2, "gate-alone": 4.6}
 _BOUND, _OTHER = "#dddddd", "#009e73"
 
 
 def draw(results: Results, scenario: Scenario, folder: Path) -> list[Path]:
-    """Draw what was measured and was stable.
+    """Draw the parts that were measured.
 
     Args:
         results: from `suite.run`.
-        scenario: that was measured.
-        folder: where the files go.
+        scenario: its settings.
+        folder: for the files.
 
     Returns:
         The files written.
@@ -46,8 +49,9 @@ def draw(results: Results, scenario: Scenario, folder: Path) -> list[Path]:
     written = []
     for name, drawing, rounds in (
         ("throughput", _throughput, results.throughput),
+        ("front-door", _front_door, results.front_door),
         ("latency", _latency, results.latency),
-        ("offered-rate", _offered_rate, results.rates),
+        ("request-rate", _request_rate, results.rates),
         ("gate-alone", _gate_alone, results.gate),
     ):
         if not rounds:
@@ -57,22 +61,33 @@ def draw(results: Results, scenario: Scenario, folder: Path) -> list[Path]:
         drawing(rounds, scenario, axes)
         axes.spines[["top", "right"]].set_visible(False)
         path = folder / f"{name}.svg"
-        # White behind it, so that a dark page shows it too.
-        canvas.savefig(path, facecolor="white", metadata={"Date": None})
+        file = io.StringIO()
+        # A white background, for dark pages.
+        canvas.savefig(file, format="svg", facecolor="white", metadata={"Date": None})
+        path.write_text(_compact(file.getvalue()), encoding="utf-8")
         written.append(path)
     return written
 
 
+def _compact(svg: str) -> str:
+    """The same drawing without metadata, comments and line breaks inside elements: one line per part of the axes."""
+    svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->|<\?xml.*?\?>|<!DOCTYPE.*?>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"\s*\n\s*", " ", svg).replace("> <", "><").strip()
+    return re.sub(r'(?=<g id="(?:axes|patch|matplotlib\.axis|LineCollection|text)_\d+")', "\n", svg) + "\n"
+
+
 def _throughput(rounds: Rounds, scenario: Scenario, axes: Axes) -> None:
-    clients = scenario.concurrency[-1]
-    little, big = rounds[Case("little", None, clients)], rounds[Case("big", None, clients)]
+    concurrency = scenario.concurrency[-1]
+    little, big = (rounds[Case(stage, None, concurrency)] for stage in STAGES)
     bars = [
         (name, of_measure(runs, "images_per_second", scenario.stability), _colour(name))
         for name, runs in (("little", little), ("big", big))
     ]
     for escalation in scenario.escalations:
         cases = {
-            case.contender: runs for case, runs in rounds.items() if case == Case(case.contender, escalation, clients)
+            case.contender: runs
+            for case, runs in rounds.items()
+            if case == Case(case.contender, escalation, concurrency)
         }
         _, limit = share_of_bound(cases["little_big"], little, big, scenario.stability)
         bars.append((f"bound, {escalation:.0%} escalated", limit, _BOUND))
@@ -80,13 +95,22 @@ def _throughput(rounds: Rounds, scenario: Scenario, axes: Axes) -> None:
             found = of_measure(runs, "images_per_second", scenario.stability)
             bars.append((f"{name}, {escalation:.0%}", found, _colour(name)))
     _bars(axes, bars)
-    axes.set_xlabel(f"images/s, {clients} clients")
+    axes.set_xlabel(f"images/s, concurrency {concurrency}")
+
+
+def _front_door(rounds: Rounds, scenario: Scenario, axes: Axes) -> None:
+    bars = [
+        (case.contender, of_measure(runs, "images_per_second", scenario.stability), _colour(case.contender))
+        for case, runs in rounds.items()
+    ]
+    _bars(axes, bars)
+    axes.set_xlabel(f"images/s, concurrency {scenario.concurrency[-1]}")
 
 
 def _latency(rounds: Rounds, scenario: Scenario, axes: Axes) -> None:
     bars = []
     for case, runs in rounds.items():
-        load = f"{case.clients} client{'s' if case.clients > 1 else ''}" if case.clients else f"{case.rate:.0f}/s"
+        load = f"concurrency {case.concurrency}" if case.concurrency else f"{case.request_rate:.0f}/s"
         for kind in ("sure", "unsure"):
             if case.contender == "little" and kind == "unsure":
                 continue  # little treats both alike
@@ -96,11 +120,11 @@ def _latency(rounds: Rounds, scenario: Scenario, axes: Axes) -> None:
     axes.set_xlabel("median latency, ms")
 
 
-def _offered_rate(rounds: Rounds, scenario: Scenario, axes: Axes) -> None:
+def _request_rate(rounds: Rounds, scenario: Scenario, axes: Axes) -> None:
     for name in dict.fromkeys(case.contender for case in rounds):
         for measure, style in (("p50_ms", "o-"), ("p99_ms", "o--")):
             points = [
-                (case.rate or 0.0, of_measure(runs, measure, scenario.stability))
+                (case.request_rate or 0.0, of_measure(runs, measure, scenario.stability))
                 for case, runs in rounds.items()
                 if case.contender == name
             ]
@@ -115,7 +139,7 @@ def _offered_rate(rounds: Rounds, scenario: Scenario, axes: Axes) -> None:
                     capsize=3,
                     label=f"{name}, {measure.removesuffix('_ms')}",
                 )
-    axes.set_xlabel("images/s offered, at random times")
+    axes.set_xlabel("request rate, 1/s")
     axes.set_ylabel("latency, ms")
     axes.set_ylim(bottom=0)
     if axes.get_legend_handles_labels()[0]:
@@ -125,7 +149,7 @@ def _offered_rate(rounds: Rounds, scenario: Scenario, axes: Axes) -> None:
 def _gate_alone(rounds: Rounds, scenario: Scenario, axes: Axes) -> None:
     bars = []
     for case, runs in rounds.items():
-        load, stability = f"{case.clients} clients", scenario.stability
+        load, stability = f"concurrency {case.concurrency}", scenario.stability
         if case.contender == "little":
             bars.append((f"no gate, {load}", figure(server_cpu(runs), [runs], stability), _BOUND))
             continue
@@ -138,7 +162,7 @@ def _gate_alone(rounds: Rounds, scenario: Scenario, axes: Axes) -> None:
 
 
 def _bars(axes: Axes, bars: Sequence[tuple[str, Figure, str]], digits: int = 0) -> None:
-    """Horizontal bars, first on top; what was not stable says so in the place of its bar."""
+    """Horizontal bars, first on top; an unstable figure has the word in place of its bar."""
     for place, (_, found, colour) in enumerate(bars):
         if found.unstable:
             _beside(axes, 0, place, "unstable", color="#555555")
@@ -151,12 +175,13 @@ def _bars(axes: Axes, bars: Sequence[tuple[str, Figure, str]], digits: int = 0) 
 
 
 def _beside(axes: Axes, right_of: float, place: int, text: str, color: str) -> None:
-    """Text right of a point, clear of a whisker that ends there; spaces before it would be lost in an SVG."""
+    """Text right of a point, clear of a whisker that ends there. An SVG would drop spaces before the text."""
     axes.annotate(text, (right_of, place), xytext=(6, 0), textcoords="offset points", va="center", color=color)
 
 
-def _whiskers(found: Sequence[Figure]) -> list[list[float]]:
-    return [[one.median - one.interval[0] for one in found], [one.interval[1] - one.median for one in found]]
+def _whiskers(figures: Sequence[Figure]) -> list[list[float]]:
+    below = [figure.median - figure.interval[0] for figure in figures]
+    return [below, [figure.interval[1] - figure.median for figure in figures]]
 
 
 def _colour(name: str) -> str:

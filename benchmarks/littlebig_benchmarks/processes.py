@@ -1,4 +1,4 @@
-"""What the server's processes used during a run, and how much of the machine went to others."""
+"""CPU time and memory of the server's processes, and the CPU load of other processes."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import numpy as np
 import psutil
 
 _STUB = "triton_python_backend_stub"
-# Seconds between two readings of a Meter. Each takes 0.7 ms of a busy core, which the server then lacks: at 20 a second
-# 0.7 % of two cores. At 10 the CPU times of runs of 4 s were within 1.6 % of those by 40 a second.
+# Interval between two readings of a Meter, in seconds. A reading takes 0.7 ms of a core that the server then lacks; at
+# this interval the CPU times of runs of 4 s are within 1.6 % of those read 40 times a second.
 _EVERY = 0.1
 
 
@@ -24,8 +24,8 @@ class Used:
 
     Attributes:
         ours: of the server's processes, this one, and the children it has waited for.
-        machine: of all processes on all cores, with what the hypervisor took.
-        wall: seconds on a clock, times cores.
+        machine: of all processes on all cores, with the time that the hypervisor took.
+        wall: wall-clock seconds, times cores.
     """
 
     ours: float
@@ -34,7 +34,7 @@ class Used:
 
 
 def role(command: list[str]) -> str:
-    """Which part of the server a process is, from its command line: tritonserver, or a Python model's name."""
+    """The part of the server that a process is, by its command line: tritonserver, or a Python model's name."""
     if command and Path(command[0]).name == _STUB and len(command) > 1:
         return Path(command[1]).parents[1].name
     return "tritonserver"
@@ -71,28 +71,28 @@ def read(server: list[tuple[str, psutil.Process]]) -> Used:
 
 
 def other_load(before: Used, after: Used) -> float:
-    """Share of the machine's CPU time that went to processes that are not ours, in [0, 1]."""
+    """Fraction of the machine's CPU time that other processes used, in [0, 1]."""
     wall = after.wall - before.wall
     other = (after.machine - before.machine) - (after.ours - before.ours)
     return max(0.0, other / wall) if wall > 0 else 0.0
 
 
 class Meter:
-    """Reads the CPU time of the server's processes again and again, while its block runs.
+    """Reads the CPU time of the server's processes at intervals, while its block runs.
 
-    A run as a whole costs the server what no request does: perf_analyzer first registers a region of shared memory per
-    image and client, and each is looked for among those that are there already.
+    The CPU time of a run as a whole is no request's: perf_analyzer first registers a region of shared memory for each
+    image of each request in flight, and Triton searches the registered ones for each.
     """
 
     def __init__(self, server: list[tuple[str, psutil.Process]]) -> None:
-        """Remember whose time to read."""
+        """Store the processes to read."""
         self._server = server
         self._readings: list[tuple[float, dict[str, float]]] = []
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self) -> Meter:
-        """Begin."""
+        """Take the first reading and start the others."""
         self._read()
         self._thread.start()
         return self
@@ -100,7 +100,7 @@ class Meter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End."""
+        """Stop, and take the last reading."""
         self._over.set()
         self._thread.join()
         if error is None:
@@ -116,7 +116,7 @@ class Meter:
         while not self._over.wait(_EVERY):
             try:
                 self._read()
-            except psutil.Error:  # the server is gone: the run itself will say so
+            except psutil.Error:  # the server has ended: the run itself reports it
                 return
 
     def _read(self) -> None:
@@ -124,11 +124,11 @@ class Meter:
 
 
 def memory(server: list[tuple[str, psutil.Process]]) -> dict[str, float]:
-    """Role -> proportional set size in MiB: what is shared is counted once over all."""
-    found: dict[str, float] = {}
+    """Role -> proportional set size in MiB, which counts shared memory once over all processes."""
+    by_role: dict[str, float] = {}
     for name, process in server:
-        found[name] = found.get(name, 0.0) + process.memory_full_info().pss / 2**20
-    return found
+        by_role[name] = by_role.get(name, 0.0) + process.memory_full_info().pss / 2**20
+    return by_role
 
 
 def _is_alive(process: psutil.Process) -> bool:

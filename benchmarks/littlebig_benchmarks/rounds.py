@@ -1,4 +1,4 @@
-"""The contenders take turns, so that all of them meet the same machine, and no one always goes first."""
+"""The contenders take turns, so that all of them meet the same machine, and none always goes first."""
 
 from __future__ import annotations
 
@@ -13,44 +13,44 @@ class Case:
     """One thing that is measured once per round.
 
     Attributes:
-        contender: who is asked.
-        escalation: wanted share of unsure images; None where it makes no difference.
-        clients: that ask one image after another; 0 where a rate is offered.
-        rate: requests per second that are offered; None where clients ask.
-        apart: whether sure and unsure images are timed apart, by our own load instead of perf_analyzer.
+        contender: the model, baseline or input that is measured.
+        escalation: wanted fraction of unsure images; None where it makes no difference.
+        concurrency: requests in flight; 0 with a request rate.
+        request_rate: requests per second, arriving as a Poisson process; None with a concurrency.
+        own_load: whether our own load generator sends the requests, instead of perf_analyzer.
     """
 
     contender: str
     escalation: float | None = None
-    clients: int = 0
-    rate: float | None = None
-    apart: bool = False
+    concurrency: int = 0
+    request_rate: float | None = None
+    own_load: bool = False
 
     def __str__(self) -> str:
-        """As it is told while it is measured."""
+        """As it is printed."""
         words = [self.contender]
-        if self.clients:
-            words.append(f"{self.clients} client{'s' if self.clients > 1 else ''}")
-        if self.rate is not None:
-            words.append(f"{self.rate:.0f}/s")
+        if self.concurrency:
+            words.append(f"concurrency {self.concurrency}")
+        if self.request_rate is not None:
+            words.append(f"{self.request_rate:.0f}/s")
         if self.escalation is not None:
             words.append(f"{self.escalation:.0%} escalated")
         return ", ".join(words)
 
 
 def order_of(cases: Sequence[Case], number: int) -> list[Case]:
-    """The order in round `number` (0, 1, ...): every other one reversed, and turned by one for each two."""
+    """The order in round `number` (0, 1, ...): every second one reversed, and rotated by one for every two rounds."""
     start = number // 2 % len(cases)
-    turned = [*cases[start:], *cases[:start]]
-    return turned[::-1] if number % 2 else turned
+    rotated = [*cases[start:], *cases[:start]]
+    return rotated[::-1] if number % 2 else rotated
 
 
 def interleaved(
     cases: Sequence[Case],
     rounds: int,
     measure: Callable[[Case], Measures],
-    tell: Callable[[str], None],
-    found: dict[Case, list[Measures]],
+    report: Callable[[str], None],
+    results: dict[Case, list[Measures]],
 ) -> None:
     """Measure each case once per round.
 
@@ -58,14 +58,14 @@ def interleaved(
         cases: what to measure.
         rounds: how often.
         measure: runs one case.
-        tell: called with one line per run.
-        found: filled in, case -> one entry per round in the order of the rounds. A round is added when it is complete,
-            so that whatever ends the measurement early leaves nothing that cannot be compared.
+        report: called with one line per run.
+        results: filled in: case -> one entry per round. A round is added when it is complete, so an early end leaves
+            only rounds that can be compared.
     """
     for number in range(rounds):
         complete: dict[Case, Measures] = {}
         for case in order_of(cases, number):
             complete[case] = measure(case)
-            tell(f"round {number + 1}/{rounds}: {case}: {complete[case]['images_per_second']:.1f} images/s")
+            report(f"round {number + 1}/{rounds}: {case}: {complete[case]['images_per_second']:.1f} images/s")
         for case in cases:
-            found.setdefault(case, []).append(complete[case])
+            results.setdefault(case, []).append(complete[case])

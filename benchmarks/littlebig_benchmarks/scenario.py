@@ -1,4 +1,4 @@
-"""What is measured, and what counts as a stable machine; checked when it is chosen."""
+"""What is measured, and when a figure is refused. Checked on construction."""
 
 from __future__ import annotations
 
@@ -7,18 +7,23 @@ from pathlib import Path
 
 from littlebig_benchmarks.errors import ScenarioError
 
-PARTS = ("throughput", "gate", "latency", "rates")
-# Names that a variant may not take: they are models of the served repository.
-RESERVED = ("little", "big", "little_big", "classify", "preprocess", "textbook", "in_process")
+# Without --only; `overload` takes about two minutes more and serves the gate a second time.
+DEFAULT_PARTS = ("throughput", "front_door", "gate", "latency", "rates")
+PARTS = (*DEFAULT_PARTS, "overload")
+# Names that a variant may not take: models of the served repository, and other contenders.
+RESERVED = (
+    *("little", "big", "little_big", "classify", "preprocess"),
+    *("textbook", "in_process", "classify_small", "classify_12mp", "overloaded"),
+)
 
 
 @dataclass(frozen=True)
 class Stability:
-    """When a figure is not printed because the machine was not stable while it was taken.
+    """When a figure is refused because the machine was not stable.
 
     Attributes:
         spread: largest width of the interval of a figure's median, over that median.
-        other_load: largest share of the machine's CPU time that processes other than ours used in a run.
+        other_load: largest fraction of the machine's CPU time that other processes may use during a run.
     """
 
     spread: float = 0.25
@@ -27,43 +32,43 @@ class Stability:
 
 @dataclass(frozen=True)
 class Scenario:
-    """Everything that makes one benchmark differ from another.
+    """The settings of a benchmark.
 
     Attributes:
         parts: which measurements, of `PARTS`.
         rounds: how often each contender is measured, in turns with the others.
         seconds: aimed length of one run of one contender.
         escalations: wanted fractions of images that little is unsure of.
-        concurrency: clients that ask one image after another, for throughput.
-        gate_clients: the same for the gate alone; the last one fills the batches of both its instances.
-        offered: request rates for latency against offered rate, as fractions of the bound at the first escalation.
+        concurrency: requests in flight, for throughput; the last one is that of latency and the front door.
+        gate_concurrency: the same for the gate alone; the last one fills the batches of both its instances.
+        request_rates: for the part `rates`, as fractions of the bound at the first escalation.
         variants: name -> folder of another gate (config.pbtxt and 1/), served and measured beside `little_big`.
-        seed: of everything random: crops, order of images.
+        seed: of crops and of the order of images.
         stability: when a figure is refused.
 
     Raises:
-        ScenarioError: for a value that cannot be.
+        ScenarioError: for a value that is out of range.
     """
 
-    parts: tuple[str, ...] = PARTS
+    parts: tuple[str, ...] = DEFAULT_PARTS
     rounds: int = 5
     seconds: float = 3.5
     escalations: tuple[float, ...] = (0.15, 0.35)
     concurrency: tuple[int, ...] = (16,)
-    gate_clients: tuple[int, ...] = (32, 64)
-    offered: tuple[float, ...] = (0.4, 0.7, 0.9)
+    gate_concurrency: tuple[int, ...] = (32, 64)
+    request_rates: tuple[float, ...] = (0.4, 0.7, 0.9)
     variants: dict[str, Path] = field(default_factory=dict)
     seed: int = 0
     stability: Stability = field(default_factory=Stability)
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be."""
+        """Check parts, escalations and variants."""
         for part in self.parts:
             if part not in PARTS:
                 raise ScenarioError(f"there is no measurement '{part}': choose of {', '.join(PARTS)}")
-        for rate in self.escalations:
-            if not 0 < rate < 1:
-                raise ScenarioError(f"escalation {rate:g} cannot be: choose a fraction between 0 and 1, such as 0.15")
+        for escalation in self.escalations:
+            if not 0 < escalation < 1:
+                raise ScenarioError(f"escalation {escalation:g} is out of range: give a fraction such as 0.15")
         for name, folder in self.variants.items():
             if name in RESERVED or not name.replace("_", "").isalnum():
                 raise ScenarioError(

@@ -1,4 +1,4 @@
-"""The model repositories that are served for a benchmark, and what must be known of a server before it is measured."""
+"""Serves the model repositories of a benchmark, and inspects a running server."""
 
 from __future__ import annotations
 
@@ -15,28 +15,29 @@ from tritonclient.grpc import model_config_pb2
 from tritonclient.utils import InferenceServerException
 
 from littlebig_benchmarks.errors import ScenarioError, ServerNotReached
+from littlebig_contract.stages import STAGES
 from littlebig_server import ServerSettings, TritonServer
 
 _HERE = Path(__file__).parent
 _TEXTBOOK = _HERE / "baselines" / "textbook"
 _NOTHING = _HERE / "stages_that_do_nothing"
-# A do-nothing stage's confidence is a byte over 255; half way is far from both.
+# Stages that do nothing answer a confidence of 0 or 1; the threshold is far from both.
 NOTHING_THRESHOLD = 0.5
 
 
 @dataclass(frozen=True)
 class Served:
-    """A server that answers, and what it serves.
+    """A running server.
 
     Attributes:
         url: HOST:PORT of its gRPC endpoint.
-        pid: of tritonserver; None where it is not ours.
+        pid: of tritonserver; None where we did not start it.
         repository: the pair's own repository; None where it is not known.
-        threshold: in force for `little_big`.
-        score: of little, that is compared with it: `confidence` or `margin`.
-        shape: of the canonical image, H, W, 3.
-        models: those that are ready.
-        version: of the server, as it says.
+        threshold: of `little_big`.
+        score: the output of little that is compared with it: `confidence` or `margin`.
+        shape: of the canonical image: H, W, 3.
+        models: names of the models that are ready.
+        version: of tritonserver.
     """
 
     url: str
@@ -56,7 +57,7 @@ def serving(repository: Path, variants: Mapping[str, Path], folder: Path, server
     Args:
         repository: as `littlebig export` writes it; it is linked, not changed.
         variants: name -> folder of another gate.
-        folder: an empty one, for the repository that is really served.
+        folder: an empty one, for the repository that is served.
         server: the tritonserver binary; None to find one.
 
     Raises:
@@ -68,7 +69,7 @@ def serving(repository: Path, variants: Mapping[str, Path], folder: Path, server
         (folder / model.name).symlink_to(model.absolute())
     _write_gates(folder, gate, variants)
     with TritonServer(folder, ServerSettings(tritonserver=server, model="little_big")) as running:
-        yield look_at(running.grpc_url, running.pid, repository)
+        yield inspect(running.grpc_url, running.pid, repository)
 
 
 @contextmanager
@@ -79,7 +80,7 @@ def serving_stages_that_do_nothing(
     gate = _gate(repository)
     stage = _read(_NOTHING / "config.pbtxt")
     image, probabilities = stage.input[0].dims, stage.output[3].dims
-    for name in ("little", "big"):
+    for name in STAGES:
         stage.name = name
         _write(folder / name, stage, _NOTHING / "model.py")
     for tensor in (*gate.input, *gate.output):
@@ -89,11 +90,11 @@ def serving_stages_that_do_nothing(
             tensor.dims[:] = probabilities
             tensor.ClearField("label_filename")
     gate.parameters["threshold"].string_value = str(NOTHING_THRESHOLD)
-    gate.parameters["score"].string_value = "confidence"
+    _set_score(gate, "confidence")
     _write(folder / "little_big", gate, *sorted((repository / "little_big" / "1").glob("*.py")))
     _write_gates(folder, gate, variants)
     with TritonServer(folder, ServerSettings(tritonserver=server, model="little_big")) as running:
-        yield look_at(running.grpc_url, running.pid, None)
+        yield inspect(running.grpc_url, running.pid, None)
 
 
 def write_gate_with_target(repository: Path, folder: Path, latency_target_ms: float, queue_timeout_ms: float) -> None:
@@ -102,8 +103,8 @@ def write_gate_with_target(repository: Path, folder: Path, latency_target_ms: fl
     Args:
         repository: as `littlebig export` writes it.
         folder: for config.pbtxt and 1/; must not exist.
-        latency_target_ms: the gate's own parameter.
-        queue_timeout_ms: what waits longer for the gate is rejected by Triton's queue policy.
+        latency_target_ms: the gate's parameter, in milliseconds.
+        queue_timeout_ms: time limit of Triton's queue policy: requests that wait longer for the gate are rejected.
 
     Raises:
         ScenarioError: if the repository lacks a stage or the gate.
@@ -116,7 +117,7 @@ def write_gate_with_target(repository: Path, folder: Path, latency_target_ms: fl
 
 
 def most_images_at_once(repository: Path) -> int:
-    """How many images a repository's gate works on at a time: in the largest batches of all its instances.
+    """The number of images in full batches of all the gate's instances.
 
     Raises:
         ScenarioError: if the repository lacks a stage or the gate.
@@ -125,8 +126,8 @@ def most_images_at_once(repository: Path) -> int:
     return int(gate.max_batch_size * sum(group.count for group in gate.instance_group))
 
 
-def look_at(url: str, pid: int | None = None, repository: Path | None = None) -> Served:
-    """Ask a running server what it serves.
+def inspect(url: str, pid: int | None = None, repository: Path | None = None) -> Served:
+    """Read from a running server what it serves.
 
     Raises:
         ServerNotReached: if nothing that speaks Triton's gRPC answers there, or it has no `little_big`.
@@ -153,12 +154,22 @@ def look_at(url: str, pid: int | None = None, repository: Path | None = None) ->
     )
 
 
+def _score_parameter(gate: Any) -> str:
+    """The name of a gate's parameter for its score; gates up to version 0.1.0 call it `gate`."""
+    return "gate" if "gate" in gate.parameters else "score"
+
+
 def _score(gate: Any) -> str:
-    return str(gate.parameters["score"].string_value) if "score" in gate.parameters else "confidence"
+    name = _score_parameter(gate)
+    return str(gate.parameters[name].string_value) if name in gate.parameters else "confidence"
+
+
+def _set_score(gate: Any, score: str) -> None:
+    gate.parameters[_score_parameter(gate)].string_value = score
 
 
 def _gate(repository: Path) -> Any:
-    for model in ("little", "big", "little_big"):
+    for model in (*STAGES, "little_big"):
         if not (repository / model / "config.pbtxt").is_file():
             raise ScenarioError(
                 f"'{repository}' has no model '{model}': make a repository with 'littlebig export --output DIR'"
@@ -182,7 +193,7 @@ def _like(config: Any, gate: Any) -> Any:
         if tensor.name == "probabilities":
             tensor.ClearField("label_filename")
     config.parameters["threshold"].string_value = gate.parameters["threshold"].string_value
-    config.parameters["score"].string_value = _score(gate)
+    _set_score(config, _score(gate))
     return config
 
 
@@ -190,7 +201,7 @@ def _read(path: Path) -> Any:
     try:
         return text_format.Parse(path.read_text(encoding="utf-8"), model_config_pb2.ModelConfig())
     except text_format.ParseError as reason:
-        raise ScenarioError(f"'{path}' is no model configuration: {' '.join(str(reason).split())}") from None
+        raise ScenarioError(f"'{path}' is not a model configuration: {' '.join(str(reason).split())}") from None
 
 
 def _write(folder: Path, config: Any, *code: Path) -> None:

@@ -1,4 +1,4 @@
-"""Which measurements make a report: throughput, latency, latency against offered rate, and the gate alone."""
+"""Runs the measurements of a report, part by part: see `scenario.PARTS`."""
 
 from __future__ import annotations
 
@@ -9,21 +9,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from littlebig_benchmarks import images, in_process, machine, perf_analyzer
+from littlebig_benchmarks import front_door, images, in_process, machine, overload, perf_analyzer
 from littlebig_benchmarks.errors import BenchmarkError
 from littlebig_benchmarks.figures import bound
 from littlebig_benchmarks.measuring import IN_PROCESS, Bench
 from littlebig_benchmarks.rounds import Case, Measures, interleaved
 from littlebig_benchmarks.scenario import Scenario
-from littlebig_benchmarks.serving import Served, look_at, serving, serving_stages_that_do_nothing
+from littlebig_benchmarks.serving import Served, inspect, serving, serving_stages_that_do_nothing
 from littlebig_server import ServerError
 
-Tell = Callable[[str], None]
-# Where nothing queues for long: latency is then the gate's own, and not the queue's.
+Report = Callable[[str], None]
+# Request rate of the part `latency`, as a fraction of the bound: queues stay short, so the latency is the gate's own.
 MODERATE = 0.6
-# Nearer to what a model can do at most, its queue only grows and its latency is the length of the run.
-_FOLLOWS = 0.95
-_ROUNDS_THAT_TELL = 3
+# At higher fractions of a model's throughput its queue only grows, and the latency is the length of the run.
+_SUSTAINED = 0.95
+_FEW_ROUNDS = 3
+# Parts whose requests are all sent by our own load generator.
+_WITHOUT_PERF_ANALYZER = frozenset({"front_door", "overload"})
 
 
 @dataclass(frozen=True)
@@ -33,97 +35,124 @@ class Subject:
     Attributes:
         repository: a pair's model repository; None with `url`.
         url: HOST:PORT of a running server, in place of a repository.
-        pictures: folder with more photographs; None for scikit-image's.
-        perf_analyzer: the binary.
+        pictures: folder of photographs; None for scikit-image's.
+        perf_analyzer: the binary; None where no part needs it.
         tritonserver: the binary; None to find one.
+        trial: the load of the part `overload`.
+        overload_pictures: its pictures; None for crops of photographs, without labels.
     """
 
     repository: Path | None
     url: str | None
     pictures: Path | None
-    perf_analyzer: str
+    perf_analyzer: str | None
     tritonserver: Path | None = None
+    trial: overload.Trial = field(default_factory=overload.Trial)
+    overload_pictures: overload.Labelled | None = None
 
 
 @dataclass
 class Results:
-    """All rounds of all measurements.
+    """The rounds of all measurements.
 
     Attributes:
         machine: and versions.
         throughput: case -> rounds, on the real stages.
-        latency: case -> rounds, sure and unsure images apart.
-        rates: case -> rounds, over offered rates.
-        gate: case -> rounds, on stages that do nothing; `little` is such a stage, asked without any gate.
+        front_door: case -> rounds, small and large files beside canonical images.
+        latency: case -> rounds, sure and unsure images separately.
+        rates: case -> rounds, at several request rates.
+        gate: case -> rounds, on stages that do nothing; `little` is such a stage without a gate.
+        overload: the outcome of the overload; None if it was not measured.
         notes: what was left out, and other remarks.
-        stopped: why not everything was measured; empty if it was.
+        stopped: why the measurement ended early; empty if it did not.
     """
 
     machine: dict[str, str] = field(default_factory=dict)
     throughput: dict[Case, list[Measures]] = field(default_factory=dict)
+    front_door: dict[Case, list[Measures]] = field(default_factory=dict)
     latency: dict[Case, list[Measures]] = field(default_factory=dict)
     rates: dict[Case, list[Measures]] = field(default_factory=dict)
     gate: dict[Case, list[Measures]] = field(default_factory=dict)
+    overload: overload.Outcome | None = None
     notes: list[str] = field(default_factory=list)
     stopped: str = ""
 
     @property
     def parts(self) -> dict[str, dict[Case, list[Measures]]]:
-        """What was measured, by the names of `scenario.PARTS`."""
-        return {"throughput": self.throughput, "latency": self.latency, "rates": self.rates, "gate": self.gate}
+        """The parts that are measured in rounds, by the names of `scenario.PARTS`."""
+        return {
+            "throughput": self.throughput,
+            "front_door": self.front_door,
+            "latency": self.latency,
+            "rates": self.rates,
+            "gate": self.gate,
+        }
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to report."""
+        return self.overload is None and not any(self.parts.values())
 
 
-def run(subject: Subject, scenario: Scenario, tell: Tell) -> Results:
-    """Measure.
+def needs_perf_analyzer(scenario: Scenario) -> bool:
+    """Whether any part of a scenario is measured with perf_analyzer."""
+    return not _WITHOUT_PERF_ANALYZER.issuperset(scenario.parts)
 
-    What fails or interrupts the measurement after a part's first round does not take the complete rounds with it: the
-    results say in `stopped` what it was.
+
+def run(subject: Subject, scenario: Scenario, report: Report) -> Results:
+    """Measure all parts of a scenario.
+
+    An error or interrupt after a part's first round keeps the complete rounds; `stopped` then says what happened.
 
     Raises:
         BenchmarkError: with one line that says what was wrong and what to do.
         ServerError: if the server does not start.
         KeyboardInterrupt: if Ctrl-C came before the first round was complete.
     """
-    analyzer = perf_analyzer.version(subject.perf_analyzer)
-    # Now, not when it ends: a commit made meanwhile is not what is measured.
+    analyzer = perf_analyzer.version(subject.perf_analyzer) if subject.perf_analyzer else None
+    # Read at the start: a commit made during the measurement is not what is measured.
     results = Results(machine=machine.describe("", analyzer))
     try:
-        _measure(subject, scenario, results, tell)
+        _measure(subject, scenario, results, report)
     except (BenchmarkError, ServerError, KeyboardInterrupt) as reason:
-        if not any(results.parts.values()):
+        if results.empty:
             raise
         results.stopped = str(reason) or "interrupted"
-        results.notes.append(_how_far(results, scenario))
-    if any(len(runs) < _ROUNDS_THAT_TELL for cases in results.parts.values() for runs in cases.values()):
-        results.notes.append(f"Fewer than {_ROUNDS_THAT_TELL} rounds say little about how stable the machine was.")
+        results.notes.append(_progress(results, scenario))
+    if any(len(runs) < _FEW_ROUNDS for cases in results.parts.values() for runs in cases.values()):
+        results.notes.append(f"Fewer than {_FEW_ROUNDS} rounds say little about how stable the machine was.")
     return results
 
 
-def _how_far(results: Results, scenario: Scenario) -> str:
-    rounds = {part: len(next(iter(results.parts[part].values()), [])) for part in scenario.parts}
+def _progress(results: Results, scenario: Scenario) -> str:
+    rounds = {
+        part: len(next(iter(results.parts[part].values()), [])) for part in scenario.parts if part in results.parts
+    }
     complete = ", ".join(f"{part} {number} of {scenario.rounds}" for part, number in rounds.items())
-    return f"Stopped early: {results.stopped}. Complete rounds, which the tables are of: {complete}."
+    return f"Stopped early: {results.stopped}. The tables are of the complete rounds: {complete}."
 
 
-def _measure(subject: Subject, scenario: Scenario, results: Results, tell: Tell) -> None:
-    if set(scenario.parts) - {"gate"}:
+def _measure(subject: Subject, scenario: Scenario, results: Results, report: Report) -> None:
+    if set(scenario.parts) - {"gate", "overload"}:
         with (
             tempfile.TemporaryDirectory(prefix="littlebig-bench-") as folder,
-            _real(subject, scenario, folder) as served,
+            _real_stages(subject, scenario, folder) as served,
         ):
             results.machine["tritonserver"] = served.version
-            _on_real_stages(subject, scenario, served, Path(folder), results, tell)
-    if "gate" in scenario.parts:
+            _on_real_stages(subject, scenario, served, Path(folder), results, report)
+    for part, name, measure in (("gate", "The gate alone", _gate_alone), ("overload", "The overload", _overload)):
+        if part not in scenario.parts:
+            continue
         if subject.repository is None:
-            results.notes.append("The gate alone was not measured: it needs a server of its own, so --repository.")
+            results.notes.append(f"{name} was not measured: it needs a server of its own, so --repository.")
         else:
-            _gate_alone(subject, subject.repository, scenario, results, tell)
+            measure(subject, subject.repository, scenario, results, report)
 
 
 @contextmanager
-def _real(subject: Subject, scenario: Scenario, folder: str) -> Iterator[Served]:
+def _real_stages(subject: Subject, scenario: Scenario, folder: str) -> Iterator[Served]:
     if subject.repository is None:
-        yield look_at(str(subject.url))
+        yield inspect(str(subject.url))
         return
     models = Path(folder) / "models"
     models.mkdir()
@@ -132,37 +161,48 @@ def _real(subject: Subject, scenario: Scenario, folder: str) -> Iterator[Served]
 
 
 def _on_real_stages(
-    subject: Subject, scenario: Scenario, served: Served, folder: Path, results: Results, tell: Tell
+    subject: Subject, scenario: Scenario, served: Served, folder: Path, results: Results, report: Report
 ) -> None:
     encoded = images.crops(images.photographs(subject.pictures), images.CANDIDATES, scenario.seed)
     pictures = images.look_through(served, encoded)
-    tell(f"{len(encoded)} crops of photographs, little is unsure of {int(pictures.unsure.sum())}")
+    report(f"{len(encoded)} crops of photographs, little is unsure of {int(pictures.unsure.sum())}")
     bench = Bench(served, pictures, subject.perf_analyzer, folder, scenario.seconds, scenario.seed)
     names = contenders(scenario.variants, served, results.notes)
+
+    def measure(part: str, cases: Sequence[Case], run: Callable[[Case], Measures] = bench.run) -> None:
+        def with_part(line: str) -> None:
+            report(f"{part}, {line}")
+
+        interleaved(cases, scenario.rounds, run, with_part, results.parts[part])
+
     if "throughput" in scenario.parts:
         try:
-            interleaved(throughput_cases(scenario, names), scenario.rounds, bench.run, tell, results.throughput)
-        finally:  # its complete rounds need the note as well
+            measure("throughput", throughput_cases(scenario, names))
+        finally:  # the note belongs to the complete rounds too
             if bench.layout is not None:
                 results.notes.append(f"The in-process cascade's fastest layout here was {bench.layout}.")
+    if "front_door" in scenario.parts:
+        if "classify" in served.models:
+            report("front_door: make files of 12 megapixels")
+            measure("front_door", front_door.cases(scenario), front_door.FrontDoor(bench).run)
+        else:
+            results.notes.append("The front door was not measured: the server does not have classify.")
     if "latency" in scenario.parts or "rates" in scenario.parts:
         pace = find_pace(scenario, results.throughput, bench.run)
         gates = [name for name in names if name not in ("classify", IN_PROCESS)]
         if "latency" in scenario.parts:
-            cases = latency_cases(scenario, gates, pace)
-            interleaved(cases, scenario.rounds, bench.run, lambda line: tell(f"latency, {line}"), results.latency)
+            measure("latency", latency_cases(scenario, gates, pace))
         if "rates" in scenario.parts:
-            cases = rate_cases(scenario, [name for name in gates if name != "textbook"], pace)
-            interleaved(cases, scenario.rounds, bench.run, lambda line: tell(f"rates, {line}"), results.rates)
+            measure("rates", rate_cases(scenario, [name for name in gates if name != "textbook"], pace))
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How fast this machine is, so that rates can be offered that mean something on it.
+    """The throughput of this machine, from which request rates are derived.
 
     Attributes:
-        big: images per second of big alone with all clients.
-        limit: the bound of the cascade.
+        big: images per second of big alone.
+        limit: the bound of the cascade, images per second.
     """
 
     big: float
@@ -172,76 +212,84 @@ class Pace:
 def find_pace(
     scenario: Scenario, throughput: Mapping[Case, Sequence[Measures]], measure: Callable[[Case], Measures]
 ) -> Pace:
-    """The pace, from the throughput already measured, or by one run each."""
-    clients, escalation = scenario.concurrency[-1], scenario.escalations[0]
+    """The pace, from the throughput already measured, or by one run of each stage."""
+    concurrency, escalation = scenario.concurrency[-1], scenario.escalations[0]
 
     def rate(case: Case) -> float:
         runs = throughput.get(case) or [measure(case)]
         return statistics.median(run["images_per_second"] for run in runs)
 
-    big = rate(Case("big", None, clients))
-    limit = bound(rate(Case("little", None, clients)), big, escalation)
+    big = rate(Case("big", None, concurrency))
+    limit = bound(rate(Case("little", None, concurrency)), big, escalation)
     return Pace(big, limit)
 
 
 def latency_cases(scenario: Scenario, gates: Sequence[str], pace: Pace) -> list[Case]:
-    """Sure and unsure images apart: all clients, one client, a moderate offered rate; each with little beside it."""
-    clients, escalation = scenario.concurrency[-1], scenario.escalations[0]
+    """The full concurrency, a moderate request rate, and a concurrency of 1; each with little beside the gates."""
+    concurrency, escalation = scenario.concurrency[-1], scenario.escalations[0]
     moderate = MODERATE * pace.limit
     everyone = ["little", *gates]
     return [
-        *(Case(name, escalation, clients, apart=True) for name in everyone),
-        *(Case(name, escalation, rate=moderate, apart=True) for name in everyone if name != "textbook"),
-        *(Case(name, escalation, 1, apart=True) for name in everyone if name != "textbook"),
+        *(Case(name, escalation, concurrency, own_load=True) for name in everyone),
+        *(Case(name, escalation, request_rate=moderate, own_load=True) for name in everyone if name != "textbook"),
+        *(Case(name, escalation, 1, own_load=True) for name in everyone if name != "textbook"),
     ]
 
 
 def rate_cases(scenario: Scenario, gates: Sequence[str], pace: Pace) -> list[Case]:
-    """Offered rates as shares of the bound, for the gates and, as far as it can follow, for big alone."""
+    """Request rates as fractions of the bound: for the gates, and for big alone up to its throughput."""
     escalation = scenario.escalations[0]
-    rates = [share * pace.limit for share in scenario.offered]
+    rates = [fraction * pace.limit for fraction in scenario.request_rates]
     return [
-        *(Case(name, escalation, rate=rate) for name in gates for rate in rates),
-        *(Case("big", escalation, rate=rate) for rate in rates if rate < _FOLLOWS * pace.big),
+        *(Case(name, escalation, request_rate=rate) for name in gates for rate in rates),
+        *(Case("big", escalation, request_rate=rate) for rate in rates if rate < _SUSTAINED * pace.big),
     ]
 
 
 def contenders(variants: Mapping[str, Path], served: Served, notes: list[str]) -> list[str]:
-    """Who can be asked on the real stages beside little and big; who cannot is noted."""
+    """The contenders on the real stages beside little and big; a note for each that is not available."""
     wanted = ["little_big", *variants, "textbook", "classify"]
-    found = [name for name in wanted if name in served.models]
-    notes.extend(f"{name} was not measured: the server does not have it." for name in wanted if name not in found)
+    available = [name for name in wanted if name in served.models]
+    notes.extend(f"{name} was not measured: the server does not have it." for name in wanted if name not in available)
     if served.repository is not None and in_process.graphs(served.repository) is not None:
-        found.append(IN_PROCESS)
+        available.append(IN_PROCESS)
     else:
         notes.append("The in-process cascade was not measured: it needs the ONNX graphs of --repository.")
-    return found
+    return available
 
 
 def throughput_cases(scenario: Scenario, names: Sequence[str]) -> list[Case]:
-    """Little and big alone, and every contender at every escalation, at every concurrency."""
+    """Little and big alone, and every contender at every escalation rate, at every concurrency."""
     cases = []
-    for clients in scenario.concurrency:
-        cases += [Case("little", None, clients), Case("big", None, clients)]
-        cases += [Case(name, rate, clients) for rate in scenario.escalations for name in names]
+    for concurrency in scenario.concurrency:
+        cases += [Case("little", None, concurrency), Case("big", None, concurrency)]
+        cases += [Case(name, rate, concurrency) for rate in scenario.escalations for name in names]
     return cases
 
 
-def _gate_alone(subject: Subject, repository: Path, scenario: Scenario, results: Results, tell: Tell) -> None:
+def _gate_alone(subject: Subject, repository: Path, scenario: Scenario, results: Results, report: Report) -> None:
     with tempfile.TemporaryDirectory(prefix="littlebig-bench-") as name:
         folder = Path(name)
         (folder / "models").mkdir()
-        starting = serving_stages_that_do_nothing(
+        with serving_stages_that_do_nothing(
             repository, scenario.variants, folder / "models", subject.tritonserver
-        )
-        with starting as served:
+        ) as served:
             results.machine["tritonserver"] = served.version
             escalation = scenario.escalations[0]
             pictures = images.for_stages_that_do_nothing(40, escalation, served.shape, scenario.seed)
             bench = Bench(served, pictures, subject.perf_analyzer, folder, scenario.seconds, scenario.seed)
             cases = [
-                Case(contender, escalation, clients)
-                for clients in scenario.gate_clients
+                Case(contender, escalation, concurrency)
+                for concurrency in scenario.gate_concurrency
                 for contender in ("little", "little_big", *scenario.variants, "textbook")
             ]
-            interleaved(cases, scenario.rounds, bench.run, lambda line: tell(f"gate alone, {line}"), results.gate)
+            interleaved(cases, scenario.rounds, bench.run, lambda line: report(f"gate, {line}"), results.gate)
+
+
+def _overload(subject: Subject, repository: Path, scenario: Scenario, results: Results, report: Report) -> None:
+    pictures = subject.overload_pictures
+    if pictures is None:
+        encoded = images.crops(images.photographs(subject.pictures), images.CANDIDATES, scenario.seed)
+        pictures = overload.Labelled(encoded)
+    results.overload = overload.run(repository, pictures, subject.trial, report, subject.tritonserver)
+    results.machine["tritonserver"] = results.overload.version

@@ -1,4 +1,4 @@
-"""What Triton counted during a run: its own statistics, as a difference of two readings."""
+"""Triton's own statistics of a run, as a difference of two readings."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class Counted:
 
     Attributes:
         images: inferences.
-        requests: that brought them; one call of a gate brings many images.
+        requests: that held them; one call of a gate holds many images.
         batches: executions.
-        queue_ns: time that requests waited, added up over requests.
-        compute_ns: time that the backend computed, added up over executions.
+        queue_ns: time in the queue, summed over requests.
+        compute_ns: time of computation, summed over executions.
     """
 
     images: int = 0
@@ -27,7 +27,7 @@ class Counted:
     compute_ns: int = 0
 
     def since(self, before: Counted) -> Counted:
-        """What came on top of an earlier reading."""
+        """The difference to an earlier reading."""
         return Counted(
             self.images - before.images,
             self.requests - before.requests,
@@ -58,21 +58,21 @@ def read(client: tritonclient.grpc.InferenceServerClient) -> dict[str, Counted]:
 
 
 def counters(answer: Any) -> dict[str, Counted]:
-    """Model -> counters, from Triton's answer; versions of a model are added up."""
-    found: dict[str, Counted] = {}
+    """Model -> counters, from Triton's response; the versions of a model are summed."""
+    result: dict[str, Counted] = {}
     for model in answer.model_stats:
-        one = found.get(model.name, Counted())
-        found[model.name] = Counted(
-            one.images + model.inference_count,
-            one.requests + model.inference_stats.queue.count,
-            one.batches + model.execution_count,
-            one.queue_ns + model.inference_stats.queue.ns,
-            # Its own sum counts an execution once for each of its requests.
-            one.compute_ns + sum(size.compute_infer.ns for size in model.batch_stats),
+        so_far = result.get(model.name, Counted())
+        result[model.name] = Counted(
+            so_far.images + model.inference_count,
+            so_far.requests + model.inference_stats.queue.count,
+            so_far.batches + model.execution_count,
+            so_far.queue_ns + model.inference_stats.queue.ns,
+            # Triton's own sum counts an execution once for each of its requests.
+            so_far.compute_ns + sum(size.compute_infer.ns for size in model.batch_stats),
         )
-    return found
+    return result
 
 
 def differences(before: dict[str, Counted], after: dict[str, Counted]) -> dict[str, Counted]:
-    """What each model did between two readings."""
+    """The counters of each model between two readings."""
     return {name: counted.since(before.get(name, Counted())) for name, counted in after.items()}

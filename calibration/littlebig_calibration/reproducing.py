@@ -1,4 +1,4 @@
-"""The paper's table beside one's own: published reductions of multiply-accumulates against measured ones."""
+"""The paper's table: published beside measured reductions of multiply-accumulates."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from littlebig_calibration.calibrating import CalibrationSettings, calibrate
 from littlebig_calibration.evidence import Costs
 from littlebig_calibration.table import PredictionTable
 
-# arXiv 2406.17117: pair -> fraction of MACs saved at the big model's accuracy on ImageNet-1K's validation images. Its
-# fourth, InternImage-G at 512 (0.62), is not among timm's models.
+# arXiv 2406.17117: pair -> fraction of MACs saved at the big model's accuracy on ImageNet-1K's validation images. The
+# fourth, InternImage-G at 512 (0.62), is not in timm.
 PUBLISHED = {"efficientvit": 0.76, "efficientnet": 0.81, "deit3": 0.71}
 
 COLUMNS = ("pair", "little", "big", "cascade", "escalated", "published", "measured", "certified")

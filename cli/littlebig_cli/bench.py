@@ -1,4 +1,4 @@
-"""`littlebig bench`: the cascade against its parts, its bound and two baselines, measured side by side."""
+"""`littlebig bench`: the cascade beside its stages, its bound and two baselines."""
 
 from __future__ import annotations
 
@@ -11,22 +11,24 @@ from pathlib import Path
 import click
 
 from littlebig_benchmarks.errors import BenchmarkError
+from littlebig_benchmarks.overload import Labelled, Trial
 from littlebig_benchmarks.perf_analyzer import find_perf_analyzer
 from littlebig_benchmarks.plots import draw
 from littlebig_benchmarks.report import as_json, as_markdown
-from littlebig_benchmarks.scenario import PARTS, Scenario, Stability
-from littlebig_benchmarks.suite import Subject, run
+from littlebig_benchmarks.scenario import DEFAULT_PARTS, PARTS, Scenario, Stability
+from littlebig_benchmarks.suite import Results, Subject, needs_perf_analyzer, run
 from littlebig_cli.failures import Failure, report_failures
-from littlebig_cli.measured import as_typed, export_default_pair, repository_option
+from littlebig_cli.measured import as_typed, export_default_pair, labelled_pictures, overload_options, repository_option
+from littlebig_cli.renamed import renamed_option
 from littlebig_server import ServerError
 
 DEFAULT = Scenario()
-SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
+FRACTION = click.FloatRange(0, 1, min_open=True, max_open=True)
 
 
 @click.command(epilog="Example:  littlebig bench --only gate --variant threads=build/gate_with_threads")
 @repository_option
-@click.option("--url", metavar="HOST:PORT", help="Measure this running server (KServe gRPC) instead of serving one.")
+@click.option("--url", metavar="HOST:PORT", help="Measure this running server (KServe gRPC) instead of starting one.")
 @click.option(
     "--perf-analyzer", "analyzer", metavar="PATH", help="The perf_analyzer to use.  [default: the one on PATH]"
 )
@@ -34,24 +36,37 @@ SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
 @click.option(
     "--images",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Photographs to take crops of.  [default: those that come with scikit-image]",
+    help="Folder of photographs to crop.  [default: those that come with scikit-image]",
 )
-@click.option("--only", type=click.Choice(PARTS), multiple=True, help="Only this measurement; may be repeated.")
-@click.option("--rounds", type=click.IntRange(min=1), default=DEFAULT.rounds, show_default=True, help="Rounds.")
+@click.option(
+    "--only",
+    type=click.Choice(PARTS),
+    multiple=True,
+    help="Run this measurement alone; may be repeated. overload runs only when it is named here: it takes two minutes "
+    "more.  [default: all but overload, about 15 minutes]",
+)
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=1),
+    default=DEFAULT.rounds,
+    show_default=True,
+    help="How often each contender is measured, in turns with the others.",
+)
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0, min_open=True),
     default=DEFAULT.seconds,
     show_default=True,
-    help="Aimed length of one run.",
+    help="Length of one run of one contender, in seconds.",
 )
 @click.option(
     "--escalation",
-    type=SHARE,
+    type=FRACTION,
     multiple=True,
     default=DEFAULT.escalations,
     show_default=True,
-    help="Share of images that little is unsure of; may be repeated.",
+    help="Fraction of images that little is unsure of; may be repeated. The first one is that of all parts but "
+    "throughput.",
 )
 @click.option(
     "--concurrency",
@@ -59,34 +74,42 @@ SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
     multiple=True,
     default=DEFAULT.concurrency,
     show_default=True,
-    help="Clients that ask one image after another; may be repeated.",
+    help="Requests in flight; may be repeated. The last one is that of latency and front_door.",
 )
 @click.option(
-    "--gate-clients",
+    "--gate-concurrency",
     type=click.IntRange(min=1),
     multiple=True,
-    default=DEFAULT.gate_clients,
+    default=DEFAULT.gate_concurrency,
     show_default=True,
-    help="For the gate alone; may be repeated.",
+    help="Requests in flight for the part gate; may be repeated.",
+)
+@renamed_option("--gate-clients", "use --gate-concurrency")
+@click.option(
+    "--variant",
+    "variants",
+    metavar="NAME=DIR",
+    multiple=True,
+    help="Measure the gate in DIR (config.pbtxt and 1/model.py) too, as NAME; may be repeated.",
 )
 @click.option(
-    "--variant", "variants", metavar="NAME=DIR", multiple=True, help="Another gate to measure too; may be repeated."
+    "--seed", type=int, default=DEFAULT.seed, show_default=True, help="Seed of crops, their order and arrivals."
 )
-@click.option("--seed", type=int, default=DEFAULT.seed, show_default=True, help="Of the crops and their order.")
 @click.option(
     "--max-spread",
     type=click.FloatRange(min=0, min_open=True),
     default=DEFAULT.stability.spread,
     show_default=True,
-    help="A median whose interval is wider than this share of it gives no figure.",
+    help="Refuse a figure whose interval is wider than this fraction of its median.",
 )
 @click.option(
     "--max-other-load",
-    type=SHARE,
+    type=FRACTION,
     default=DEFAULT.stability.other_load,
     show_default=True,
-    help="Runs in which other processes used more of the machine give no figure.",
+    help="Refuse a figure while other processes use more than this fraction of the machine's CPU time.",
 )
+@overload_options
 @click.option(
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
@@ -106,49 +129,73 @@ def command(
     seconds: float,
     escalation: tuple[float, ...],
     concurrency: tuple[int, ...],
-    gate_clients: tuple[int, ...],
+    gate_concurrency: tuple[int, ...],
     variants: tuple[str, ...],
     seed: int,
     max_spread: float,
     max_other_load: float,
+    data: Path | None,
+    labels: Path | None,
+    pictures: int,
+    latency_target: float | None,
+    threshold: float | None,
+    excess: float,
+    overload_seconds: float,
+    after: float,
     output: Path,
 ) -> None:
-    """Measure the cascade against little, big, a textbook gate and a cascade without a server, side by side.
+    """Measure the cascade beside little, big, a textbook gate and a cascade without a server.
 
-    Ctrl-C, SIGTERM, or a run that fails ends it early, with a report of the rounds that are complete and exit code 1.
+    Ctrl-C, SIGTERM or a failed run ends it early, with a report of the complete rounds and exit code 1.
     """
     scenario = Scenario(
-        parts=only or PARTS,
+        parts=only or DEFAULT_PARTS,
         rounds=rounds,
         seconds=seconds,
         escalations=tuple(dict.fromkeys(escalation)),
         concurrency=tuple(dict.fromkeys(concurrency)),
-        gate_clients=tuple(dict.fromkeys(gate_clients)),
+        gate_concurrency=tuple(dict.fromkeys(gate_concurrency)),
         variants=_variants(variants),
         seed=seed,
         stability=Stability(max_spread, max_other_load),
     )
-    binary = find_perf_analyzer(analyzer)
+    trial = Trial(latency_target, excess, overload_seconds, after, scenario.concurrency[-1], threshold, seed)
+    labelled = _labelled(data, labels, pictures, "overload" in scenario.parts)
+    binary = find_perf_analyzer(analyzer) if needs_perf_analyzer(scenario) else None
     if url is None and not repository.exists():
         export_default_pair(repository)
-    subject = Subject(None if url else repository, url, images, binary, tritonserver)
+    subject = Subject(None if url else repository, url, images, binary, tritonserver, trial, labelled)
     with _sigterm_as_ctrl_c():
         results = run(subject, scenario, lambda line: click.echo(line, err=True))
-    words = as_typed(sys.argv[1:])
-    table = as_markdown(results, scenario, words)
-    output.mkdir(parents=True, exist_ok=True)
-    (output / "report.json").write_text(as_json(results, scenario, words), encoding="utf-8")
-    (output / "report.md").write_text(table, encoding="utf-8")
-    draw(results, scenario, output)
-    click.echo(table)
-    click.echo(f"wrote {output}", err=True)
+    _write(results, scenario, trial, output)
     if results.stopped:
         raise Failure(f"stopped early, {output} has the complete rounds: {results.stopped}")
 
 
+def _write(results: Results, scenario: Scenario, trial: Trial, output: Path) -> None:
+    typed = as_typed(sys.argv[1:])
+    table = as_markdown(results, scenario, trial, typed)
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "report.json").write_text(as_json(results, scenario, trial, typed), encoding="utf-8")
+    (output / "report.md").write_text(table, encoding="utf-8")
+    draw(results, scenario, output)
+    click.echo(table)
+    click.echo(f"wrote {output}", err=True)
+
+
+def _labelled(data: Path | None, labels: Path | None, most: int, measured: bool) -> Labelled | None:
+    if labels is not None and data is None:
+        raise click.UsageError("--labels needs --data, the folder of the images.")
+    if data is None:
+        return None
+    if not measured:
+        raise click.UsageError("--data is for the overload alone: add --only overload.")
+    return Labelled(*labelled_pictures(data, labels, most))
+
+
 @contextmanager
 def _sigterm_as_ctrl_c() -> Iterator[None]:
-    """A `timeout` or an orchestrator ends a long measurement as a user does."""
+    """Let SIGTERM end a measurement as Ctrl-C does, for `timeout` and orchestrators."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
@@ -157,10 +204,10 @@ def _sigterm_as_ctrl_c() -> Iterator[None]:
 
 
 def _variants(words: tuple[str, ...]) -> dict[str, Path]:
-    found = {}
+    variants = {}
     for word in words:
         name, equals, folder = word.partition("=")
         if not (name and equals and folder):
             raise click.BadParameter(f"'{word}' is not NAME=DIR", param_hint="--variant")
-        found[name] = Path(folder)
-    return found
+        variants[name] = Path(folder)
+    return variants

@@ -1,4 +1,4 @@
-"""`littlebig reproduce`: the paper's table, measured on ImageNet's validation images."""
+"""`littlebig reproduce`: measures the paper's table on ImageNet's validation images."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ from littlebig_export.provenance import is_current
     "--imagenet",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     required=True,
-    help="The validation images: one folder per synset, or all in one folder with --labels.",
+    help="Folder of the validation images: one folder per synset, or all images and --labels.",
 )
 @click.option(
     "--labels",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="Labels of images in one folder: val.txt, LOC_val_solution.csv, or a CSV of file,label.",
+    help="File with the labels of images in one folder: val.txt, LOC_val_solution.csv, or a CSV of file,label.",
 )
 @click.option(
     "--pair",
     "pairs",
     multiple=True,
     metavar="NAME|FILE.toml",
-    help=f"Only these pairs; may be repeated.  [default: {', '.join(PUBLISHED)}]",
+    help=f"Measure this pair alone; may be repeated.  [default: {', '.join(PUBLISHED)}]",
 )
 @click.option(
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("build/reproduce"),
     show_default=True,
-    help="Exported pairs and predictions; a second call goes on from what is there.",
+    help="Folder for exported pairs and predictions; a second call reuses what it holds.",
 )
 @click.option(
     "--format",
@@ -54,14 +54,14 @@ from littlebig_export.provenance import is_current
     type=click.Choice([form for form in FORMATS if form != "json"]),
     default="table",
     show_default=True,
-    help="To print.",
+    help="Format of the printed table.",
 )
 @report_failures(CalibrationError)
 def command(imagenet: Path, labels: Path | None, pairs: tuple[str, ...], output: Path, form: str) -> None:
-    """Predict and calibrate the paper's pairs, and print published beside measured MAC reductions.
+    """Predict and calibrate the paper's pairs, and print published beside measured reductions of multiply-accumulates.
 
-    50,000 images through models of up to 191 GMACs are a matter of hours on a GPU and of weeks on a CPU. A pair that
-    fails is reported, and the others go on; the exit code is then 1.
+    50,000 images through models of up to 191 GMACs take hours on a GPU and weeks on a CPU. A pair that fails is
+    reported, the others are measured, and the exit code is 1.
     """
     images = find_labelled_images(imagenet, labels)
     rows, failed = [], False

@@ -1,4 +1,4 @@
-"""Stages on PyTorch where they have CUDA graphs: every size gives the rows that it was given, in whatever order."""
+"""Stages on PyTorch with CUDA graphs: batches of every size, in any order, are answered row by row."""
 
 import io
 
@@ -8,10 +8,10 @@ import pytest
 import torch
 import tritonclient.grpc
 from click.testing import CliRunner
+from experiments.stages_on_pytorch.__main__ import main
 from PIL import Image
 
 from littlebig_benchmarks.images import crops, photographs
-from littlebig_benchmarks.stages_on_pytorch.__main__ import main
 from littlebig_export.exporting import export_pair
 from littlebig_export.pair import load_pair
 from littlebig_server import ServerSettings, TritonServer
@@ -33,8 +33,8 @@ def exported(tmp_path_factory):
 @pytest.fixture(scope="module")
 def client(exported, tmp_path_factory):
     folder = tmp_path_factory.mktemp("pytorch") / "models"
-    told = CliRunner().invoke(main, ["--repository", str(exported), "--output", str(folder)])
-    assert told.exit_code == 0, told.output
+    result = CliRunner().invoke(main, ["--repository", str(exported), "--output", str(folder)])
+    assert result.exit_code == 0, result.output
     with (
         TritonServer(folder, ServerSettings(startup_timeout=300)) as server,
         tritonclient.grpc.InferenceServerClient(server.grpc_url) as connected,
@@ -48,7 +48,7 @@ def test_batches_of_every_size_are_answered_row_by_row(client, exported, stage):
     images = np.stack([np.asarray(picture) for picture in pictures])
     session = onnxruntime.InferenceSession(str(exported / stage / "1/model.onnx"), providers=["CPUExecutionProvider"])
     (expected,) = session.run(["probabilities"], {"image": images})
-    # A row in another's place would be seen: most differ by far more than FP16 does.
+    # Rows in the wrong place would show: most rows differ by far more than FP16 changes a row.
     assert np.mean(np.abs(expected[:, None] - expected).max(axis=-1) > 0.1) > 0.8
     random = np.random.default_rng(0)
     for size in random.permutation(np.repeat(np.arange(1, 33), 3)):

@@ -1,7 +1,7 @@
-"""The same cascade in one process without any server: ONNX Runtime on the stages' own graphs, nothing between them.
+"""The same cascade in one process without a server: ONNX Runtime on the stages' own graphs.
 
-Started as a process of its own (`python -m littlebig_benchmarks.baselines.onnxruntime_cascade`), so that what it uses
-is its own; prints one JSON object. A pool of workers takes the next image as soon as it is free: no load is slower.
+Run as `python -m littlebig_benchmarks.baselines.onnxruntime_cascade`, so that its CPU time is its own. Prints one JSON
+object. A pool of workers takes the next image as soon as a worker is free, so no time is lost to the load.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-# What perf_analyzer asks a served cascade for: all of a stage's outputs that the gate has too.
+from littlebig_contract.onnx_runtime import providers
+
+# The outputs that perf_analyzer requests from a served cascade.
 OUTPUTS = ("label", "confidence", "probabilities")
 
 
@@ -41,7 +43,7 @@ class Layout:
 
 
 def layouts(cores: int) -> tuple[Layout, ...]:
-    """The layouts worth a try: one image on all cores, an image per core, and two at a time on all cores."""
+    """The layouts to try: one image on all cores, an image per core, and two images at a time on all cores."""
     return tuple(dict.fromkeys((Layout(1, cores), Layout(cores, 1), Layout(2, cores))))
 
 
@@ -49,7 +51,7 @@ class Cascade:
     """Both graphs, opened once per layout."""
 
     def __init__(self, little: Path, big: Path, layout: Layout, threshold: float, score: str) -> None:
-        """Open the graphs; each worker has sessions of its own, so that none waits for another's threads."""
+        """Open the graphs; each worker has its own sessions, so that none waits for another's threads."""
         self.threshold = threshold
         self.outputs = list(dict.fromkeys((*OUTPUTS, score)))
         self.score = self.outputs.index(score)
@@ -66,7 +68,7 @@ class Cascade:
         return True
 
     def run(self, images: npt.NDArray[np.uint8], count: int) -> tuple[float, int]:
-        """Classify `count` images, again and again through the given ones [N, H, W, 3].
+        """Classify `count` images, cycling through the given ones [N, H, W, 3].
 
         Returns:
             Seconds, and how many were escalated.
@@ -91,13 +93,13 @@ class Cascade:
 def _session(graph: Path, layout: Layout) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = layout.threads
-    # As in the served stages: with more than one worker, a spinning thread takes another's core.
+    # As in the served stages: with several workers, a spinning thread takes another's core.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0" if layout.workers > 1 else "1")
-    return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(str(graph), options, providers=providers(cpu_only=True))
 
 
 def main() -> None:
-    """Measure one layout, warmed up, and print what it did."""
+    """Warm up and measure one layout; print the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--little", type=Path, required=True)
     parser.add_argument("--big", type=Path, required=True)

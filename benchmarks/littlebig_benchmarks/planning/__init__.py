@@ -1,12 +1,8 @@
-"""How many GPUs: from measured stage times to replicas, by simulating the queues. See docs/planning.md.
+"""How many replicas a request rate needs, from measured stage curves. See docs/planning.md.
 
-curves.py        what was measured of the stages, and the file it is kept in
-measuring.py     measures it   (asking.py: through a server's own statistics; contention.py: both stages at once)
-arrivals.py      when requests come, and which of them a replica gets
-clock.py         the simulation's time: events, and work on a shared device   (device.py: who gets how much of it)
-station.py       a model in Triton: queue, dynamic batcher, instances
-simulation.py    one replica: gate, little, big   (outcome.py: what came of it)
-planner.py       the fewest replicas that keep a target
-validating.py    the simulation beside a real server
+curves.py        the stage curves of a pair on a device, and their JSON file
+measuring.py     measures them on a running server   (asking.py: requests and Triton's counters; contention.py: the
+                 device's capacity while both stages are busy)
+capacity.py      images per second of one replica, and the replicas for a rate
 report.py        Markdown and JSON
 """

@@ -1,7 +1,7 @@
-"""Asks a running server, and reads in Triton's own statistics what it took; works on any target.
+"""Sends requests to a running server and reads from Triton's statistics how long it computed; works on any target.
 
-A request of n images to an idle server is one batch of n, and Triton counts how long it computed. The models are asked
-in turns: in a cascade no stage finds the caches as it left them.
+A request of n images to an idle server is one batch of n images, and Triton counts how long it computed. The models
+take turns, because in a cascade no stage finds the processor's caches as it left them.
 """
 
 from __future__ import annotations
@@ -16,24 +16,17 @@ import numpy as np
 import tritonclient.grpc
 from tritonclient.utils import InferenceServerException
 
-from littlebig_benchmarks import load
 from littlebig_benchmarks.errors import RunFailed
-from littlebig_benchmarks.images import for_stages_that_do_nothing, mix
 from littlebig_benchmarks.planning.contention import Busy
-from littlebig_benchmarks.planning.curves import STAGES
 from littlebig_benchmarks.serving import Served
 
-# Lone batches of each stage that tell how fast the device is at the moment.
-_AT_THE_MOMENT = 8
-# Seconds for all batches of one size, per model; more than the least are asked for only while they last.
+# Seconds for all batches of one size, per model; beyond `least` batches, more are sent only within this time.
 _SECONDS = 0.7
-_PATIENCE = 60.0
-# Seconds in which Triton has counted what it has answered, by far; somebody else's requests go on.
-_LATE = 2.0
-# Seconds before and while the busy device is measured, and of the way to the server.
-_WARM_UP, _BUSY, _TRANSPORT = 1.0, 2.0, 2.0
-# Images to choose from on the way to the server.
-_PICTURES = 8
+_MAX_WAIT_S = 60.0
+# Triton counts a request a little after its response. It has caught up well within this many seconds.
+_COUNTED_WITHIN_S = 2.0
+# Seconds before and during the measurement of the busy device.
+_WARM_UP, _BUSY = 1.0, 2.0
 
 
 @dataclass(frozen=True)
@@ -42,8 +35,8 @@ class Counted:
 
     Attributes:
         images: inferences.
-        batches: images per batch -> (how many, nanoseconds of input, computation and output).
-        request_ns: from receiving requests to answering them, added up.
+        batches: images per batch -> (number of batches, nanoseconds of input, computation and output).
+        request_ns: from receiving requests to answering them, summed.
     """
 
     images: int
@@ -53,29 +46,29 @@ class Counted:
 
 def read(client: Any, model: str) -> Counted:
     """A model's statistics now."""
-    (found,) = client.get_inference_statistics(model).model_stats
+    (statistics,) = client.get_inference_statistics(model).model_stats
     batches = {
-        int(one.batch_size): (
-            int(one.compute_infer.count),
-            int(one.compute_input.ns + one.compute_infer.ns + one.compute_output.ns),
+        int(batch.batch_size): (
+            int(batch.compute_infer.count),
+            int(batch.compute_input.ns + batch.compute_infer.ns + batch.compute_output.ns),
         )
-        for one in found.batch_stats
+        for batch in statistics.batch_stats
     }
-    return Counted(int(found.inference_count), batches, int(found.inference_stats.success.ns))
+    return Counted(int(statistics.inference_count), batches, int(statistics.inference_stats.success.ns))
 
 
 def difference(before: Counted, after: Counted) -> Counted:
-    """What came on top."""
+    """What was counted between two readings."""
     batches = {}
-    for size, (count, spent) in after.batches.items():
-        old_count, old_spent = before.batches.get(size, (0, 0))
+    for size, (count, nanoseconds) in after.batches.items():
+        old_count, old_nanoseconds = before.batches.get(size, (0, 0))
         if count > old_count:
-            batches[size] = (count - old_count, spent - old_spent)
+            batches[size] = (count - old_count, nanoseconds - old_nanoseconds)
     return Counted(after.images - before.images, batches, after.request_ns - before.request_ns)
 
 
-def images(shape: Sequence[int], size: int) -> tritonclient.grpc.InferInput:
-    """A request's images; what is in them makes no difference to how long a stage computes."""
+def random_images(shape: Sequence[int], size: int) -> tritonclient.grpc.InferInput:
+    """The input of one request; a stage takes the same time for any content."""
     tensor = tritonclient.grpc.InferInput("image", [size, *shape], "UINT8")
     tensor.set_data_from_numpy(np.random.default_rng(size).integers(0, 256, (size, *shape), np.uint8))
     return tensor
@@ -85,21 +78,21 @@ def infer(client: Any, model: str, tensor: tritonclient.grpc.InferInput, paramet
     """Ask a model for labels.
 
     Raises:
-        RunFailed: if it does not answer.
+        RunFailed: if the model answers with an error.
     """
-    wanted = [tritonclient.grpc.InferRequestedOutput("label")]
+    outputs = [tritonclient.grpc.InferRequestedOutput("label")]
     try:
-        client.infer(model, [tensor], outputs=wanted, parameters=parameters, client_timeout=_PATIENCE)
+        client.infer(model, [tensor], outputs=outputs, parameters=parameters, client_timeout=_MAX_WAIT_S)
     except InferenceServerException as reason:
         raise RunFailed(f"'{model}' failed while it was measured: {reason.message()}") from None
 
 
 @dataclass(frozen=True)
 class IdleServer:
-    """A server that nobody else uses: asks one request after another, and reads what it counted for each.
+    """A server without other users: each request is one batch, and its counters are read after each.
 
     Attributes:
-        client: of it.
+        client: of the server.
         shape: of an image.
     """
 
@@ -107,16 +100,16 @@ class IdleServer:
     shape: Sequence[int]
 
     def warm_up(self, models: Mapping[str, int], size: int) -> None:
-        """Let each instance initialise itself for a size: Triton asks them in turns.
+        """Let each instance initialise itself for a size: Triton lets instances take turns.
 
         Args:
-            models: name -> instances.
+            models: name -> number of instances.
             size: images per batch.
         """
-        tensor = images(self.shape, size)
+        tensor = random_images(self.shape, size)
         for model, instances in models.items():
             for _ in range(instances):
-                self._ask(model, tensor, size)
+                self._measure(model, tensor, size)
 
     def in_turns(self, models: Sequence[str], size: int, least: int, most: int) -> dict[str, list[float]]:
         """Seconds of each model's own work, per batch.
@@ -124,30 +117,31 @@ class IdleServer:
         Args:
             models: their names.
             size: images per batch.
-            least: batches of each at least, however long they take.
-            most: and at most.
+            least: fewest batches of each model, however long they take.
+            most: most batches of each model.
         """
-        tensor = images(self.shape, size)
-        self._let_it_count(models)
+        tensor = random_images(self.shape, size)
+        self._wait_until_counted(models)
         began, turns = time.perf_counter(), 0
-        taken: dict[str, list[float]] = {model: [] for model in models}
+        seconds: dict[str, list[float]] = {model: [] for model in models}
         while turns < least or (turns < most and time.perf_counter() - began < _SECONDS * len(models)):
-            for model, seconds in taken.items():
-                seconds.append(self._ask(model, tensor, size))
+            for model, values in seconds.items():
+                values.append(self._measure(model, tensor, size))
             turns += 1
-        return taken
+        return seconds
 
-    def _let_it_count(self, models: Sequence[str]) -> None:
-        """Triton counts a request a little after it has answered: what came before must not be taken for ours."""
-        found: list[Counted] = []
-        deadline = time.monotonic() + _LATE
+    def _wait_until_counted(self, models: Sequence[str]) -> None:
+        """Wait until the counters stand still, so that earlier requests are not taken for ours."""
+        counted: list[Counted] = []
+        deadline = time.monotonic() + _COUNTED_WITHIN_S
         while time.monotonic() < deadline:
-            before, found = found, [read(self.client, model) for model in models]
-            if found == before:
+            before, counted = counted, [read(self.client, model) for model in models]
+            if counted == before:
                 return
-            time.sleep(_LATE / 100)
+            time.sleep(_COUNTED_WITHIN_S / 100)
 
-    def _ask(self, model: str, tensor: tritonclient.grpc.InferInput, size: int) -> float:
+    def _measure(self, model: str, tensor: tritonclient.grpc.InferInput, size: int) -> float:
+        """Seconds of one batch; the gate's are without little's."""
         models = (model, "little") if model == "little_big" else (model,)
         before = [read(self.client, name) for name in models]
         infer(self.client, model, tensor, {"policy": "little"} if model == "little_big" else None)
@@ -156,43 +150,35 @@ class IdleServer:
         return max(own, 0) / 1e9
 
 
-def _counted(client: Any, model: str, before: Counted, size: int, requests: int = 1) -> Counted:
-    """What requests of a size added; Triton counts them a little after it has answered.
+def _counted(client: Any, model: str, before: Counted, size: int) -> Counted:
+    """What one request of `size` images added to a model's counters.
 
     Raises:
-        RunFailed: if others have come in between.
+        RunFailed: if the server has counted other requests meanwhile.
     """
-    sent, deadline = size * requests, time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + _MAX_WAIT_S
     while True:
-        found = difference(before, read(client, model))
-        if found.images == sent and found.batches.get(size, (0, 0))[0] == requests:
-            return found
-        if found.images > sent or time.monotonic() > deadline:
+        counted = difference(before, read(client, model))
+        if counted.images == size and counted.batches.get(size, (0, 0))[0] == 1:
+            return counted
+        if counted.images > size or time.monotonic() > deadline:
             raise RunFailed(
-                f"'{model}' counted {found.images} images where {sent} were sent: somebody else uses this server, "
-                "measure one that nobody does"
+                f"'{model}' counted {counted.images} images where {size} were sent: the server has other users; "
+                "measure one that has none"
             )
         time.sleep(0.001)
 
 
-def lone(served: Served) -> dict[str, float]:
-    """Mean seconds of a stage's batch of one image, at the moment and on an idle server: stage -> seconds.
-
-    Raises:
-        RunFailed: if a stage fails, or somebody else uses the server.
-    """
-    with tritonclient.grpc.InferenceServerClient(served.url) as client:
-        found = IdleServer(client, served.shape).in_turns(STAGES, 1, _AT_THE_MOMENT, _AT_THE_MOMENT)
-    return {name: float(np.mean(taken)) for name, taken in found.items()}
-
-
-def when_busy(served: Served, together: Mapping[str, int], senders: Mapping[str, int]) -> Busy:
+def when_busy(served: Served, images_per_request: Mapping[str, int], senders: Mapping[str, int]) -> Busy:
     """Keep all instances of both stages busy for some seconds.
 
     Args:
         served: the server.
-        together: images per request to a stage.
-        senders: of requests to a stage, two for each of its instances: the next batch is there when one is done.
+        images_per_request: to each stage.
+        senders: concurrency of each stage: two requests per instance, so that the next batch is ready when one is done.
+
+    Raises:
+        RunFailed: if a stage answers with an error.
     """
     ended = threading.Event()
     failures: list[Exception] = []
@@ -200,10 +186,10 @@ def when_busy(served: Served, together: Mapping[str, int], senders: Mapping[str,
     def send(model: str) -> None:
         try:
             with tritonclient.grpc.InferenceServerClient(served.url) as client:
-                tensor = images(served.shape, together[model])
+                tensor = random_images(served.shape, images_per_request[model])
                 while not ended.is_set():
                     infer(client, model, tensor, None)
-        except Exception as reason:  # told by the thread that waits
+        except Exception as reason:  # raised again by the thread that waits
             failures.append(reason)
 
     threads = [threading.Thread(target=send, args=(name,)) for name, count in senders.items() for _ in range(count)]
@@ -221,24 +207,7 @@ def when_busy(served: Served, together: Mapping[str, int], senders: Mapping[str,
             thread.join()
     if failures:
         raise failures[0]
-    done = {name: difference(before[name], after[name]).batches for name in senders}
-    return Busy(seconds, {name: {size: count for size, (count, _) in one.items()} for name, one in done.items()})
-
-
-def transport(served: Served, client: tritonclient.grpc.InferenceServerClient) -> float:
-    """Mean seconds that a request of one image needs besides the server's own, with the client of `load`.
-
-    Args:
-        served: the server.
-        client: of it.
-
-    Raises:
-        RunFailed: if somebody else uses the server.
-    """
-    pictures = for_stages_that_do_nothing(_PICTURES, 0.5, served.shape, 0)
-    before = read(client, "little")
-    asked = load.Load("little", _TRANSPORT, clients=1)
-    answers = load.run(served.url, asked, pictures, mix(pictures, 0.5, 1, 0))
-    counted = _counted(client, "little", before, 1, answers.images)
-    seconds = float(np.mean([reply.ms for reply in answers.replies])) / 1e3
-    return max(seconds - counted.request_ns / counted.images / 1e9, 0.0)
+    counted = {name: difference(before[name], after[name]).batches for name in senders}
+    return Busy(
+        seconds, {name: {size: count for size, (count, _) in batches.items()} for name, batches in counted.items()}
+    )

@@ -1,21 +1,16 @@
-"""What can go wrong in planning, beside what can in a benchmark (littlebig_benchmarks.errors).
+"""The errors of planning, beside those of a benchmark (littlebig_benchmarks.errors).
 
 BenchmarkError
-├── CurvesError          stage curves that are not there, not whole, or not of this pair
-├── PlanRefused          a load, target or layout that cannot be planned for
-└── TargetUnreachable    no number of replicas keeps the target
+├── CurvesError     a curves file that is missing, incomplete, or of another pair
+└── PlanRefused     a rate, escalation or utilisation that is out of range
 """
 
 from littlebig_benchmarks.errors import BenchmarkError
 
 
 class CurvesError(BenchmarkError):
-    """Stage curves that are not there, not whole, or not of this pair."""
+    """A curves file that is missing, incomplete, or of another pair."""
 
 
 class PlanRefused(BenchmarkError):
-    """A load, target or layout that cannot be planned for."""
-
-
-class TargetUnreachable(BenchmarkError):
-    """No number of replicas keeps the target."""
+    """A rate, escalation or utilisation that is out of range."""

@@ -1,1 +1,1 @@
-"""Stages that answer at once, so that only the gate around them is measured: config.pbtxt and model.py for both."""
+"""Stages that answer at once, so that only the gate is measured: config.pbtxt and model.py of both."""

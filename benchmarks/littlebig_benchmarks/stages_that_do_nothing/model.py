@@ -1,4 +1,4 @@
-"""A stage that computes nothing: its confidence is the image's first byte over 255, so the load decides the mix."""
+"""A stage that computes nothing: its confidence is the image's first byte over 255, which the load sets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class TritonPythonModel:
     """Answers at once."""
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """One answer per request, with the outputs it asked for."""
+        """Return one response per request, with the requested outputs."""
         responses = []
         for request in requests:
             images = pb_utils.get_input_tensor_by_name(request, "image").as_numpy()

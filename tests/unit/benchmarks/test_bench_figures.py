@@ -13,18 +13,18 @@ def rounds(*rates, **others):
     return [{"images_per_second": rate, **others} for rate in rates]
 
 
-def test_the_bound_is_the_time_of_both_stages_added_up():
+def test_bound_is_the_sum_of_both_stages_times():
     assert bound(138, 68, 0.15) == pytest.approx(1 / (1 / 138 + 0.15 / 68))
     assert bound(100, 50, 0.0) == 100
 
 
-def test_a_figure_is_a_median_with_its_interval():
+def test_figure_is_a_median_with_its_interval():
     found = of_measure(rounds(100, 110, 104), "images_per_second", STABILITY)
     assert found.text() == "104.0 (100.0 to 110.0)"
     assert figure([0.152, 0.15, 0.151], [], STABILITY).text(1, percent=True) == "15.1% (15.0% to 15.2%)"
 
 
-def test_a_ratio_is_taken_within_each_round():
+def test_ratio_is_taken_within_each_round():
     # The machine became twice as fast: each is unstable, their ratio is not.
     ours, theirs = rounds(100, 200, 150), rounds(80, 160, 120)
     assert ratio(ours, theirs, "images_per_second", STABILITY).text(2) == "1.25 (1.25 to 1.25)"
@@ -34,33 +34,33 @@ def test_a_ratio_is_taken_within_each_round():
 @pytest.mark.parametrize(
     ("rounds", "low", "high"), [(1, 1, 1), (4, 1, 4), (5, 1, 5), (7, 1, 7), (8, 2, 7), (20, 6, 15)]
 )
-def test_more_rounds_leave_more_of_the_outermost_out(rounds, low, high):
+def test_more_rounds_leave_more_extremes_out_of_the_interval(rounds, low, high):
     assert interval(list(range(rounds, 0, -1))) == (low, high)
 
 
 @pytest.mark.parametrize("rounds", [5, 8, 13])
-def test_the_interval_holds_the_true_median_as_often_as_it_says(rounds):
+def test_interval_contains_the_true_median_as_often_as_promised(rounds):
     # Skewed, as rounds are that a neighbour slows down; the median is 1.
     drawn = np.random.default_rng(0).lognormal(sigma=1.0, size=(4000, rounds))
     held = [low <= 1.0 <= high for low, high in map(interval, drawn.tolist())]
     assert CONFIDENCE - 0.01 < np.mean(held) < CONFIDENCE + 0.06
 
 
-def test_a_single_bad_round_of_many_is_no_unstable_machine():
+def test_one_bad_round_of_many_is_tolerated():
     assert not of_measure(rounds(100, 101, 102, 103, 104, 105, 106, 250), "images_per_second", STABILITY).unstable
 
 
-def test_rounds_too_far_apart_give_no_figure_but_the_reason():
+def test_rounds_too_far_apart_give_the_reason_instead_of_a_figure():
     found = of_measure(rounds(100, 131, 104), "images_per_second", STABILITY)
-    assert found.text() == "unstable: 3 rounds tell the median to 30% only (at most 25%)"
+    assert found.text() == "unstable: the median of 3 rounds is known to 30% only (at most 25%)"
 
 
-def test_others_on_the_machine_give_no_figure_but_the_reason():
+def test_load_of_other_processes_gives_the_reason_instead_of_a_figure():
     found = of_measure(rounds(100, 101, 102, other_load=0.34), "images_per_second", STABILITY)
     assert found.text() == "unstable: other processes used 34% of the machine (at most 10%)"
 
 
-def test_each_round_has_the_bound_of_its_own_stages_and_escalation():
+def test_each_round_has_the_bound_of_its_own_stages_and_escalation_rate():
     little, big = rounds(100, 50), rounds(50, 25)
     cascade = [{"images_per_second": 50.0, "escalation": 0.5}, {"images_per_second": 25.0, "escalation": 0.5}]
     share, limit = share_of_bound(cascade, little, big, Stability(spread=1.0))
@@ -68,6 +68,6 @@ def test_each_round_has_the_bound_of_its_own_stages_and_escalation():
     assert share.values == pytest.approx((1.0, 1.0))
 
 
-def test_a_spread_of_nothing_is_none():
+def test_spread_of_equal_values_is_zero():
     assert spread([0.0, 0.0]) == 0.0
     assert spread([-1.0, 0.0, 1.0]) == float("inf")

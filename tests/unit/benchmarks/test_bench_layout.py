@@ -1,3 +1,5 @@
+"""The layout of the in-process cascade."""
+
 import itertools
 
 from littlebig_benchmarks.baselines.onnxruntime_cascade import layouts
@@ -5,7 +7,7 @@ from littlebig_benchmarks.in_process import Answered
 from littlebig_benchmarks.measuring import best_layout
 
 
-def test_the_layout_is_chosen_by_its_median_and_not_by_a_lucky_run(monkeypatch):
+def test_layout_is_chosen_by_its_median_and_not_by_a_lucky_run(monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1})
     one_image_on_both, image_per_core, two_on_both = layouts(2)
     seconds = {

@@ -1,4 +1,4 @@
-"""Processes, Triton's statistics, the order of rounds: what a run is counted with."""
+"""Processes, Triton's statistics, and the order of rounds."""
 
 import os
 import subprocess
@@ -18,19 +18,20 @@ from littlebig_benchmarks.rounds import Case, interleaved, order_of
 from littlebig_benchmarks.triton_statistics import Counted
 
 
-def test_a_process_is_known_by_its_command_line():
+def test_role_of_a_process_is_read_from_its_command_line():
     stub = ["/opt/python/triton_python_backend_stub", "/srv/models/little_big/1/model.py", "prefix", "1048576"]
     assert processes.role(stub) == "little_big"
     assert processes.role(["/opt/tritonserver/bin/tritonserver", "--model-repository=/srv"]) == "tritonserver"
 
 
-def test_what_others_used_is_what_is_left_of_the_machine():
+def test_other_load_is_the_machines_time_less_ours():
     before = Used(ours=2.0, machine=100.0, wall=200.0)
     after = Used(ours=7.0, machine=107.0, wall=210.0)
     assert processes.other_load(before, after) == pytest.approx(0.2)
 
 
-def test_a_process_s_own_work_is_not_other_load():
+@pytest.mark.serial
+def test_work_of_children_counts_as_ours():
     before = processes.read([])
     subprocess.run([sys.executable, "-c", "sum(range(20_000_000))"], check=True)
     after = processes.read([])
@@ -38,7 +39,8 @@ def test_a_process_s_own_work_is_not_other_load():
     assert after.ours - before.ours > 0.1
 
 
-def test_cpu_time_is_told_for_any_part_of_a_run():
+@pytest.mark.serial
+def test_meter_reports_cpu_time_of_any_part_of_a_run():
     work = "import time; print(time.time()); sum(range(20_000_000)); print(time.time(), flush=True); input()"
     process = subprocess.Popen([sys.executable, "-c", work], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     with processes.Meter([("big", psutil.Process(process.pid))]) as meter:
@@ -53,7 +55,7 @@ def test_cpu_time_is_told_for_any_part_of_a_run():
     assert meter.between(began, rested)["big"] == pytest.approx(worked + idle)
 
 
-def test_a_server_that_goes_away_ends_the_readings_and_not_the_run(capfd):
+def test_server_that_ends_stops_the_readings_and_not_the_run(capfd):
     process = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE, text=True)
     threads = threading.active_count()
 
@@ -69,14 +71,14 @@ def test_a_server_that_goes_away_ends_the_readings_and_not_the_run(capfd):
     assert capfd.readouterr().err == ""
 
 
-def test_this_process_counts_as_a_server_s():
+def test_memory_and_role_of_this_process_are_read():
     (found,) = (entry for entry in processes.server_processes(os.getpid()) if entry[1].pid == os.getpid())
     assert found[0] == "tritonserver"
     assert processes.memory([found])["tritonserver"] > 1
     assert processes.server_processes(None) == []
 
 
-def test_counters_are_differences_and_means_per_request_and_batch():
+def test_counters_are_differences_with_means_per_request_and_batch():
     answer = service_pb2.ModelStatisticsResponse()
     for version in ("1", "2"):
         model = answer.model_stats.add(name="big", version=version, inference_count=30, execution_count=10)
@@ -92,7 +94,7 @@ def test_counters_are_differences_and_means_per_request_and_batch():
     assert Counted().batch == Counted().queue_ms == Counted().compute_ms == 0.0
 
 
-def test_every_case_is_measured_once_per_round_and_none_always_first():
+def test_every_case_is_measured_once_per_round_and_none_is_always_first():
     cases = [Case(name) for name in "abcde"]
     asked = []
 
@@ -100,37 +102,37 @@ def test_every_case_is_measured_once_per_round_and_none_always_first():
         asked.append(case.contender)
         return {"images_per_second": float(len(asked))}
 
-    told, found = [], {}
-    interleaved(cases, 5, measure, told.append, found)
+    lines, results = [], {}
+    interleaved(cases, 5, measure, lines.append, results)
     by_round = [asked[start : start + 5] for start in range(0, 25, 5)]
     assert all(sorted(names) == list("abcde") for names in by_round)
     assert len({names[0] for names in by_round}) >= 4
-    assert [len(runs) for runs in found.values()] == [5] * 5
-    assert told[0] == "round 1/5: a: 1.0 images/s"
+    assert [len(runs) for runs in results.values()] == [5] * 5
+    assert lines[0] == "round 1/5: a: 1.0 images/s"
 
 
-def test_a_round_that_is_not_complete_is_not_kept():
+def test_incomplete_round_is_dropped():
     def measure(case):
-        if len(told) == 5:  # one case into the third round
+        if len(lines) == 5:  # one case into the third round
             raise KeyboardInterrupt
         return {"images_per_second": 1.0}
 
-    told, found = [], {}
+    lines, results = [], {}
     with pytest.raises(KeyboardInterrupt):
-        interleaved([Case("a"), Case("b")], 5, measure, told.append, found)
-    assert [(case.contender, len(runs)) for case, runs in found.items()] == [("a", 2), ("b", 2)]
+        interleaved([Case("a"), Case("b")], 5, measure, lines.append, results)
+    assert [(case.contender, len(runs)) for case, runs in results.items()] == [("a", 2), ("b", 2)]
 
 
-def test_two_cases_take_turns_at_being_first():
+def test_two_cases_alternate_at_being_first():
     cases = [Case("a"), Case("b")]
     assert {order_of(cases, number)[0].contender for number in range(4)} == {"a", "b"}
 
 
-def test_a_case_says_what_it_is():
-    assert str(Case("little_big", 0.15, 16)) == "little_big, 16 clients, 15% escalated"
-    assert str(Case("little", 0.15, rate=70.4)) == "little, 70/s, 15% escalated"
+def test_case_prints_contender_load_and_escalation_rate():
+    assert str(Case("little_big", 0.15, 16)) == "little_big, concurrency 16, 15% escalated"
+    assert str(Case("little", 0.15, request_rate=70.4)) == "little, 70/s, 15% escalated"
 
 
-def test_the_processor_has_a_name():
+def test_processor_is_named():
     assert processor("processor : 0\nmodel name\t: AMD EPYC 9B14\n") == "AMD EPYC 9B14"
     assert processor("") != ""

@@ -1,4 +1,4 @@
-"""What a run puts together around its measurements."""
+"""What `suite.run` does around the measurements."""
 
 from pathlib import Path
 
@@ -11,12 +11,12 @@ from littlebig_benchmarks.scenario import Scenario
 from littlebig_benchmarks.suite import Subject
 
 
-def test_the_commit_is_that_of_the_beginning(monkeypatch):
+def test_reported_commit_is_that_of_the_start(monkeypatch):
     commits = iter(["measured", "made meanwhile"])
     monkeypatch.setattr(machine, "_commit", lambda: next(commits))
     monkeypatch.setattr(perf_analyzer, "version", lambda binary: "1.0")
 
-    def gate_alone(subject, repository, scenario, results, tell):
+    def gate_alone(subject, repository, scenario, results, report):
         assert results.machine["littlebig"] == "measured"
         results.machine["tritonserver"] = "2.51.0"
 
@@ -28,10 +28,10 @@ def test_the_commit_is_that_of_the_beginning(monkeypatch):
 
 
 def run_stopped_by(reason, monkeypatch, complete):
-    """A measurement that is over while the gate alone is measured, after so many complete rounds of it."""
+    """A measurement that ends while the gate alone is measured, after `complete` rounds."""
     monkeypatch.setattr(perf_analyzer, "version", lambda binary: "1.0")
 
-    def gate_alone(subject, repository, scenario, results, tell):
+    def gate_alone(subject, repository, scenario, results, report):
         results.gate.update({Case("little", 0.15, 32): [{"images_per_second": 1.0}] * complete} if complete else {})
         raise reason
 
@@ -40,22 +40,20 @@ def run_stopped_by(reason, monkeypatch, complete):
     return suite.run(subject, Scenario(parts=("gate",)), print)
 
 
-@pytest.mark.parametrize("reason", [RunFailed("'big' is gone"), KeyboardInterrupt()])
-def test_complete_rounds_outlive_what_ends_the_measurement(monkeypatch, reason):
+@pytest.mark.parametrize("reason", [RunFailed("'big' has ended"), KeyboardInterrupt()])
+def test_complete_rounds_survive_an_early_end(monkeypatch, reason):
     results = run_stopped_by(reason, monkeypatch, complete=3)
     assert results.stopped == (str(reason) or "interrupted")
-    assert results.notes == [
-        f"Stopped early: {results.stopped}. Complete rounds, which the tables are of: gate 3 of 5."
-    ]
+    assert results.notes == [f"Stopped early: {results.stopped}. The tables are of the complete rounds: gate 3 of 5."]
 
 
-def test_few_complete_rounds_are_told_to_be_few(monkeypatch):
+def test_few_complete_rounds_get_a_note(monkeypatch):
     remark = "Fewer than 3 rounds say little about how stable the machine was."
     assert run_stopped_by(KeyboardInterrupt(), monkeypatch, complete=2).notes[-1] == remark
     assert remark not in run_stopped_by(KeyboardInterrupt(), monkeypatch, complete=3).notes
 
 
-@pytest.mark.parametrize("reason", [RunFailed("'big' is gone"), KeyboardInterrupt()])
-def test_what_ends_it_before_the_first_round_is_complete_is_raised(monkeypatch, reason):
+@pytest.mark.parametrize("reason", [RunFailed("'big' has ended"), KeyboardInterrupt()])
+def test_end_before_the_first_complete_round_is_raised(monkeypatch, reason):
     with pytest.raises(type(reason)):
         run_stopped_by(reason, monkeypatch, complete=0)

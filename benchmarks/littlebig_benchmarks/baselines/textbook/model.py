@@ -13,10 +13,10 @@ import triton_python_backend_utils as pb_utils
 
 
 class TritonPythonModel:
-    """A cascade that knows one request at a time."""
+    """Handles one request at a time."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Read the threshold, and which of little's outputs it is compared with."""
+        """Read the threshold and the score that is compared with it."""
         parameters = json.loads(args["model_config"])["parameters"]
         self.threshold = float(parameters["threshold"]["string_value"])
         self.score = parameters["score"]["string_value"]

@@ -1,4 +1,4 @@
-"""Writes a model repository again with its stages on PyTorch: networks traced, configs changed where they must be."""
+"""Writes a model repository again with its stages on PyTorch: exported networks and adapted config.pbtxt files."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from tritonclient.grpc import model_config_pb2
 
 from littlebig_benchmarks.errors import ScenarioError
+from littlebig_contract.provenance import PROVENANCE, ProvenanceError, read_provenance
+from littlebig_contract.stages import STAGES
 from littlebig_export.config_pbtxt import Config, read_config, set_parameter, write_config
 from littlebig_export.pair import Pair, TimmModel
 from littlebig_export.preprocessing import Preprocessing, view_box
-from littlebig_export.provenance import PROVENANCE, read_provenance
-from littlebig_export.repository import STAGES, replacing
+from littlebig_export.repository import replacing
 from littlebig_export.resampling import resampling_matrix
 from littlebig_export.weights import load_timm
 
 _MODEL = Path(__file__).parent / "model.py"
 
 
-class Stage(nn.Module):  # type: ignore[misc]  # torch is not installed for a lint run
-    """What `littlebig_export.stage_graph` builds, in PyTorch: canonical images in, a stage's four outputs out."""
+class TorchStage(nn.Module):  # type: ignore[misc]  # torch is not installed for a lint run
+    """The graph of `littlebig_export.stage_graph` in PyTorch: canonical images in, a stage's four outputs out."""
 
     def __init__(self, network: nn.Module, model: Preprocessing, canonical: Preprocessing, dtype: torch.dtype) -> None:
-        """Put a network, which becomes `dtype`, between the canonical image and the outputs; all else is FP32."""
+        """Wrap a network, which is cast to `dtype`; everything around it is FP32."""
         super().__init__()
         self.network = network.to(dtype)
         self.dtype = dtype
@@ -56,23 +57,23 @@ class Stage(nn.Module):  # type: ignore[misc]  # torch is not installed for a li
 
 
 def fold_batch_norms(network: nn.Module, example: torch.Tensor) -> None:
-    """Put each batch norm that follows a convolution into its weights, in place, as TensorRT does with an engine.
+    """Fold each batch norm that follows a convolution into its weights, in place, as TensorRT does.
 
     Args:
         network: in evaluation mode, FP32, on the CPU.
-        example: an input, run once to see which norm takes which convolution's output.
+        example: an input, run once to find which norm takes which convolution's output.
     """
-    made: dict[int, tuple[nn.Module, torch.Tensor]] = {}  # the tensor is kept, so that its id stays its own
+    outputs: dict[int, tuple[nn.Module, torch.Tensor]] = {}  # the tensor is held, so that its id stays unique
     pairs: list[tuple[nn.Module, nn.Module]] = []
 
-    def see(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+    def record(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         if isinstance(module, nn.Conv2d):
-            made[id(output)] = (module, output)
-        elif id(inputs[0]) in made:
-            pairs.append((made[id(inputs[0])][0], module))
+            outputs[id(output)] = (module, output)
+        elif id(inputs[0]) in outputs:
+            pairs.append((outputs[id(inputs[0])][0], module))
 
     kinds = (nn.Conv2d, nn.BatchNorm2d)
-    hooks = [each.register_forward_hook(see) for each in network.modules() if isinstance(each, kinds)]
+    hooks = [each.register_forward_hook(record) for each in network.modules() if isinstance(each, kinds)]
     network(example)
     for hook in hooks:
         hook.remove()
@@ -80,29 +81,33 @@ def fold_batch_norms(network: nn.Module, example: torch.Tensor) -> None:
     for convolution, norm in pairs:
         statistics = (norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias)
         convolution.weight, convolution.bias = fuse_conv_bn_weights(convolution.weight, convolution.bias, *statistics)
-        # timm's norms bring their activation along.
+        # timm's norms contain their activation.
         network.set_submodule(names[norm], getattr(norm, "act", nn.Identity()))
 
 
-def write(pair: Pair, repository: Path, output: Path, tell: Callable[[str], None]) -> None:
-    """Write a repository like another one, with the stages on PyTorch.
+def write(pair: Pair, repository: Path, output: Path, report: Callable[[str], None]) -> None:
+    """Write a copy of a repository whose stages run on PyTorch.
 
     Args:
-        pair: whose stages they are; both models from timm.
-        repository: of that pair, exported for any target; it is left as it is.
+        pair: of the repository; both models from timm.
+        repository: of that pair, exported for any target; it is not changed.
         output: the new one; must not exist.
-        tell: called with one line per step.
+        report: called with one line per step.
 
     Raises:
-        ScenarioError: if a stage of the pair is an ONNX file, the repository is another pair's, or the output exists.
-        ExportError: if the repository is not ours, or a network or its weights cannot be had.
+        ScenarioError: if a stage of the pair is an ONNX file, the repository is not of the pair, or the output
+            exists.
+        ExportError: if a network or its weights cannot be loaded.
     """
     if output.exists():
         raise ScenarioError(f"'{output}' exists: remove it, or choose another --output")
-    provenance = read_provenance(repository)
+    try:
+        provenance = read_provenance(repository)
+    except ProvenanceError as reason:
+        raise ScenarioError(str(reason)) from None
     if provenance["pair"]["name"] != pair.name:
         raise ScenarioError(
-            f"'{repository}' is of the pair '{provenance['pair']['name']}', not '{pair.name}': give that"
+            f"'{repository}' is of the pair '{provenance['pair']['name']}', not '{pair.name}': give --pair"
         )
     networks = {}
     for stage, model in (("little", pair.little), ("big", pair.big)):
@@ -114,7 +119,7 @@ def write(pair: Pair, repository: Path, output: Path, tell: Callable[[str], None
     with replacing(output) as folder:
         unwanted = shutil.ignore_patterns("model.onnx*", "model.plan", *STAGES)
         shutil.copytree(repository, folder, ignore=unwanted, dirs_exist_ok=True)
-        # No engines to build here: `littlebig build` goes by the target.
+        # Another target: `littlebig build` finds no engines to build.
         (folder / PROVENANCE).write_text(json.dumps({**provenance, "target": "pytorch"}, indent=2), encoding="utf-8")
         for stage, program in _programs(networks, configs["big"].message.max_batch_size):
             (folder / stage / "1").mkdir(parents=True)
@@ -123,11 +128,11 @@ def write(pair: Pair, repository: Path, output: Path, tell: Callable[[str], None
             shutil.copyfile(repository / stage / "labels.txt", folder / stage / "labels.txt")
             _adapt(configs[stage], sizes)
             (folder / stage / "config.pbtxt").write_text(write_config(configs[stage]), encoding="utf-8")
-            tell(f"{stage}: {type(networks[stage]).__name__}, graphs for batches of {', '.join(map(str, sizes))}")
+            report(f"{stage}: {type(networks[stage]).__name__}, graphs for batches of {', '.join(map(str, sizes))}")
 
 
 def _programs(networks: Mapping[str, nn.Module], largest: int) -> Iterator[tuple[str, Any]]:
-    """Each stage as an exported program, for the device that this machine has."""
+    """Each stage as an exported program, for the GPU if there is one, else for the CPU."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     # Most operators have no half-precision kernel on a CPU.
     dtype = torch.float16 if device.type == "cuda" else torch.float32
@@ -141,23 +146,23 @@ def _programs(networks: Mapping[str, nn.Module], largest: int) -> Iterator[tuple
     for stage, network in networks.items():
         with torch.no_grad():
             fold_batch_norms(network, torch.zeros(1, 3, facts[stage].size, facts[stage].size))
-            module = Stage(network, facts[stage], facts["big"], dtype).eval().to(device)
+            module = TorchStage(network, facts[stage], facts["big"], dtype).eval().to(device)
             yield stage, torch.export.export(module, (example,), dynamic_shapes=({0: batch},))
 
 
 def _graph_sizes(config: Config) -> set[int]:
-    """The batches for which an engine of this config captures a CUDA graph; Triton adds the largest."""
+    """The batch sizes for which Triton captures a CUDA graph of an engine with this config."""
     message = config.message
     return {spec.batch_size for spec in message.optimization.cuda.graph_spec} | {1, message.max_batch_size}
 
 
 def _adapt(config: Config, sizes: Sequence[int]) -> None:
-    """Python in the place of the engine; batching, queue and, where there is a GPU, instances stay the engine's."""
+    """Replace the engine by the Python backend; batching, queue and, on a GPU, instances stay as they are."""
     message = config.message
-    config.comments[""] = [f"# The {message.name} stage on PyTorch, in the place of an engine; see docs/benchmarks.md."]
+    config.comments[""] = [f"# The {message.name} stage on PyTorch instead of an engine; see experiments/README.md."]
     set_parameter(message, "graph_sizes", ",".join(map(str, sizes)))
     config.comments["parameters[graph_sizes]"] = [
-        "# Batches that have a CUDA graph; one between takes the next larger."
+        "# Batch sizes with a CUDA graph; other sizes use the next larger one."
     ]
     message.platform, message.backend = "", "python"
     message.ClearField("optimization")

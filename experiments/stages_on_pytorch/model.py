@@ -1,7 +1,7 @@
-"""A stage on PyTorch: one CUDA graph per batch size, which also serves smaller batches with stale rows behind theirs.
+"""A stage on PyTorch with one CUDA graph per batch size; a smaller batch uses a larger graph and ignores its last rows.
 
-Copied beside stage.pt2 by `python -m littlebig_benchmarks.stages_on_pytorch`. Without a GPU it runs the same module
-without graphs, so that all but the graphs can be tested there.
+Copied beside stage.pt2 by `python -m experiments.stages_on_pytorch`. Without a GPU the same module runs without graphs,
+so that everything but the graphs can be tested there.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ OUTPUTS = ("label", "confidence", "margin", "probabilities")
 
 @dataclass(frozen=True)
 class Captured:
-    """What a batch size has of its own: its graph, and the memory that the graph reads and writes at each replay.
+    """The graph of one batch size, and the memory that it reads and writes at each replay.
 
     Attributes:
         graph: copy in, module, copies out.
-        image: on the GPU. PyTorch may give memory back that nobody holds, and a graph knows only its address.
+        image: on the GPU; held because PyTorch frees memory without a reference, and a graph stores only its address.
         outputs: in pinned memory.
     """
 
@@ -56,7 +56,7 @@ class TritonPythonModel:
         image = torch.empty_like(self.images[:size], device=device)
         with torch.inference_mode():
             with torch.cuda.stream(stream):
-                for _ in range(3):  # libraries choose their kernels and allocate before a graph may be captured
+                for _ in range(3):  # libraries choose kernels and allocate before the capture
                     outputs = self.module(image)
             stream.synchronize()
             hosts = [torch.empty(output.shape, dtype=output.dtype, pin_memory=True) for output in outputs]
@@ -68,7 +68,7 @@ class TritonPythonModel:
         return Captured(graph, image, dict(zip(OUTPUTS, hosts, strict=True)))
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """Answer every request with the outputs it asked for."""
+        """Answer every request with its requested outputs."""
         counts = []
         total = 0
         for request in requests:

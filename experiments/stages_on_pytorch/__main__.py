@@ -1,4 +1,4 @@
-"""`python -m littlebig_benchmarks.stages_on_pytorch`: a repository like an exported one, with its stages on PyTorch."""
+"""`python -m experiments.stages_on_pytorch`: a repository like an exported one, with its stages on PyTorch."""
 
 from __future__ import annotations
 
@@ -6,20 +6,22 @@ from pathlib import Path
 
 import click
 
+from experiments.stages_on_pytorch.writing import write
 from littlebig_benchmarks.errors import BenchmarkError
-from littlebig_benchmarks.stages_on_pytorch.writing import write
 from littlebig_export.errors import ExportError
 from littlebig_export.exporting import override_weights
 from littlebig_export.pair import load_pair
 
 
 @click.command()
-@click.option("--pair", default="efficientnet-lite", show_default=True, help="As for littlebig export.")
-@click.option("--repository", type=click.Path(exists=True, path_type=Path), required=True, help="Of that pair.")
+@click.option("--pair", default="efficientnet-lite", show_default=True, help="A shipped pair or a file.")
+@click.option(
+    "--repository", type=click.Path(exists=True, path_type=Path), required=True, help="Repository of the pair."
+)
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="Folder to write; must not exist.")
-@click.option("--little-weights", type=click.Path(path_type=Path), help="As for littlebig export.")
-@click.option("--big-weights", type=click.Path(path_type=Path), help="Likewise.")
-@click.option("--random-weights", is_flag=True, help="Likewise.")
+@click.option("--little-weights", type=click.Path(path_type=Path), help="State dict, as for export.")
+@click.option("--big-weights", type=click.Path(path_type=Path), help="State dict, as for export.")
+@click.option("--random-weights", is_flag=True, help="Use random weights, to measure times.")
 def main(
     pair: str,
     repository: Path,
