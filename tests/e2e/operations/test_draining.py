@@ -19,7 +19,7 @@ from tritonclient.utils import InferenceServerException
 from littlebig_client import Classification, Client, ClientError, ServerFailure, ServerUnreachable
 from littlebig_server import ServerSettings, TritonServer
 
-CLIENTS, REQUESTS = 16, 400
+CLIENTS, REQUESTS = 16, 200
 IMAGES = list(np.random.default_rng(0).integers(0, 256, (16, 32, 32, 3), np.uint8))
 EXIT_TIMEOUT = 10
 # Triton ends a connection gracefully after a second; the client then connects to a server that is still ready.
