@@ -92,8 +92,8 @@ def _throughput(rounds: Rounds, scenario: Scenario, axes: Axes) -> None:
         _, limit = share_of_bound(cases["little_big"], little, big, scenario.stability)
         bars.append((f"bound, {escalation:.0%} escalated", limit, _BOUND))
         for name, runs in cases.items():
-            found = of_measure(runs, "images_per_second", scenario.stability)
-            bars.append((f"{name}, {escalation:.0%}", found, _colour(name)))
+            result = of_measure(runs, "images_per_second", scenario.stability)
+            bars.append((f"{name}, {escalation:.0%}", result, _colour(name)))
     _bars(axes, bars)
     axes.set_xlabel(f"images/s, concurrency {concurrency}")
 
@@ -114,8 +114,8 @@ def _latency(rounds: Rounds, scenario: Scenario, axes: Axes) -> None:
         for kind in ("sure", "unsure"):
             if case.contender == "little" and kind == "unsure":
                 continue  # little treats both alike
-            found = of_measure(runs, f"{kind}_p50_ms", scenario.stability)
-            bars.append((f"{case.contender}, {load}, {kind}", found, _colour(case.contender)))
+            result = of_measure(runs, f"{kind}_p50_ms", scenario.stability)
+            bars.append((f"{case.contender}, {load}, {kind}", result, _colour(case.contender)))
     _bars(axes, bars)
     axes.set_xlabel("median latency, ms")
 
@@ -128,12 +128,12 @@ def _request_rate(rounds: Rounds, scenario: Scenario, axes: Axes) -> None:
                 for case, runs in rounds.items()
                 if case.contender == name
             ]
-            drawn = [(rate, found) for rate, found in points if not found.unstable]
+            drawn = [(rate, result) for rate, result in points if not result.unstable]
             if drawn:
                 axes.errorbar(
                     [rate for rate, _ in drawn],
-                    [found.median for _, found in drawn],
-                    yerr=_whiskers([found for _, found in drawn]),
+                    [result.median for _, result in drawn],
+                    yerr=_whiskers([result for _, result in drawn]),
                     fmt=style,
                     color=_colour(name),
                     capsize=3,
@@ -163,12 +163,12 @@ def _gate_alone(rounds: Rounds, scenario: Scenario, axes: Axes) -> None:
 
 def _bars(axes: Axes, bars: Sequence[tuple[str, Figure, str]], digits: int = 0) -> None:
     """Horizontal bars, first on top; an unstable figure has the word in place of its bar."""
-    for place, (_, found, colour) in enumerate(bars):
-        if found.unstable:
+    for place, (_, result, colour) in enumerate(bars):
+        if result.unstable:
             _beside(axes, 0, place, "unstable", color="#555555")
             continue
-        axes.barh(place, found.median, xerr=_whiskers([found]), color=colour, ecolor="#333333", capsize=3)
-        _beside(axes, found.interval[1], place, f"{found.median:.{digits}f}", color="black")
+        axes.barh(place, result.median, xerr=_whiskers([result]), color=colour, ecolor="#333333", capsize=3)
+        _beside(axes, result.interval[1], place, f"{result.median:.{digits}f}", color="black")
     axes.set_yticks(range(len(bars)), [name for name, _, _ in bars])
     axes.set_ylim(len(bars) - 0.5, -0.5)
     axes.set_xlim(left=0)

@@ -21,7 +21,7 @@ from littlebig_contract.provenance import ProvenanceError, read_provenance
 from littlebig_server import ServerError, ServerSettings, TritonServer
 
 _P99 = "latency is measured, with 'littlebig bench --only rates' on the device"
-_SIMULATION = f"plan no longer simulates; leave room with --utilisation; {_P99}"
+_SIMULATION = f"plan no longer simulates; leave headroom with --utilisation; {_P99}"
 _REMOVED = {
     "--target-p99": f"plan with --utilisation; {_P99}",
     "--validate": _P99,

@@ -149,15 +149,15 @@ def test_all_default_parts_are_measured_and_written(mixed_repository, tmp_path):
         "throughput.svg",
     ]
     assert run.stdout == (output / "report.md").read_text() + "\n"
-    found = json.loads((output / "report.json").read_text())
-    assert {case["contender"] for case in found["throughput"]} == {
+    content = json.loads((output / "report.json").read_text())
+    assert {case["contender"] for case in content["throughput"]} == {
         *("little", "big", "little_big", "copy", "textbook", "classify", "in_process"),
     }
-    for case in found["throughput"]:
+    for case in content["throughput"]:
         assert len(case["rounds"]) == 1
         if case["contender"] not in ("little", "big"):
             assert np.mean([run["escalation"] for run in case["rounds"]]) == pytest.approx(0.35, abs=0.15)
-    assert all("cpu_ms_per_image_textbook" in run for run in found["gate"][-1]["rounds"])
+    assert all("cpu_ms_per_image_textbook" in run for run in content["gate"][-1]["rounds"])
     assert str(mixed_repository) not in run.stdout
 
 
@@ -168,8 +168,8 @@ def test_server_elsewhere_is_measured_without_what_needs_its_processes(served, t
     assert run.returncode == 0, run.stderr
     assert "* The gate alone was not measured: it needs a server of its own, so --repository." in run.stdout
     assert "* The in-process cascade was not measured: it needs the ONNX graphs of --repository." in run.stdout
-    found = json.loads((tmp_path / "report.json").read_text())
-    assert not any("cpu" in name for case in found["throughput"] for run in case["rounds"] for name in run)
+    content = json.loads((tmp_path / "report.json").read_text())
+    assert not any("cpu" in name for case in content["throughput"] for run in case["rounds"] for name in run)
 
 
 @pytest.mark.slow
@@ -191,9 +191,9 @@ def test_sigterm_leaves_a_report_of_the_complete_rounds(mixed_repository, tmp_pa
     assert lines[-1] == f"littlebig: stopped early, {output} has the complete rounds: interrupted\n"
     assert "At most 500 rounds, contenders in turns." in table
     assert "Stopped early: interrupted. The tables are of the complete rounds: gate 1 of 500." in table
-    found = json.loads((output / "report.json").read_text())
-    assert found["stopped"] == "interrupted"
-    assert {len(case["rounds"]) for case in found["gate"]} == {1}
+    content = json.loads((output / "report.json").read_text())
+    assert content["stopped"] == "interrupted"
+    assert {len(case["rounds"]) for case in content["gate"]} == {1}
     assert (output / "gate-alone.svg").exists()
 
 

@@ -19,8 +19,8 @@ def test_bound_is_the_sum_of_both_stages_times():
 
 
 def test_figure_is_a_median_with_its_interval():
-    found = of_measure(rounds(100, 110, 104), "images_per_second", STABILITY)
-    assert found.text() == "104.0 (100.0 to 110.0)"
+    result = of_measure(rounds(100, 110, 104), "images_per_second", STABILITY)
+    assert result.text() == "104.0 (100.0 to 110.0)"
     assert figure([0.152, 0.15, 0.151], [], STABILITY).text(1, percent=True) == "15.1% (15.0% to 15.2%)"
 
 
@@ -51,13 +51,13 @@ def test_one_bad_round_of_many_is_tolerated():
 
 
 def test_rounds_too_far_apart_give_the_reason_instead_of_a_figure():
-    found = of_measure(rounds(100, 131, 104), "images_per_second", STABILITY)
-    assert found.text() == "unstable: the median of 3 rounds is known to 30% only (at most 25%)"
+    result = of_measure(rounds(100, 131, 104), "images_per_second", STABILITY)
+    assert result.text() == "unstable: the median of 3 rounds is known to 30% only (at most 25%)"
 
 
 def test_load_of_other_processes_gives_the_reason_instead_of_a_figure():
-    found = of_measure(rounds(100, 101, 102, other_load=0.34), "images_per_second", STABILITY)
-    assert found.text() == "unstable: other processes used 34% of the machine (at most 10%)"
+    result = of_measure(rounds(100, 101, 102, other_load=0.34), "images_per_second", STABILITY)
+    assert result.text() == "unstable: other processes used 34% of the machine (at most 10%)"
 
 
 def test_each_round_has_the_bound_of_its_own_stages_and_escalation_rate():

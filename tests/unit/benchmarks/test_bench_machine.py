@@ -72,9 +72,9 @@ def test_server_that_ends_stops_the_readings_and_not_the_run(capfd):
 
 
 def test_memory_and_role_of_this_process_are_read():
-    (found,) = (entry for entry in processes.server_processes(os.getpid()) if entry[1].pid == os.getpid())
-    assert found[0] == "tritonserver"
-    assert processes.memory([found])["tritonserver"] > 1
+    (result,) = (entry for entry in processes.server_processes(os.getpid()) if entry[1].pid == os.getpid())
+    assert result[0] == "tritonserver"
+    assert processes.memory([result])["tritonserver"] > 1
     assert processes.server_processes(None) == []
 
 

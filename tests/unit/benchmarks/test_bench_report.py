@@ -103,10 +103,10 @@ def test_gate_has_its_own_cost_the_servers_and_what_it_adds_to_a_bare_stage():
 
 def test_json_has_every_round_the_command_and_the_machine():
     text = as_json(results(), SCENARIO, Trial(), "littlebig bench --rounds 2")
-    found = json.loads(text)
-    assert found["command"] == "littlebig bench --rounds 2"
-    assert found["machine"]["processor"] == "a processor"
-    textbook = next(case for case in found["throughput"] if case["contender"] == "textbook")
+    result = json.loads(text)
+    assert result["command"] == "littlebig bench --rounds 2"
+    assert result["machine"]["processor"] == "a processor"
+    textbook = next(case for case in result["throughput"] if case["contender"] == "textbook")
     assert [one["images_per_second"] for one in textbook["rounds"]] == [60, 20]
     assert textbook["concurrency"] == 16
     assert text.count("\n") < 60  # one line per round
@@ -116,8 +116,8 @@ def test_overload_is_a_section_of_the_report():
     outcome = phase([Reply(0, 0.0, 100.0, label=7, stage=1), Reply(0, 0.5, 20.0, label=3, stage=0)], None)
     only = Results(overload=Outcome("2.51", 80.0, 106.0, 600.0, 600.0, *[outcome] * 4))
     assert "## Overload\n\nThe gate answers 80.0 images/s (concurrency 16)" in as_markdown(only, SCENARIO, Trial(), "")
-    found = json.loads(as_json(only, SCENARIO, Trial(), ""))["overload"]
-    assert (found["trial"]["excess"], found["overloaded"]["sent"], found["overloaded"]["accuracy"]) == (1.5, 2, None)
+    result = json.loads(as_json(only, SCENARIO, Trial(), ""))["overload"]
+    assert (result["trial"]["excess"], result["overloaded"]["sent"], result["overloaded"]["accuracy"]) == (1.5, 2, None)
 
 
 def test_plots_show_the_measured_parts_and_name_unstable_figures(tmp_path):

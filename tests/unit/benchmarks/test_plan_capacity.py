@@ -29,7 +29,7 @@ def test_instances_limit_a_stage_that_leaves_the_device_idle():
     assert big_capacity(made).limit == "big"
     assert big_capacity(made).images_per_second == pytest.approx(1 / 20e-3)
     assert cascade_capacity(made, 0.5).limit == "big"
-    assert cascade_capacity(made, 0.01).limit == "gate"  # which waits for little's one instance
+    assert cascade_capacity(made, 0.01).limit == "little"
     assert cascade_capacity(made, 0.0).images_per_second == pytest.approx(1 / 2e-3)
 
 

@@ -118,10 +118,10 @@ def test_incomplete_options_are_refused(words, message):
     [
         (("--target-p99", 50), "plan with --utilisation; latency is measured, with 'littlebig bench --only rates'"),
         (("--validate",), "latency is measured, with 'littlebig bench --only rates' on the device"),
-        (("--balancing", "random"), "plan no longer simulates; leave room with --utilisation;"),
-        (("--burst", 2), "plan no longer simulates; leave room with --utilisation;"),
-        (("--burst-seconds", 2), "plan no longer simulates; leave room with --utilisation;"),
-        (("--simulated", 2000), "plan no longer simulates; leave room with --utilisation;"),
+        (("--balancing", "random"), "plan no longer simulates; leave headroom with --utilisation;"),
+        (("--burst", 2), "plan no longer simulates; leave headroom with --utilisation;"),
+        (("--burst-seconds", 2), "plan no longer simulates; leave headroom with --utilisation;"),
+        (("--simulated", 2000), "plan no longer simulates; leave headroom with --utilisation;"),
     ],
 )
 def test_removed_options_name_their_replacement_in_one_line(words, remedy):
