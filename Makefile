@@ -13,7 +13,7 @@ PYTEST = $(BIN)/python -m pytest $(PYTEST_ARGS)
 RARE := (slow or large or soak)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve bench test test-all test-rest test-slow test-large soak policies lint clean
+.PHONY: help demo serve bench test test-all test-rest test-slow test-large soak dist policies lint clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -33,7 +33,7 @@ test: $(VENV)/.test  ## test everything that a change usually breaks, end to end
 
 test-all: test test-rest  ## run every test that exists
 
-test-rest: test-slow policies test-large soak  ## run what `make test` leaves out
+test-rest: test-slow policies test-large soak dist  ## run what `make test` leaves out
 
 test-slow: $(VENV)/.test  ## run the tests with the marker slow
 	$(PYTEST) -n 2 --dist loadscope --durations=10 -m "slow and not serial"
@@ -44,6 +44,9 @@ test-large: $(VENV)/.test  ## export and build the paper's large pairs with Tens
 
 soak: $(VENV)/.test  ## send 200,000 requests through the gate and watch errors and memory: minutes
 	$(PYTEST) -m soak -rP
+
+dist: | $(VENV)/bin/python  ## build sdist and wheel into dist/, and try the wheel in a new environment
+	$(BIN)/python tests/dist/smoke.py dist
 
 policies: $(VENV)/.test $(VENV)/checkov/bin/checkov  ## judge the rendered Helm chart by checkov's policies
 	$(BIN)/python -m pytest tests/unit/chart/test_checkov.py

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 import types
 import typing
 from pathlib import Path
@@ -17,11 +18,15 @@ from littlebig_calibration.evidence import Calibration
 FORMAT = "littlebig-calibration"
 FORMAT_VERSION = 1
 
+# A list of numbers over several lines. A JSON string holds no line break, so nothing inside a string matches.
+_FIGURES = re.compile(r"\[\n[\s\d.,eE+-]*\]")
+
 
 def to_json(calibration: Calibration) -> str:
-    """The calibration as JSON text, every figure in full."""
+    """The calibration as JSON text, every figure in full; a list of figures stands on one line."""
     head = {"format": FORMAT, "format_version": FORMAT_VERSION}
-    return json.dumps({**head, **dataclasses.asdict(calibration)}, indent=1, allow_nan=False) + "\n"
+    text = json.dumps({**head, **dataclasses.asdict(calibration)}, indent=1, allow_nan=False)
+    return _FIGURES.sub(lambda figures: re.sub(r"\s+", " ", figures[0]), text) + "\n"
 
 
 def from_json(text: str) -> Calibration:
