@@ -8,6 +8,7 @@ FOLDER receives both files; `dist` by default. The wheel is built from the sdist
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -48,7 +49,7 @@ def build(folder: Path, work: Path) -> tuple[Path, Path]:
     run(python, "-m", "build", "--no-isolation", "--outdir", output, ROOT)
     folder.mkdir(parents=True, exist_ok=True)
     (sdist,), (wheel,) = output.glob("*.tar.gz"), output.glob("*.whl")
-    return sdist.rename(folder / sdist.name), wheel.rename(folder / wheel.name)
+    return (Path(shutil.move(sdist, folder / sdist.name)), Path(shutil.move(wheel, folder / wheel.name)))
 
 
 def check_sdist(sdist: Path) -> None:

@@ -185,5 +185,5 @@ def test_labels_that_do_not_match_the_folder_are_refused(data, tmp_path):
 
 def test_folder_that_is_not_a_repository_is_refused_with_the_command_to_make_one(tmp_path):
     message = refusal(lambda: ServedModels(tmp_path))
-    assert message.startswith(f"'{tmp_path}' is not a model repository of ours (")
+    assert message.startswith(f"'{tmp_path}' is not a model repository of Little-Big (")
     assert message.endswith("make one with 'littlebig export --output DIR'")

@@ -64,7 +64,7 @@ def test_shapes_that_are_not_known_are_reported():
     ]
     with pytest.raises(GraphError) as error:
         count_macs(backbone(nodes, {"weights": zeros(192, 7)}))
-    assert str(error.value) == "the cost of node 'product' (MatMul) cannot be message: its shapes are dynamic"
+    assert str(error.value) == "the cost of node 'product' (MatMul) is unknown: its shapes are dynamic"
 
 
 def test_the_graphs_of_the_default_pair_cost_what_timm_publishes(default_pair):
