@@ -23,6 +23,8 @@ _TEXTBOOK = _HERE / "baselines" / "textbook"
 _NOTHING = _HERE / "stages_that_do_nothing"
 # Stages that do nothing answer a confidence of 0 or 1; the threshold is far from both.
 NOTHING_THRESHOLD = 0.5
+# Of a gate whose config.pbtxt names none.
+_DEFAULT_SCORE = "confidence"
 
 
 @dataclass(frozen=True)
@@ -155,17 +157,19 @@ def inspect(url: str, pid: int | None = None, repository: Path | None = None) ->
 
 
 def _score_parameter(gate: Any) -> str:
-    """The name of a gate's parameter for its score; gates up to version 0.1.0 call it `gate`."""
+    """The name of a gate's parameter for its score; gates of version 0.1.0 call it `gate`."""
     return "gate" if "gate" in gate.parameters else "score"
 
 
 def _score(gate: Any) -> str:
     name = _score_parameter(gate)
-    return str(gate.parameters[name].string_value) if name in gate.parameters else "confidence"
+    return str(gate.parameters[name].string_value) if name in gate.parameters else _DEFAULT_SCORE
 
 
 def _set_score(gate: Any, score: str) -> None:
-    gate.parameters[_score_parameter(gate)].string_value = score
+    name = _score_parameter(gate)
+    if name in gate.parameters or score != _DEFAULT_SCORE:
+        gate.parameters[name].string_value = score
 
 
 def _gate(repository: Path) -> Any:
