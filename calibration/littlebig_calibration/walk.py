@@ -1,0 +1,258 @@
+"""Where the walk down the thresholds starts, with which share of the error probability, and how it is walked.
+
+**What is walked.** Thresholds t_1 > t_2 > ... are fixed beforehand, and so are shares w_1, w_2, ... >= 0 with sum 1. At
+each threshold the trinomial test asks whether the promise is broken there. A test that passes hands its level on to the
+next; a test that fails loses it, and the next one has only its own share (fallback procedure: Wiens 2003; Wiens and
+Dmitrienko 2005). The lowest threshold that passed is certified.
+
+**Why it is valid.** Let i_1 < i_2 < ... be the thresholds at which the promise is truly broken. As long as none of them
+has passed, all before i_j have failed, and each failure sets the level to 0; so the level at i_j is at most the sum of
+the shares in (i_(j-1), i_j] times the error probability. A wrong pass needs a first wrong pass, at some i_j, at that
+level, which is fixed: its probability is at most the level. All these levels add up to at most the error probability
+(union bound). Three things follow:
+
+- Starts and shares may come from anything but the certifying images: tuning labels, confidences of other images, or the
+  user. A poor guess costs escalation, never the promise.
+- The walk may stop early for any reason, for example because labels run out: stopping removes passes and adds none.
+- Nothing is assumed about the loss as a function of the threshold.
+
+**Where to start.** High thresholds keep too few images to prove anything, low ones lose too much. Little's confident
+disagreements are mostly won, in every pair that was measured, so a start is placed where enough of them are kept: where
+S would be -2.6 if 80 % of kept disagreements were discordant and 65 of these 80 won by little. That takes 22
+disagreements at tolerance 0. Disagreements need no labels, and the rule follows the number of images: with more of them
+the start moves up, where wide pairs need it. A tenth of the shares starts lower, at S = -6, for pairs whose confident
+disagreements are not won. Where no discordant image at all would be proof (n times the tolerance above 4), the
+walk starts at the top. Estimating the best start from some 50 tuning labels was worse than this rule.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special
+
+from littlebig_calibration._arrays import Array
+from littlebig_calibration.trinomial import trinomial_test
+
+# Escalation rates whose thresholds are tried, in this order; the last one escalates nothing.
+WALK_RATES = np.append(np.linspace(0.995, 0.005, 199), 0.0)
+# Starts: where the expected statistic first reaches so much, with its share of the error probability.
+STARTS = ((2.6, 0.9), (6.0, 0.1))
+# Of the kept disagreements near a start: how many are won more than lost, and how many are discordant.
+NET_WON, DISCORDANT = 0.5, 0.8
+# From so many images' worth of tolerance on, keeping next to nothing is proof enough to start with.
+TOP_START = 4.0
+# Prior of the pair: logit(lost / discordant) = intercept + slope * log(big's confidence / little's). Means and standard
+# deviations are wide on purpose: pairs differ, and little's overconfidence is the rule.
+INTERCEPT, SLOPE = (0.7, 0.6), (2.0, 0.6)
+# A disagreement is discordant (one of the two is right) with less than the confidences' sum; worth so many labels.
+PRIOR_DISCORDANT, PRIOR_WEIGHT = 0.75, 30
+UNKNOWN = np.int8(-128)
+# Pairs drawn from the posterior, and walks simulated for each.
+PAIRS, WALKS, SEED = 50, 4, 0
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What is expected of a pair between neighbouring thresholds of the walk, per image.
+
+    Attributes:
+        differ: float64 [k], images that are kept from this threshold on and on which the two models differ: the
+            labels that the walk reads here.
+        discordant: float64 [k], those of them on which exactly one of the two is right.
+        lost: float64 [k], those on which big is.
+        shift: standard deviation of the error of logit(lost / discordant), common to all thresholds.
+    """
+
+    differ: Array
+    discordant: Array
+    lost: Array
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What a walk proved.
+
+    Attributes:
+        place: index of the lowest threshold that passed, or None: big only.
+        level: the error probability at that test; 0.0 where none passed.
+        last: index of the last threshold that was tested, -1 where none was.
+    """
+
+    place: int | None
+    level: float
+    last: int
+
+
+def walk_thresholds(score: Array) -> Array:
+    """Thresholds at the walk's escalation rates, from scores of images that certify nothing; no labels are used.
+
+    Args:
+        score: float32 [m].
+
+    Returns:
+        float32 [k], descending, equal ones possible where scores are tied, the last one 0.
+    """
+    return np.append(np.quantile(score, WALK_RATES[:-1], method="lower"), 0.0).astype(np.float32)
+
+
+def expect(
+    score: Array, little_confidence: Array, big_confidence: Array, differ: Array, outcome: Array | None = None
+) -> Expectation:
+    """Estimate lost and won images from confidences, corrected by labels where some are known.
+
+    Where the two differ, the odds of big being the right one grow with the ratio of both confidences. How fast, and
+    from where, is drawn from a prior, or from its posterior given the outcomes that are known.
+
+    Args:
+        score: float32 [m], the gate's scores of images that certify nothing.
+        little_confidence: float32 [m].
+        big_confidence: float32 [m].
+        differ: bool [m], whether the two models give different classes.
+        outcome: int8 [m], +1 lost, -1 won, 0 neither, `UNKNOWN` where there is no label; or None.
+    """
+    little, big = little_confidence[differ].astype(np.float64) + 1e-3, big_confidence[differ].astype(np.float64) + 1e-3
+    odds, total = np.log(big / little), np.minimum(little + big, 1.0)
+    scale, known = PRIOR_DISCORDANT, np.zeros(odds.size, dtype=bool)
+    seen = np.zeros(odds.size, dtype=np.int8)
+    if outcome is not None:
+        seen = outcome[differ]
+        known = seen != UNKNOWN
+        ones = np.count_nonzero(seen[known])
+        scale = (ones + PRIOR_DISCORDANT * PRIOR_WEIGHT) / (total[known].sum() + PRIOR_WEIGHT)
+        known &= seen != 0
+    discordant = np.minimum(scale * total, 1.0)
+    intercept, slope = _posterior(odds[known], seen[known] > 0)
+    lost = discordant * special.expit(intercept[:, None] + slope[:, None] * odds)
+    sums = [_per_threshold(score, differ, weights) for weights in (np.ones(odds.size), discordant, *lost)]
+    return Expectation(sums[0], sums[1], np.array(sums[2:]))
+
+
+def disagreements_between(score: Array, differ: Array) -> Array:
+    """`Expectation.differ` alone, for `place_shares`.
+
+    Args:
+        score: float32 [m], the gate's scores of images that certify nothing.
+        differ: bool [m], whether the two models give different classes.
+    """
+    return _per_threshold(score, differ, np.ones(int(np.count_nonzero(differ))))
+
+
+def place_shares(differ: Array, images: int, tolerance: float) -> Array:
+    """Place the starts of a walk by the disagreements that it will meet; no labels are used.
+
+    Args:
+        differ: float64 [k], see `Expectation`; `disagreements_between` computes it alone.
+        images: number of certifying images, agreeing ones included.
+        tolerance: accuracy that may be lost, a fraction.
+
+    Returns:
+        float64 [k], summing to 1.
+    """
+    kept, allowed = np.cumsum(differ) * images, images * tolerance
+    shares = np.zeros(WALK_RATES.size)
+    if allowed >= TOP_START:
+        shares[0] = 1.0
+        return shares
+    statistic = (NET_WON * kept + allowed) / np.sqrt(np.maximum(np.maximum(DISCORDANT * kept, allowed), 1e-9))
+    for wanted, share in STARTS:
+        reached = np.flatnonzero(statistic >= wanted)
+        shares[reached[0] if reached.size else -1] += share
+    return shares
+
+
+def shares_around(escalation: float) -> Array:
+    """Starts for an escalation rate that the user expects: a third of the way from there to the top.
+
+    Args:
+        escalation: expected escalation rate, in [0, 1).
+
+    Returns:
+        float64 [k], summing to 1.
+    """
+    shares = np.zeros(WALK_RATES.size)
+    for way, (_, share) in zip((1 / 3, 1 / 9), STARTS, strict=True):
+        shares[int(np.argmin(np.abs(WALK_RATES - escalation - way * (1 - escalation))))] += share
+    return shares
+
+
+def expected_escalation(
+    expectation: Expectation, images: int, tolerance: float, shares: Array, error_rate: float = 0.05, reach: int = 10**9
+) -> float:
+    """Mean escalation rate of simulated walks, with "big only" as 1.
+
+    Args:
+        expectation: what is expected of the pair.
+        images: number of certifying images, agreeing ones included.
+        tolerance: accuracy that may be lost, a fraction.
+        shares: float64 [k].
+        error_rate: 1 - confidence level.
+        reach: number of thresholds that can be tested before labels run out.
+    """
+    p_values = _simulated_p_values(expectation, images, tolerance)
+    escalation, level = np.ones(len(p_values)), np.zeros(len(p_values))
+    for place in range(min(reach, WALK_RATES.size)):
+        level += shares[place] * error_rate
+        passed = p_values[:, place] <= level
+        escalation[passed] = WALK_RATES[place]
+        level *= passed
+    return float(escalation.mean())
+
+
+def run_walk(lost: Array, won: Array, images: int, tolerance: float, shares: Array, error_rate: float = 0.05) -> Proof:
+    """Walk down thresholds and prove what can be proved.
+
+    Args:
+        lost: int [j], images kept that big alone answers rightly, at the first j of the k thresholds: where labels
+            run out, j is less than k.
+        won: int [j], images kept that the cascade alone answers rightly.
+        images: number of certifying images, n; agreeing ones are among them.
+        tolerance: accuracy that may be lost, a fraction.
+        shares: float64 [k], fixed before any certifying label was read.
+        error_rate: 1 - confidence level.
+    """
+    test = trinomial_test(images, tolerance, error_rate)
+    level, proved, proved_level, last = 0.0, None, 0.0, -1
+    final_share = int(np.flatnonzero(shares)[-1])
+    for place, (loses, wins) in enumerate(zip(np.asarray(lost).tolist(), np.asarray(won).tolist(), strict=True)):
+        level += float(shares[place]) * error_rate
+        if level > 0:
+            last = place
+            if test.certifies(loses, wins, level):
+                proved, proved_level = place, level
+            else:
+                level = 0.0
+        if level == 0 and place >= final_share:
+            break
+    return Proof(proved, proved_level, last)
+
+
+def _per_threshold(score: Array, differ: Array, weights: Array) -> Array:
+    """Weights of disagreeing images, summed between neighbouring thresholds of the walk, per image."""
+    ascending = np.append(np.quantile(score, WALK_RATES[:-1], method="lower"), 0.0)[::-1]
+    place = ascending.size - np.searchsorted(ascending, score[differ], side="right")
+    return np.asarray(np.bincount(place, weights, minlength=ascending.size)[: ascending.size] / len(score))
+
+
+def _simulated_p_values(expectation: Expectation, images: int, tolerance: float) -> Array:
+    """Approximate p-values of simulated walks, float64 [walks, k]; for planning alone."""
+    draw = np.random.default_rng(SEED)
+    loses = np.repeat(expectation.lost, WALKS, axis=0)
+    lost = draw.poisson(images * loses).cumsum(axis=1)
+    won = draw.poisson(images * np.maximum(expectation.discordant - loses, 0)).cumsum(axis=1)
+    scale = np.sqrt(np.maximum(np.maximum(lost + won, images * tolerance), 1e-9))
+    return np.asarray(special.ndtr((lost - won - images * tolerance) / scale))
+
+
+def _posterior(odds: Array, lost: Array) -> tuple[Array, Array]:
+    """Intercepts and slopes of `PAIRS` pairs, drawn from their posterior on a grid; from the prior without labels."""
+    steps = np.linspace(-3, 3, 41)
+    intercept, slope = (
+        axis.ravel() for axis in np.meshgrid(INTERCEPT[0] + INTERCEPT[1] * steps, SLOPE[0] + SLOPE[1] * steps)
+    )
+    signed = np.where(lost, 1.0, -1.0)
+    log_weight = special.log_expit(signed * (intercept[:, None] + slope[:, None] * odds)).sum(axis=1)
+    log_weight -= (((intercept - INTERCEPT[0]) / INTERCEPT[1]) ** 2 + ((slope - SLOPE[0]) / SLOPE[1]) ** 2) / 2
+    chosen = np.random.default_rng(SEED).choice(intercept.size, PAIRS, p=special.softmax(log_weight))
+    return intercept[chosen], slope[chosen]
