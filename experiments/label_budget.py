@@ -85,10 +85,11 @@ def published_pairs() -> dict[str, Pair]:
 
 
 def table_pair(path: Path) -> Pair:
-    """First model of a table to its second, by margin."""
+    """First model of a table to its second, by margin where there is one."""
     table = read_tables([path], None)
     little, big = table.models[:2]
-    return Pair(little.margin, little.label, big.label, little.confidence, big.confidence, table.labels)
+    score = little.confidence if little.margin is None else little.margin
+    return Pair(score, little.label, big.label, little.confidence, big.confidence, table.labels)
 
 
 def with_all_labels(pair: Pair, tolerance: float, images: int, draw: np.random.Generator) -> tuple[float | None, int]:

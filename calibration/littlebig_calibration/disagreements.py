@@ -179,8 +179,8 @@ def certificate(
     first = int(np.flatnonzero(shares)[0])
     if reached <= first:
         raise TableError(
-            f"the walk starts at threshold {thresholds[first]:.4g} and needs the labels of {needed[first]:,} images that"
-            f" are kept there and on which the models differ; {np.count_nonzero(gaps < needed[first]):,} are missing"
+            f"{np.count_nonzero(gaps < needed[first]):,} labels are missing: the walk starts at threshold "
+            f"{thresholds[first]:.4g} and needs those of all {needed[first]:,} images on which the models differ there"
         )
     lost, won = (np.append(0, np.cumsum(outcomes[:known] == sign))[needed[:reached]] for sign in (1, -1))
     proof = run_walk(lost, won, pool.images, tolerance, shares, error_rate)

@@ -2,8 +2,9 @@
 
 The option that looks best on few images usually is not, and the images that chose it are missing where the promise
 is proved. So the gain is cross-fitted: the best candidate of one half of the tuning images is compared with the plain
-rule on the other half, and the other way round. A paired bootstrap of both halves gives the probability of a gain. Below `LIKELY`, or with fewer than `MIN_DISCORDANT` images on which the models differ in being right, the
-plain rule stays, with the reason.
+rule on the other half, and the other way round. A paired bootstrap of both halves gives the probability of a gain.
+Below `LIKELY`, or with fewer than `MIN_DISCORDANT` images on which the models differ in being right, the plain rule
+stays, with the reason.
 """
 
 from __future__ import annotations

@@ -25,8 +25,8 @@ event's covariance with the second-order score, whose standard deviation is at m
 information of n images. Knots are spaced by h^2 I = `SPACING`^2. Sums over M leave out what Bernstein's inequality
 bounds by `OMITTED`, which is added. So the level is kept for every q, not only at the knots.
 
-**At tolerance 0** this replaces McNemar's exact test, which is valid as well. McNemar's is conditional on M and pays for
-the few levels that it can attain: at M = 12 the best of them under 5 % is 1.9 %, at M = 40 it is 4.0 %. The
+**At tolerance 0** this replaces McNemar's exact test, which is valid as well. McNemar's is conditional on M and pays
+for the few levels that it can attain: at M = 12 the best of them under 5 % is 1.9 %, at M = 40 it is 4.0 %. The
 unconditional test averages over M: with 1,000 images its size is 4.3 to 4.9 % for discordance rates from 0.5 %,
 McNemar's 1.2 to 4.4 %.
 """
