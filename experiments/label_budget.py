@@ -19,13 +19,21 @@ from pathlib import Path
 import numpy as np
 
 from littlebig_calibration._arrays import Array
-from littlebig_calibration.disagreements import certificate, choose_pool, deciding, outcome
+from littlebig_calibration.disagreements import (
+    STAGE_SHARES,
+    PoolChoice,
+    certificate,
+    choose_pool,
+    deciding,
+    outcome,
+    second_pool,
+)
 from littlebig_calibration.errors import TableError
 from littlebig_calibration.reading import read_tables
-from littlebig_calibration.walk import UNKNOWN, disagreements_between, expect, place_shares, walk_thresholds
+from littlebig_calibration.walk import UNKNOWN, disagreements_between, place_shares, walk_thresholds
 
 TOLERANCES = (0.0, 0.001, 0.005, 0.01, 0.02)
-PLANNING_IMAGES, POOL_LIMIT = 500, 50_000
+PLANNING_IMAGES, POOL_LIMIT = 1_000, 50_000
 
 
 @dataclass(frozen=True)
@@ -106,22 +114,27 @@ def with_all_labels(pair: Pair, tolerance: float, images: int, draw: np.random.G
 
 
 def with_budget(pair: Pair, tolerance: float, budget: int, draw: np.random.Generator) -> tuple[float | None, int]:
-    """The same from a budget of labels, spent on disagreements of as large a pool as serves it best."""
-    rows = draw.integers(0, len(pair.score), PLANNING_IMAGES)
-    planning = pair.take(rows)
-    expected = expect(
-        planning.score, planning.little_confidence, planning.big_confidence, planning.little != planning.big
-    )
-    choice = choose_pool(expected, budget, POOL_LIMIT, tolerance)
-    pool = pair.take(draw.integers(0, len(pair.score), choice.images))
-    order = deciding(pool.little, pool.big, pool.score)
-    seen = outcome(order, pool.little, pool.big, pool.labels)
-    seen[budget:] = UNKNOWN
-    try:
-        found = certificate(order, seen, walk_thresholds(planning.score), choice.shares, tolerance)
-    except TableError:
-        return None, budget
-    return found.threshold, found.labels_used
+    """The same from a budget of labels for disagreements, on one pool or, if labels are left, on two."""
+    planning = pair.take(draw.integers(0, len(pair.score), PLANNING_IMAGES))
+    thresholds = walk_thresholds(planning.score)
+    differ = disagreements_between(planning.score, planning.little != planning.big)
+    choice: PoolChoice | None = choose_pool(differ, budget, POOL_LIMIT, tolerance)
+    certified, left = [], budget
+    for share in STAGE_SHARES:
+        if choice is None:
+            break
+        pool = pair.take(draw.integers(0, len(pair.score), choice.images))
+        order = deciding(pool.little, pool.big, pool.score)
+        seen = outcome(order, pool.little, pool.big, pool.labels)
+        seen[left:] = UNKNOWN
+        try:
+            found = certificate(order, seen, thresholds, choice.shares, tolerance, 0.05 * share)
+        except TableError:
+            break
+        left -= found.labels_used
+        certified += [] if found.threshold is None else [found.threshold]
+        choice = None if found.labels_ran_out else second_pool(differ, left, POOL_LIMIT, tolerance, found.stopped_at)
+    return min(certified, default=None), budget - left
 
 
 def cell(pair: Pair, method: str, number: int, tolerance: float, draws: int, seed: int = 0) -> str:

@@ -18,26 +18,32 @@ unlabelled deciding image, ends the walk above it for the same reason. What brea
 random: images picked because they look odd or because the models differ. Label *where* they differ, but draw them all.
 
 **Pool size.** With a budget of labels, a larger pool proves more at each threshold but runs out of labels higher up.
-`choose_pool` takes the size with the least expected escalation.
+Before any label is known, `choose_pool` takes the pool with which the budget reaches down to an escalation rate of
+10 %, or another that the user expects. A pair that needs more escalation ends its walk early with most of the budget
+left. A second walk spends that on a larger pool of *fresh* images, whose size and reach may follow from what the first
+one found: given the first, it is a walk like any other. The error probability is split between both (`STAGE_SHARES`),
+and the union bound covers them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from littlebig_calibration._arrays import Array
 from littlebig_calibration.errors import TableError
-from littlebig_calibration.walk import UNKNOWN, WALK_RATES, Expectation, expected_escalation, place_shares, run_walk
+from littlebig_calibration.walk import UNKNOWN, WALK_RATES, place_shares, run_walk
 
 # A labeller's "none of these classes": both models are wrong. Unlike a missing label it is knowledge.
 NO_LABEL, NO_CLASS = -1, -2
-# Ratio of neighbouring pool sizes that are compared, from the budget up to all images.
-POOL_STEP = 1.25
-# Labels that a walk needs in a random pool vary; so many standard deviations are kept in reserve.
-RESERVE = 1.0
+# Escalation rate down to which a budget should last where nothing is known of the pair; and that of a second walk, as a
+# fraction of where the first one failed.
+EXPECTED_REACH, SECOND_REACH = 0.1, 0.7
+# Shares of the error probability for the walks over the first and the second pool.
+STAGE_SHARES = (0.85, 0.15)
+# With fewer labels even a pair that little wins throughout is hardly certified.
+MIN_BUDGET = 50
 
 
 @dataclass(frozen=True)
@@ -63,14 +69,12 @@ class PoolChoice:
     Attributes:
         images: size of the pool.
         shares: float64 [k], starts and shares of the walk for it.
-        escalation: mean escalation rate that it is expected to reach, with "big only" as 1.
         labels: labels that the walk is expected to read at most, down to `deepest`.
         deepest: lowest escalation rate that the budget reaches.
     """
 
     images: int
     shares: Array
-    escalation: float
     labels: int
     deepest: float
 
@@ -85,6 +89,7 @@ class Certificate:
         won: images that the cascade alone answers rightly.
         level: error probability of the test there.
         labels_used: labels that the walk read.
+        stopped_at: escalation rate at which the walk ended: by a failed test, or at the last threshold it could reach.
         labels_ran_out: whether it ended at a missing label, so that more labels could prove more.
     """
 
@@ -93,6 +98,7 @@ class Certificate:
     won: int
     level: float
     labels_used: int
+    stopped_at: float
     labels_ran_out: bool
 
 
@@ -184,49 +190,54 @@ def certificate(
         )
     lost, won = (np.append(0, np.cumsum(outcomes[:known] == sign))[needed[:reached]] for sign in (1, -1))
     proof = run_walk(lost, won, pool.images, tolerance, shares, error_rate)
-    used = int(needed[proof.last])
+    used, stopped_at = int(needed[proof.last]), float(WALK_RATES[proof.last])
     ran_out = reached < len(thresholds) and proof.last == reached - 1 and proof.place == proof.last
     if proof.place is None:
-        return Certificate(None, 0, 0, 0.0, used, ran_out)
-    return Certificate(
-        float(thresholds[proof.place]), int(lost[proof.place]), int(won[proof.place]), proof.level, used, ran_out
-    )
+        return Certificate(None, 0, 0, 0.0, used, stopped_at, ran_out)
+    found = int(lost[proof.place]), int(won[proof.place])
+    return Certificate(float(thresholds[proof.place]), *found, proof.level, used, stopped_at, ran_out)
 
 
 def choose_pool(
-    expectation: Expectation, budget: int, available: int, tolerance: float, error_rate: float = 0.05
+    differ: Array, budget: int, available: int, tolerance: float, reach: float = EXPECTED_REACH
 ) -> PoolChoice:
-    """Choose the pool size for a budget of labels.
+    """Choose the pool size for a budget of labels, so that it reaches down to an escalation rate.
 
     Args:
-        expectation: what is expected of the pair, from images that are not in the pool.
+        differ: float64 [k], from `walk.disagreements_between` for images that are not in the pool.
         budget: labels that can be had.
         available: images that can be drawn.
         tolerance: accuracy that may be lost, a fraction.
-        error_rate: 1 - confidence level.
+        reach: escalation rate down to which the labels should last.
 
     Raises:
-        TableError: if budget or images are none.
+        TableError: if the budget does not reach the walk's first start, with the number that would do.
     """
-    if budget < 1 or available < 1:
-        raise TableError(f"a budget of {budget} labels from {available} images certifies nothing")
-    safe = max(budget - RESERVE * float(np.sqrt(budget)), 1.0)
-    best: PoolChoice | None = None
-    needed = np.cumsum(expectation.differ)
-    for images in _sizes(min(budget, available), available):
-        reach = int(np.count_nonzero(needed * images <= safe))
-        shares = place_shares(expectation.differ, images, tolerance)
-        if reach <= np.flatnonzero(shares)[0]:
-            continue
-        escalation = expected_escalation(expectation, images, tolerance, shares, error_rate, reach)
-        if best is None or escalation < best.escalation:
-            labels = round(float(needed[reach - 1]) * images)
-            best = PoolChoice(images, shares, escalation, labels, float(WALK_RATES[reach - 1]))
-    if best is None:
-        raise TableError(f"a budget of {budget} labels does not reach the first threshold: give more")
-    return best
+    needed = np.cumsum(differ)
+    place = int(np.argmin(np.abs(WALK_RATES - reach)))
+    images = max(min(int(budget / max(needed[place], 1 / available)), available), 1)
+    shares = place_shares(differ, images, tolerance)
+    first = int(np.flatnonzero(shares)[0])
+    reached = int(np.count_nonzero(needed * images <= budget))
+    if reached <= first or budget < MIN_BUDGET:
+        enough = max(MIN_BUDGET, int(needed[first] * images) + 1)
+        raise TableError(f"a budget of {budget:,} labels certifies nothing: give at least {enough:,}")
+    return PoolChoice(images, shares, round(float(needed[reached - 1] * images)), float(WALK_RATES[reached - 1]))
 
 
-def _sizes(smallest: int, largest: int) -> Sequence[int]:
-    steps = int(np.floor(np.log(largest / smallest) / np.log(POOL_STEP)))
-    return sorted({*(round(smallest * POOL_STEP**step) for step in range(steps + 1)), largest})
+def second_pool(differ: Array, left: int, available: int, tolerance: float, stopped_at: float) -> PoolChoice | None:
+    """Choose a fresh pool for the labels that the first walk left, or None where that promises nothing.
+
+    Args:
+        differ: float64 [k], see `choose_pool`.
+        left: labels left.
+        available: images left.
+        tolerance: accuracy that may be lost, a fraction.
+        stopped_at: escalation rate of the threshold at which the first walk failed.
+    """
+    if left < MIN_BUDGET:
+        return None
+    try:
+        return choose_pool(differ, left, available, tolerance, SECOND_REACH * stopped_at)
+    except TableError:
+        return None

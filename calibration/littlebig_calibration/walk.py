@@ -30,7 +30,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
 
 from littlebig_calibration._arrays import Array
 from littlebig_calibration.trinomial import trinomial_test
@@ -43,31 +42,7 @@ STARTS = ((2.6, 0.9), (6.0, 0.1))
 NET_WON, DISCORDANT = 0.5, 0.8
 # From so many images' worth of tolerance on, keeping next to nothing is proof enough to start with.
 TOP_START = 4.0
-# Prior of the pair: logit(lost / discordant) = intercept + slope * log(big's confidence / little's). Means and standard
-# deviations are wide on purpose: pairs differ, and little's overconfidence is the rule.
-INTERCEPT, SLOPE = (0.7, 0.6), (2.0, 0.6)
-# A disagreement is discordant (one of the two is right) with less than the confidences' sum; worth so many labels.
-PRIOR_DISCORDANT, PRIOR_WEIGHT = 0.75, 30
 UNKNOWN = np.int8(-128)
-# Pairs drawn from the posterior, and walks simulated for each.
-PAIRS, WALKS, SEED = 50, 4, 0
-
-
-@dataclass(frozen=True)
-class Expectation:
-    """What is expected of a pair between neighbouring thresholds of the walk, per image.
-
-    Attributes:
-        differ: float64 [k], images that are kept from this threshold on and on which the two models differ: the
-            labels that the walk reads here.
-        discordant: float64 [k], those of them on which exactly one of the two is right.
-        lost: float64 [k], those on which big is.
-        shift: standard deviation of the error of logit(lost / discordant), common to all thresholds.
-    """
-
-    differ: Array
-    discordant: Array
-    lost: Array
 
 
 @dataclass(frozen=True)
@@ -97,53 +72,26 @@ def walk_thresholds(score: Array) -> Array:
     return np.append(np.quantile(score, WALK_RATES[:-1], method="lower"), 0.0).astype(np.float32)
 
 
-def expect(
-    score: Array, little_confidence: Array, big_confidence: Array, differ: Array, outcome: Array | None = None
-) -> Expectation:
-    """Estimate lost and won images from confidences, corrected by labels where some are known.
-
-    Where the two differ, the odds of big being the right one grow with the ratio of both confidences. How fast, and
-    from where, is drawn from a prior, or from its posterior given the outcomes that are known.
-
-    Args:
-        score: float32 [m], the gate's scores of images that certify nothing.
-        little_confidence: float32 [m].
-        big_confidence: float32 [m].
-        differ: bool [m], whether the two models give different classes.
-        outcome: int8 [m], +1 lost, -1 won, 0 neither, `UNKNOWN` where there is no label; or None.
-    """
-    little, big = little_confidence[differ].astype(np.float64) + 1e-3, big_confidence[differ].astype(np.float64) + 1e-3
-    odds, total = np.log(big / little), np.minimum(little + big, 1.0)
-    scale, known = PRIOR_DISCORDANT, np.zeros(odds.size, dtype=bool)
-    seen = np.zeros(odds.size, dtype=np.int8)
-    if outcome is not None:
-        seen = outcome[differ]
-        known = seen != UNKNOWN
-        ones = np.count_nonzero(seen[known])
-        scale = (ones + PRIOR_DISCORDANT * PRIOR_WEIGHT) / (total[known].sum() + PRIOR_WEIGHT)
-        known &= seen != 0
-    discordant = np.minimum(scale * total, 1.0)
-    intercept, slope = _posterior(odds[known], seen[known] > 0)
-    lost = discordant * special.expit(intercept[:, None] + slope[:, None] * odds)
-    sums = [_per_threshold(score, differ, weights) for weights in (np.ones(odds.size), discordant, *lost)]
-    return Expectation(sums[0], sums[1], np.array(sums[2:]))
-
-
 def disagreements_between(score: Array, differ: Array) -> Array:
-    """`Expectation.differ` alone, for `place_shares`.
+    """Disagreements that a walk meets between each threshold and the one before, per image; no labels are used.
 
     Args:
         score: float32 [m], the gate's scores of images that certify nothing.
         differ: bool [m], whether the two models give different classes.
+
+    Returns:
+        float64 [k].
     """
-    return _per_threshold(score, differ, np.ones(int(np.count_nonzero(differ))))
+    ascending = walk_thresholds(score)[::-1]
+    place = ascending.size - np.searchsorted(ascending, score[differ], side="right")
+    return np.asarray(np.bincount(place, minlength=ascending.size)[: ascending.size] / len(score))
 
 
 def place_shares(differ: Array, images: int, tolerance: float) -> Array:
     """Place the starts of a walk by the disagreements that it will meet; no labels are used.
 
     Args:
-        differ: float64 [k], see `Expectation`; `disagreements_between` computes it alone.
+        differ: float64 [k], from `disagreements_between`.
         images: number of certifying images, agreeing ones included.
         tolerance: accuracy that may be lost, a fraction.
 
@@ -177,29 +125,6 @@ def shares_around(escalation: float) -> Array:
     return shares
 
 
-def expected_escalation(
-    expectation: Expectation, images: int, tolerance: float, shares: Array, error_rate: float = 0.05, reach: int = 10**9
-) -> float:
-    """Mean escalation rate of simulated walks, with "big only" as 1.
-
-    Args:
-        expectation: what is expected of the pair.
-        images: number of certifying images, agreeing ones included.
-        tolerance: accuracy that may be lost, a fraction.
-        shares: float64 [k].
-        error_rate: 1 - confidence level.
-        reach: number of thresholds that can be tested before labels run out.
-    """
-    p_values = _simulated_p_values(expectation, images, tolerance)
-    escalation, level = np.ones(len(p_values)), np.zeros(len(p_values))
-    for place in range(min(reach, WALK_RATES.size)):
-        level += shares[place] * error_rate
-        passed = p_values[:, place] <= level
-        escalation[passed] = WALK_RATES[place]
-        level *= passed
-    return float(escalation.mean())
-
-
 def run_walk(lost: Array, won: Array, images: int, tolerance: float, shares: Array, error_rate: float = 0.05) -> Proof:
     """Walk down thresholds and prove what can be proved.
 
@@ -226,33 +151,3 @@ def run_walk(lost: Array, won: Array, images: int, tolerance: float, shares: Arr
         if level == 0 and place >= final_share:
             break
     return Proof(proved, proved_level, last)
-
-
-def _per_threshold(score: Array, differ: Array, weights: Array) -> Array:
-    """Weights of disagreeing images, summed between neighbouring thresholds of the walk, per image."""
-    ascending = np.append(np.quantile(score, WALK_RATES[:-1], method="lower"), 0.0)[::-1]
-    place = ascending.size - np.searchsorted(ascending, score[differ], side="right")
-    return np.asarray(np.bincount(place, weights, minlength=ascending.size)[: ascending.size] / len(score))
-
-
-def _simulated_p_values(expectation: Expectation, images: int, tolerance: float) -> Array:
-    """Approximate p-values of simulated walks, float64 [walks, k]; for planning alone."""
-    draw = np.random.default_rng(SEED)
-    loses = np.repeat(expectation.lost, WALKS, axis=0)
-    lost = draw.poisson(images * loses).cumsum(axis=1)
-    won = draw.poisson(images * np.maximum(expectation.discordant - loses, 0)).cumsum(axis=1)
-    scale = np.sqrt(np.maximum(np.maximum(lost + won, images * tolerance), 1e-9))
-    return np.asarray(special.ndtr((lost - won - images * tolerance) / scale))
-
-
-def _posterior(odds: Array, lost: Array) -> tuple[Array, Array]:
-    """Intercepts and slopes of `PAIRS` pairs, drawn from their posterior on a grid; from the prior without labels."""
-    steps = np.linspace(-3, 3, 41)
-    intercept, slope = (
-        axis.ravel() for axis in np.meshgrid(INTERCEPT[0] + INTERCEPT[1] * steps, SLOPE[0] + SLOPE[1] * steps)
-    )
-    signed = np.where(lost, 1.0, -1.0)
-    log_weight = special.log_expit(signed * (intercept[:, None] + slope[:, None] * odds)).sum(axis=1)
-    log_weight -= (((intercept - INTERCEPT[0]) / INTERCEPT[1]) ** 2 + ((slope - SLOPE[0]) / SLOPE[1]) ** 2) / 2
-    chosen = np.random.default_rng(SEED).choice(intercept.size, PAIRS, p=special.softmax(log_weight))
-    return intercept[chosen], slope[chosen]
