@@ -199,7 +199,12 @@ def certificate(
 
 
 def choose_pool(
-    differ: Array, budget: int, available: int, tolerance: float, reach: float = EXPECTED_REACH
+    differ: Array,
+    budget: int,
+    available: int,
+    tolerance: float,
+    reach: float = EXPECTED_REACH,
+    error_rate: float = 0.05 * STAGE_SHARES[0],
 ) -> PoolChoice:
     """Choose the pool size for a budget of labels, so that it reaches down to an escalation rate.
 
@@ -209,6 +214,7 @@ def choose_pool(
         available: images that can be drawn.
         tolerance: accuracy that may be lost, a fraction.
         reach: escalation rate down to which the labels should last.
+        error_rate: of the walk over this pool.
 
     Raises:
         TableError: if the budget does not reach the walk's first start, with the number that would do.
@@ -216,7 +222,7 @@ def choose_pool(
     needed = np.cumsum(differ)
     place = int(np.argmin(np.abs(WALK_RATES - reach)))
     images = max(min(int(budget / max(needed[place], 1 / available)), available), 1)
-    shares = place_shares(differ, images, tolerance)
+    shares = place_shares(differ, images, tolerance, error_rate)
     first = int(np.flatnonzero(shares)[0])
     reached = int(np.count_nonzero(needed * images <= budget))
     if reached <= first or budget < MIN_BUDGET:
@@ -225,7 +231,14 @@ def choose_pool(
     return PoolChoice(images, shares, round(float(needed[reached - 1] * images)), float(WALK_RATES[reached - 1]))
 
 
-def second_pool(differ: Array, left: int, available: int, tolerance: float, stopped_at: float) -> PoolChoice | None:
+def second_pool(
+    differ: Array,
+    left: int,
+    available: int,
+    tolerance: float,
+    stopped_at: float,
+    error_rate: float = 0.05 * STAGE_SHARES[1],
+) -> PoolChoice | None:
     """Choose a fresh pool for the labels that the first walk left, or None where that promises nothing.
 
     Args:
@@ -234,10 +247,11 @@ def second_pool(differ: Array, left: int, available: int, tolerance: float, stop
         available: images left.
         tolerance: accuracy that may be lost, a fraction.
         stopped_at: escalation rate of the threshold at which the first walk failed.
+        error_rate: of the second walk.
     """
     if left < MIN_BUDGET:
         return None
     try:
-        return choose_pool(differ, left, available, tolerance, SECOND_REACH * stopped_at)
+        return choose_pool(differ, left, available, tolerance, SECOND_REACH * stopped_at, error_rate)
     except TableError:
         return None

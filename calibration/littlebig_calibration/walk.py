@@ -17,12 +17,12 @@ level, which is fixed: its probability is at most the level. All these levels ad
 - Nothing is assumed about the loss as a function of the threshold.
 
 **Where to start.** High thresholds keep too few images to prove anything, low ones lose too much. Little's confident
-disagreements are mostly won, in every pair that was measured, so a start is placed where enough of them are kept: where
-S would be -2.6 if 80 % of kept disagreements were discordant and 65 of these 80 won by little. That takes 22
-disagreements at tolerance 0. Disagreements need no labels, and the rule follows the number of images: with more of them
-the start moves up, where wide pairs need it. A tenth of the shares starts lower, at S = -6, for pairs whose confident
-disagreements are not won. Where no discordant image at all would be proof (n times the tolerance above 4), the
-walk starts at the top. Estimating the best start from some 50 tuning labels was worse than this rule.
+disagreements are mostly won, in every pair that was measured, so a start is placed where enough of them are kept: at
+95 % where S would be -2.6 if 80 % of the kept disagreements were discordant and 65 of these 80 won by little. That
+takes 22 disagreements at tolerance 0. Disagreements need no labels, and the rule follows the number of images: with
+more of them the start moves up, where wide pairs need it. A tenth of the shares starts lower, at S = -6, for pairs
+whose confident disagreements are not won. Where no discordant image at all would be proof (n times the tolerance above
+4.6), the walk starts at the top. Estimating the best start from 50 tuning labels is worse than this rule.
 """
 
 from __future__ import annotations
@@ -30,18 +30,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import special
 
 from littlebig_calibration._arrays import Array
 from littlebig_calibration.trinomial import trinomial_test
 
 # Escalation rates whose thresholds are tried, in this order; the last one escalates nothing.
 WALK_RATES = np.append(np.linspace(0.995, 0.005, 199), 0.0)
-# Starts: where the expected statistic first reaches so much, with its share of the error probability.
-STARTS = ((2.6, 0.9), (6.0, 0.1))
+# Starts: where the expected statistic first reaches so many times the level's normal quantile, with the shares.
+STARTS = ((1.6, 0.9), (3.6, 0.1))
 # Of the kept disagreements near a start: how many are won more than lost, and how many are discordant.
 NET_WON, DISCORDANT = 0.5, 0.8
-# From so many images' worth of tolerance on, keeping next to nothing is proof enough to start with.
-TOP_START = 4.0
+# Where S at no discordant image is beyond so many times the level's normal quantile, the walk starts at the top.
+TOP_START = 1.3
+# Smoothing of the disagreements of few images: the power law's exponent in usual pairs, its weight in disagreements,
+# and the number of images that the law stands for.
+PRIOR_POWER, PRIOR_WEIGHT, SMOOTHED_AS = 3.7, 10.0, 200.0
 UNKNOWN = np.int8(-128)
 
 
@@ -73,7 +77,7 @@ def walk_thresholds(score: Array) -> Array:
 
 
 def disagreements_between(score: Array, differ: Array) -> Array:
-    """Disagreements that a walk meets between each threshold and the one before, per image; no labels are used.
+    """Estimate the disagreements that a walk meets from one threshold to the next, per image; no labels are used.
 
     Args:
         score: float32 [m], the gate's scores of images that certify nothing.
@@ -84,28 +88,36 @@ def disagreements_between(score: Array, differ: Array) -> Array:
     """
     ascending = walk_thresholds(score)[::-1]
     place = ascending.size - np.searchsorted(ascending, score[differ], side="right")
-    return np.asarray(np.bincount(place, minlength=ascending.size)[: ascending.size] / len(score))
+    counted = np.bincount(place, minlength=ascending.size)[: ascending.size] / len(score)
+    # Of 50 images hardly any is a confident disagreement. Small samples are smoothed by a power law: the rate among
+    # the fraction u of the images with the highest scores is D u^k.
+    above = 1 - (np.searchsorted(np.sort(score), score[differ], side="left") + 0.5) / len(score)
+    power = (PRIOR_WEIGHT + above.size) / (PRIOR_WEIGHT / PRIOR_POWER - np.log(above).sum())
+    smooth = differ.mean() * np.diff((1 - WALK_RATES) ** power, prepend=0.0)
+    return np.asarray((len(score) * counted + SMOOTHED_AS * smooth) / (len(score) + SMOOTHED_AS))
 
 
-def place_shares(differ: Array, images: int, tolerance: float) -> Array:
+def place_shares(differ: Array, images: int, tolerance: float, error_rate: float = 0.05) -> Array:
     """Place the starts of a walk by the disagreements that it will meet; no labels are used.
 
     Args:
         differ: float64 [k], from `disagreements_between`.
         images: number of certifying images, agreeing ones included.
         tolerance: accuracy that may be lost, a fraction.
+        error_rate: of this walk.
 
     Returns:
         float64 [k], summing to 1.
     """
+    quantile = -float(special.ndtri(error_rate))
     kept, allowed = np.cumsum(differ) * images, images * tolerance
     shares = np.zeros(WALK_RATES.size)
-    if allowed >= TOP_START:
+    if np.sqrt(allowed) >= TOP_START * quantile:
         shares[0] = 1.0
         return shares
     statistic = (NET_WON * kept + allowed) / np.sqrt(np.maximum(np.maximum(DISCORDANT * kept, allowed), 1e-9))
     for wanted, share in STARTS:
-        reached = np.flatnonzero(statistic >= wanted)
+        reached = np.flatnonzero(statistic >= wanted * quantile)
         shares[reached[0] if reached.size else -1] += share
     return shares
 

@@ -30,8 +30,8 @@ def test_a_clearly_better_score_is_used() -> None:
 
 
 def test_a_score_that_is_no_better_is_hardly_ever_used() -> None:
-    used = sum(choose_option(candidates(1000, 0.0, seed), 4000).place for seed in range(40))
-    assert used <= 10
+    used = sum(choose_option(candidates(1000, 0.0, seed), 4000).place for seed in range(20))
+    assert used <= 5
 
 
 def test_too_few_discordant_images_leave_the_plain_rule_and_say_so() -> None:
@@ -47,6 +47,6 @@ def test_without_options_there_is_nothing_to_compare() -> None:
 @pytest.mark.parametrize("shift", [1, -1])
 def test_what_is_lost_at_every_threshold_counts_against_an_option(shift: int) -> None:
     plain, _ = candidates(10_000, 0.0)
-    anyway = np.where(np.arange(10_000) % 20 == 0, shift, 0).astype(np.int8)
+    anyway = np.where(np.random.default_rng(1).random(10_000) < 0.05, shift, 0).astype(np.int8)
     option = Candidate("arbitrate", plain.score, np.where(anyway != 0, 0, plain.kept).astype(np.int8), anyway)
     assert choose_option([plain, option], 40_000).place == (1 if shift < 0 else 0)

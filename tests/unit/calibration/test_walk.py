@@ -29,10 +29,19 @@ def test_thresholds_descend_to_zero_and_ties_are_harmless() -> None:
 
 def test_disagreements_are_counted_as_by_hand() -> None:
     draw = np.random.default_rng(0)
-    score, differ = draw.random(1000).astype(np.float32), draw.random(1000) < 0.3
-    kept = np.cumsum(disagreements_between(score, differ)) * 1000
-    for place in (0, 50, 150, 199):
-        assert kept[place] == pytest.approx(np.count_nonzero(differ & (score >= walk_thresholds(score)[place])))
+    score, differ = draw.random(50_000).astype(np.float32), draw.random(50_000) < 0.3
+    kept = np.cumsum(disagreements_between(score, differ)) * 50_000
+    for place in (50, 150, 199):
+        counted = np.count_nonzero(differ & (score >= walk_thresholds(score)[place]))
+        assert kept[place] == pytest.approx(counted, rel=0.01)
+
+
+def test_disagreements_of_few_images_are_smoothed_and_their_rate_is_kept() -> None:
+    score = np.linspace(0, 1, 50).astype(np.float32)
+    differ = score < 0.2
+    between = disagreements_between(score, differ)
+    assert between.sum() == pytest.approx(differ.mean())
+    assert 0 < between[:100].sum() < 0.05
 
 
 def test_the_start_moves_up_with_more_images_and_shares_sum_to_1() -> None:
