@@ -22,7 +22,7 @@ disagreements are mostly won, in every pair that was measured, so a start is pla
 takes 22 disagreements at tolerance 0. Disagreements need no labels, and the rule follows the number of images: with
 more of them the start moves up, where wide pairs need it. A tenth of the shares starts lower, at S = -6, for pairs
 whose confident disagreements are not won. Where no discordant image at all would be proof (n times the tolerance above
-4.6), the walk starts at the top. Estimating the best start from 50 tuning labels is worse than this rule.
+4.6), most of the shares start at the top. Estimating the best start from 50 tuning labels is worse than this rule.
 """
 
 from __future__ import annotations
@@ -41,8 +41,9 @@ WALK_RATES = np.append(np.linspace(0.995, 0.005, 199), 0.0)
 STARTS = ((1.6, 0.9), (3.6, 0.1))
 # Of the kept disagreements near a start: how many are won more than lost, and how many are discordant.
 NET_WON, DISCORDANT = 0.5, 0.8
-# Where S at no discordant image is beyond so many times the level's normal quantile, the walk starts at the top.
-TOP_START = 1.3
+# The same for a tolerance so large that no discordant image at all reaches the first of them: the walk starts at the
+# top, and again a little below, since a single lost image may stop it there.
+TOP_STARTS = ((1.3, 0.7), (2.2, 0.3))
 # Smoothing of the disagreements of few images: the power law's exponent in usual pairs, its weight in disagreements,
 # and the number of images that the law stands for.
 PRIOR_POWER, PRIOR_WEIGHT, SMOOTHED_AS = 3.7, 10.0, 200.0
@@ -112,11 +113,9 @@ def place_shares(differ: Array, images: int, tolerance: float, error_rate: float
     quantile = -float(special.ndtri(error_rate))
     kept, allowed = np.cumsum(differ) * images, images * tolerance
     shares = np.zeros(WALK_RATES.size)
-    if np.sqrt(allowed) >= TOP_START * quantile:
-        shares[0] = 1.0
-        return shares
     statistic = (NET_WON * kept + allowed) / np.sqrt(np.maximum(np.maximum(DISCORDANT * kept, allowed), 1e-9))
-    for wanted, share in STARTS:
+    at_the_top = np.sqrt(allowed) >= TOP_STARTS[0][0] * quantile
+    for wanted, share in TOP_STARTS if at_the_top else STARTS:
         reached = np.flatnonzero(statistic >= wanted * quantile)
         shares[reached[0] if reached.size else -1] += share
     return shares

@@ -56,8 +56,9 @@ def test_the_start_moves_up_with_more_images_and_shares_sum_to_1() -> None:
 
 
 def test_the_walk_starts_at_the_top_where_no_discordant_image_is_proof() -> None:
-    shares = place_shares(np.full(WALK_RATES.size, 1e-3), 1000, 0.005)
-    assert shares[0] == 1.0
+    differ = np.full(WALK_RATES.size, 1e-4)
+    assert place_shares(differ, 1000, 0.005)[0] == pytest.approx(0.7)
+    assert place_shares(differ, 10_000, 0.005)[0] == pytest.approx(1)
 
 
 def test_models_that_never_differ_start_at_the_end() -> None:
