@@ -221,7 +221,7 @@ def choose_pool(
     """
     needed = np.cumsum(differ)
     place = int(np.argmin(np.abs(WALK_RATES - reach)))
-    images = max(min(int(budget / max(needed[place], 1 / available)), available), 1)
+    images = max(min(_rounded_down(budget / max(needed[place], 1 / available)), available), 1)
     shares = place_shares(differ, images, tolerance, error_rate)
     first = int(np.flatnonzero(shares)[0])
     reached = int(np.count_nonzero(needed * images <= budget))
@@ -255,3 +255,9 @@ def second_pool(
         return choose_pool(differ, left, available, tolerance, SECOND_REACH * stopped_at, error_rate)
     except TableError:
         return None
+
+
+def _rounded_down(number: float) -> int:
+    """To two significant digits: a pool size is an estimate."""
+    unit = 10 ** max(int(np.floor(np.log10(max(number, 1.0)))) - 1, 0)
+    return int(number // unit * unit)
