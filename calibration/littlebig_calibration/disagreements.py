@@ -225,8 +225,10 @@ def choose_pool(
     shares = place_shares(differ, images, tolerance, error_rate)
     first = int(np.flatnonzero(shares)[0])
     reached = int(np.count_nonzero(needed * images <= budget))
-    if reached <= first or budget < MIN_BUDGET:
-        enough = max(MIN_BUDGET, int(needed[first] * images) + 1)
+    # The number that a random pool needs varies: three standard deviations more.
+    start = float(needed[first] * images)
+    enough = max(MIN_BUDGET, int(start + 3 * np.sqrt(start)) + 1)
+    if reached <= first or budget < enough:
         raise TableError(f"a budget of {budget:,} labels certifies nothing: give at least {enough:,}")
     return PoolChoice(images, shares, round(float(needed[reached - 1] * images)), float(WALK_RATES[reached - 1]))
 
