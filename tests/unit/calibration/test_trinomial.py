@@ -1,0 +1,108 @@
+"""The exact paired test: its size summed over all outcomes, its region's shape, its speed."""
+
+import time
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from littlebig_calibration._arrays import Array
+from littlebig_calibration.exact import paired_p_values
+from littlebig_calibration.trinomial import TrinomialTest
+
+
+def most_lost(test: TrinomialTest, discordant: int, level: float) -> Array:
+    """The largest number of lost images that is certified, for 0 to so many discordant ones; -1 where none is."""
+    most, lost = np.full(discordant + 1, -1), -1
+    for total in range(discordant + 1):
+        while lost + 1 <= total and test.certifies(lost + 1, total - lost - 1, level):
+            lost += 1
+        most[total] = lost
+    return most
+
+
+def size(most: Array, images: int, tolerance: float, rates: Array) -> Array:
+    """Probability of the region on the hypothesis' edge, at each discordance rate, from SciPy's distributions."""
+    total = np.arange(most.size)
+    share = np.minimum(0.5 + tolerance / (2 * np.maximum(rates, 1e-300)), 1.0)[:, None]
+    inside = np.where(most >= 0, stats.binom.cdf(np.maximum(most, 0), total, share), 0.0)
+    return np.sum(stats.binom.pmf(total, images, rates[:, None]) * inside, axis=1)
+
+
+@pytest.mark.parametrize("tolerance", [0.0, 0.01])
+@pytest.mark.parametrize("level", [0.05, 0.0025])
+def test_size_keeps_the_level_for_every_discordance_rate(tolerance: float, level: float) -> None:
+    images = 150
+    most = most_lost(TrinomialTest(images, tolerance), images, level)
+    sizes = size(most, images, tolerance, np.linspace(tolerance, 0.9, 2000))
+    assert sizes.max() <= level
+    # A test that never rejects would keep any level.
+    assert sizes.max() >= 0.8 * level
+
+
+def test_the_region_grows_when_a_lost_image_becomes_neutral_or_won() -> None:
+    for tolerance in (0.0, 0.02):
+        steps = np.diff(most_lost(TrinomialTest(200, tolerance), 120, 0.05))
+        assert steps.min() >= 0
+        assert steps.max() <= 1
+
+
+def test_p_value_and_decision_agree() -> None:
+    test = TrinomialTest(1000, 0.005)
+    for lost, won in [(0, 0), (3, 10), (10, 14), (20, 24), (40, 47), (60, 58), (90, 110)]:
+        value = test.p_value(lost, won)
+        assert not test.certifies(lost, won, value - 2e-3 * value)
+        assert test.certifies(lost, won, value + 0.02 * value)
+
+
+def test_it_certifies_whatever_mcnemar_or_the_clopper_pearson_split_certify_on_usual_counts() -> None:
+    for tolerance in (0.0, 0.005):
+        most = most_lost(TrinomialTest(1000, tolerance), 200, 0.05)
+        for total in range(20, 201, 20):
+            lost = np.arange(total + 1)
+            old = np.count_nonzero(paired_p_values(lost, total - lost, 1000, tolerance, 0.05) <= 0.05) - 1
+            assert most[total] >= old
+
+
+def test_no_discordant_image_is_proof_only_of_a_tolerance() -> None:
+    assert not TrinomialTest(1000, 0.0).certifies(0, 0, 0.05)
+    assert not TrinomialTest(1000, 0.002).certifies(0, 0, 0.05)
+    assert TrinomialTest(1000, 0.005).certifies(0, 0, 0.05)
+    # Never below the probability of just this outcome where the tolerance is lost and nothing won.
+    assert (1 - 0.005) ** 1000 < TrinomialTest(1000, 0.005).p_value(0, 0) < 0.05
+
+
+def test_nothing_is_certified_where_nearly_all_images_are_discordant_or_the_level_is_spent() -> None:
+    test = TrinomialTest(200, 0.0)
+    assert not test.certifies(0, 200, 0.05)
+    assert test.p_value(0, 200) == 1.0
+    assert not test.certifies(0, 50, test.nuisance)
+
+
+@pytest.mark.parametrize(("images", "tolerance", "error"), [(0, 0.0, 0.05), (10, -0.1, 0.05), (10, 0.0, 0.0)])
+def test_impossible_tests_are_refused(images: int, tolerance: float, error: float) -> None:
+    with pytest.raises(ValueError, match="no test for"):
+        TrinomialTest(images, tolerance, error)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("images", [100, 500, 1000, 5000])
+@pytest.mark.parametrize("tolerance", [0.0, 0.001, 0.005, 0.01, 0.02])
+def test_size_on_a_grid_of_images_rates_and_tolerances(images: int, tolerance: float) -> None:
+    for level in (0.05, 0.0025):
+        most = most_lost(TrinomialTest(images, tolerance), round(0.3 * images), level)
+        rates = np.unique(np.concatenate([[tolerance], tolerance + np.geomspace(1e-6, 0.2, 300)]))
+        sizes = size(most, images, tolerance, rates)
+        print(f"n {images} tolerance {tolerance} level {level}: largest size {sizes.max():.5f}")
+        assert sizes.max() <= level
+
+
+@pytest.mark.serial
+@pytest.mark.parametrize("tolerance", [0.0, 0.005])
+def test_a_walk_over_50_000_images_takes_less_than_5_seconds(tolerance: float) -> None:
+    test, start = TrinomialTest(50_000, tolerance), time.process_time()
+    for discordant in np.geomspace(30, 9_000, 199).astype(int).tolist():
+        test.certifies(
+            int(0.48 * discordant - 0.9 * discordant**0.5), int(0.52 * discordant + 0.9 * discordant**0.5), 0.05
+        )
+    assert time.process_time() - start < 5
