@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from tests.perf_analyzer import perf_analyzer
 
 from littlebig_benchmarks import front_door, images, load
@@ -17,6 +18,7 @@ from littlebig_benchmarks.measuring import Bench
 from littlebig_benchmarks.rounds import Case
 from littlebig_benchmarks.scenario import Scenario
 from littlebig_benchmarks.serving import inspect, serving, serving_stages_that_do_nothing
+from littlebig_cli.bench import command
 
 
 @pytest.fixture(scope="module")
@@ -161,14 +163,20 @@ def test_all_default_parts_are_measured_and_written(mixed_repository, tmp_path):
     assert str(mixed_repository) not in run.stdout
 
 
-def test_server_elsewhere_is_measured_without_what_needs_its_processes(served, tmp_path):
+def test_server_elsewhere_is_measured_without_what_needs_its_processes(served, tmp_path, monkeypatch):
+    monkeypatch.setattr(images, "CANDIDATES", 40)
     words = ["--perf-analyzer", perf_analyzer(), "--url", served.url, "--output", tmp_path, "--rounds", 1]
     quick = ["--seconds", 0.3, "--escalation", 0.35, "--concurrency", 4, "--max-other-load", 0.99]
-    run = bench(*words, *quick, "--only", "throughput", "--only", "gate")
-    assert run.returncode == 0, run.stderr
+    run = CliRunner().invoke(
+        command, [str(word) for word in (*words, *quick, "--only", "throughput", "--only", "gate")]
+    )
+    assert run.exit_code == 0, run.output
     assert "* The gate alone was not measured: it needs a server of its own, so --repository." in run.stdout
     assert "* The in-process cascade was not measured: it needs the ONNX graphs of --repository." in run.stdout
     content = json.loads((tmp_path / "report.json").read_text())
+    assert {case["contender"] for case in content["throughput"]} == {
+        *("little", "big", "little_big", "textbook", "classify")
+    }
     assert not any("cpu" in name for case in content["throughput"] for run in case["rounds"] for name in run)
 
 
