@@ -90,7 +90,8 @@ def answered(server: TritonServer) -> int:
         return triton.get_inference_statistics("little_big").model_stats[0].inference_stats.success.count
 
 
-@pytest.mark.parametrize("rounds", [1, pytest.param(5, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("rounds", [1, 5])
 def test_servers_are_stopped_and_replaced_without_a_failed_request(servers, tiny_repository, rounds):
     target = "ipv4:" + ",".join(server.grpc_url for server in servers)
     with Client(target) as client, Load(client) as load:

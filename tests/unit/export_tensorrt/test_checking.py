@@ -49,6 +49,7 @@ def check_default_pair(results, big_megabytes):
     assert stages["big"].plan_bytes / 1e6 == pytest.approx(big_megabytes, rel=0.34)
 
 
+@pytest.mark.slow
 def test_tensorrt_builds_the_default_pair_in_fp32(default_pair):
     check_default_pair(check_repository(default_pair), big_megabytes=30)
 
@@ -103,6 +104,7 @@ def test_the_papers_large_pairs_parse_and_build_and_cost_what_timm_publishes(nam
     assert {stage: costs[stage] for stage in gmacs} == pytest.approx(gmacs, rel=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the exporter that most ONNX files still come from
 def test_a_pair_of_torchvision_models_parses_and_builds(tmp_path):
     torch.manual_seed(0)
