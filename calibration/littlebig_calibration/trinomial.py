@@ -40,7 +40,7 @@ import numpy as np
 from scipy import special
 
 from littlebig_calibration._arrays import Array
-from littlebig_calibration.exact import binomial_tail
+from littlebig_calibration.exact import binomial_cdf
 
 # Share of the error probability spent on the confidence set for the discordance rate.
 NUISANCE_SHARE = 1 / 200
@@ -177,7 +177,7 @@ class TrinomialTest:
         m, most = m[most >= 0], most[most >= 0]
         factorial = self._log_factorial
         log_weight = factorial[n] - factorial[m] - factorial[n - m] + m * np.log(q) + (n - m) * np.log1p(-q)
-        tail = binomial_tail(np.minimum(most, m), m, min(0.5 + e / (2 * q), 1.0))
+        tail = binomial_cdf(np.minimum(most, m), m, min(0.5 + e / (2 * q), 1.0))
         return float(np.exp(log_weight) @ tail) + OMITTED
 
 

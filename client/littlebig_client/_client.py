@@ -186,7 +186,9 @@ class Client:
         if isinstance(image, np.ndarray):
             self._check_canonical(image)
             return self._transport.infer(_GATE, canonical_tensor(image), options)
-        return self._transport.infer(_ENSEMBLE, picture_tensor(encoded(image)), options)
+        return self._transport.infer(
+            _ENSEMBLE, picture_tensor(encoded(image, self._transport.max_picture_bytes)), options
+        )
 
     def _check_canonical(self, array: NDArray[Any]) -> None:
         # Query the shape once, and again before refusing: the server may serve another pair by now.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Union
 
@@ -16,8 +17,8 @@ from littlebig_client._errors import InvalidImage
 
 ImageInput = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, Image.Image, NDArray[Any]]
 
-# Bytes of an image in one request: a gRPC message holds 2 GiB, including its header.
-_MAX_BYTES = 2**31 - 2**20
+# The reference repository's limit of an encoded picture, in bytes: parameter max_bytes of its model `preprocess`.
+DEFAULT_MAX_BYTES = 20 * 2**20
 
 # Modes that PNG stores without loss, and modes with one obvious conversion to RGB. The others (floats, LAB, wide
 # integers) have no single meaning as a picture.
@@ -37,28 +38,30 @@ def name_of(image: object) -> str | None:
     return None
 
 
-def encoded(image: ImageInput) -> bytes:
+def encoded(image: ImageInput, max_bytes: Callable[[], int] = lambda: DEFAULT_MAX_BYTES) -> bytes:
     """Return the encoded picture to send to `classify`.
 
     Args:
         image: a path or encoded bytes, sent unchanged; or a PIL image, turned upright and sent as PNG.
+        max_bytes: the server's limit; called only for a picture above the default limit.
 
     Raises:
         InvalidImage: the image is empty, unreadable, too large, or cannot be sent without loss.
     """
     if isinstance(image, Image.Image):
-        return _png(image)
-    if isinstance(image, str | os.PathLike):
-        data = _file(image)
+        data = _png(image)
+    elif isinstance(image, str | os.PathLike):
+        data = _file(image, max_bytes)
     elif isinstance(image, bytes | bytearray | memoryview):
         data = bytes(image)
     else:
         raise InvalidImage(
             f"a {type(image).__name__} is not an image: pass a path, encoded bytes, a PIL image or a uint8 array"
         )
+    # In the server's words.
     if not data:
-        raise InvalidImage("is empty: 0 bytes")
-    _check_size(len(data))
+        raise InvalidImage("is empty")
+    _check_size(len(data), max_bytes)
     return data
 
 
@@ -81,10 +84,10 @@ def check_canonical(array: NDArray[Any], shape: tuple[int, ...]) -> None:
     )
 
 
-def _file(path: str | os.PathLike[str]) -> bytes:
+def _file(path: str | os.PathLike[str], max_bytes: Callable[[], int]) -> bytes:
     try:
         with Path(path).open("rb") as file:
-            _check_size(os.fstat(file.fileno()).st_size)  # before reading, say, a whole film
+            _check_size(os.fstat(file.fileno()).st_size, max_bytes)  # before reading, say, a whole film
             return file.read()
     except FileNotFoundError as missing:
         raise InvalidImage("no such file") from missing
@@ -95,9 +98,9 @@ def _file(path: str | os.PathLike[str]) -> bytes:
         raise InvalidImage(f"cannot be read: {reason}") from unreadable
 
 
-def _check_size(size: int) -> None:
-    if size > _MAX_BYTES:
-        raise InvalidImage(f"is {size:,} bytes; a request holds at most {_MAX_BYTES:,}")
+def _check_size(size: int, max_bytes: Callable[[], int]) -> None:
+    if size > DEFAULT_MAX_BYTES and size > (limit := max_bytes()):
+        raise InvalidImage(f"has {size} bytes, more than the limit of {limit} (parameter max_bytes)")
 
 
 def _png(image: Image.Image) -> bytes:

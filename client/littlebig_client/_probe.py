@@ -1,15 +1,16 @@
 """Kubernetes probes: whether a server has started, accepts requests, or must be restarted.
 
 Triton's health endpoints cannot tell the last two: they return 200 even after the Python process of the gate has died,
-and Triton (24.10) does not start it again. So the probes classify a blank image.
+and Triton (24.10) does not start it again. So the probes send an encoded picture through `classify`.
 
-startup   the models of the cascade are loaded
+startup   the models of the cascade are loaded, and `classify` answers
 ready     little answers an image, and big answers one where it is required
 live      no Python process is dead or hangs; overload, a failed stage and a stopping server do not fail this probe
 """
 
 from __future__ import annotations
 
+import io
 import time
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,16 @@ import grpc
 import numpy as np
 import tritonclient.grpc as triton
 from numpy.typing import NDArray
+from PIL import Image
 from tritonclient.utils import InferenceServerException
 
 from littlebig_client._errors import InvalidRequest, ProbeFailed
 from littlebig_client._options import check_seconds, check_url
+from littlebig_client._transport import picture_tensor
 from littlebig_client._triton_messages import is_busy, is_dead, is_stopping
 
-_GATE, _BIG = "little_big", "big"
-_MODELS = ("little", _GATE, "preprocess", "classify")
+_ENSEMBLE, _PREPROCESS, _GATE, _BIG = "classify", "preprocess", "little_big", "big"
+_MODELS = ("little", _GATE, _PREPROCESS, _ENSEMBLE)
 _POLL_SECONDS = 0.1
 # Fraction of the remaining time that one image may take; the rest shows whether the model answers other requests.
 _IMAGE_FRACTION = 0.7
@@ -64,7 +67,7 @@ class Probe:
         self._triton = _connect(url, tls_ca, tls_name)
 
     def startup(self) -> None:
-        """Return if every model of the cascade is ready.
+        """Return if every model of the cascade is ready, and `classify` answers a picture.
 
         Raises:
             ProbeFailed: names the model that is not.
@@ -73,14 +76,15 @@ class Probe:
         for model in (*_MODELS, *([_BIG] if self._big_required else [])):
             if not self._query("is_model_ready", model):
                 raise ProbeFailed(f"model '{model}' at {self._url} is not ready: the server's log says why")
+        self._check_answers(_ENSEMBLE, "little", must_succeed=True)
 
     def ready(self) -> None:
-        """Return if little answers an image, and big answers one where it is required.
+        """Return if little answers a picture, and big answers an image where it is required.
 
         Raises:
             ProbeFailed: names the stage and the reason.
         """
-        self._check_answers(_GATE, "little", must_succeed=True)
+        self._check_answers(_ENSEMBLE, "little", must_succeed=True)
         if self._big_required:
             self._check_answers(_GATE, "big", must_succeed=True)
 
@@ -93,7 +97,7 @@ class Probe:
             ProbeFailed: nothing answers, or a Python process is dead or hangs.
         """
         try:
-            self._check_answers(_GATE, "little", must_succeed=False)
+            self._check_answers(_ENSEMBLE, "little", must_succeed=False)
             if self._big_required and self._query("is_model_ready", _BIG):
                 self._check_answers(_BIG, None, must_succeed=False)
         except _Stopping:
@@ -101,8 +105,8 @@ class Probe:
 
     def _check_answers(self, model: str, policy: str | None, *, must_succeed: bool) -> None:
         """Classify a blank image once per instance of the model: an idle server uses each instance in turn."""
-        image = self._blank_image(model)
-        answered_before = self._answer_count(model)
+        image = _blank_picture() if model == _ENSEMBLE else self._blank_image(model)
+        answered_before = self._answer_counts(model)
         for _ in range(self._instance_count(model)):
             try:
                 self._infer(model, image, {} if policy is None else {"policy": policy})
@@ -111,7 +115,7 @@ class Probe:
                 return
 
     def _judge(
-        self, failure: InferenceServerException, model: str, answered_before: int, *, must_succeed: bool
+        self, failure: InferenceServerException, model: str, answered_before: list[int], *, must_succeed: bool
     ) -> None:
         """Raise ProbeFailed, unless the model can recover from the failure by itself."""
         message = failure.message() or "no message"
@@ -132,22 +136,25 @@ class Probe:
         elif must_succeed:
             raise ProbeFailed(f"the server at {self._url} fails: {message}")
 
-    def _still_answers(self, model: str, answered_before: int) -> bool:
-        """Whether a model answers more than `answered_before` requests before the deadline."""
+    def _still_answers(self, model: str, answered_before: list[int]) -> bool:
+        """Whether a model, and each part of the ensemble, answers further requests before the deadline."""
         while True:
-            if self._answer_count(model) > answered_before:
+            counts = zip(self._answer_counts(model), answered_before, strict=True)
+            if all(now > before for now, before in counts):
                 return True
             if time.monotonic() >= self._deadline:
                 return False
             time.sleep(_POLL_SECONDS)
 
-    def _answer_count(self, model: str) -> int:
-        statistics = self._query("get_inference_statistics", model).model_stats[0].inference_stats
-        return int(statistics.success.count)
+    def _answer_counts(self, model: str) -> list[int]:
+        """Requests that a model has answered; one count per part of the ensemble, whose parts other callers use too."""
+        statistics = (self._query("get_inference_statistics", part).model_stats[0] for part in _parts(model))
+        return [int(each.inference_stats.success.count) for each in statistics]
 
     def _instance_count(self, model: str) -> int:
-        config = self._query("get_model_config", model).config
-        return max(1, sum(int(group.count) for group in config.instance_group))
+        """Processes of a model; of the ensemble, those of the part with the most."""
+        configs = (self._query("get_model_config", part).config for part in _parts(model))
+        return max(1, *(sum(int(group.count) for group in config.instance_group) for config in configs))
 
     def _blank_image(self, model: str) -> triton.InferInput:
         """`image` UINT8 [1, H, W, 3] of zeros, in the size of the model's metadata."""
@@ -201,6 +208,17 @@ class Probe:
     def __exit__(self, *_: object) -> None:
         """Close the connection."""
         self.close()
+
+
+def _parts(model: str) -> tuple[str, ...]:
+    return (_PREPROCESS, _GATE) if model == _ENSEMBLE else (model,)
+
+
+def _blank_picture() -> triton.InferInput:
+    """`encoded_image` BYTES [1, 1] of a small grey JPEG."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 64), "grey").save(buffer, "JPEG")
+    return picture_tensor(buffer.getvalue())
 
 
 def _connect(url: str, ca: Path | None, name: str | None) -> triton.InferenceServerClient:

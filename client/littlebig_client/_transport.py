@@ -20,6 +20,7 @@ from littlebig_client._errors import (
     ServerTimeout,
     ServerUnreachable,
 )
+from littlebig_client._images import DEFAULT_MAX_BYTES
 from littlebig_client._options import Options
 from littlebig_client._triton_messages import is_busy, is_stopping
 
@@ -61,6 +62,7 @@ class Transport:
         self._triton = triton.InferenceServerClient(url, channel_args=_CHANNEL)
         self._connected = False
         self._closed = False
+        self._max_bytes: int | None = None
 
     def close(self) -> None:
         """Close the channel. Requests in flight fail at once."""
@@ -100,6 +102,16 @@ class Transport:
             if tensor.name == name:
                 return tuple(int(size) for size in tensor.shape[1:])
         raise ServerFailure(f"model '{model}' at {self.url} has no input '{name}'", status="OK")
+
+    def max_picture_bytes(self) -> int:
+        """The longest encoded picture that the server accepts, in bytes; the reference's if the server does not say."""
+        if self._max_bytes is None:
+            try:
+                config = self._call_with_retries(self._timeout, "get_model_config", "preprocess").config
+                self._max_bytes = int(config.parameters["max_bytes"].string_value)
+            except (ClientError, ValueError):
+                return DEFAULT_MAX_BYTES
+        return self._max_bytes
 
     def model_ready(self, model: str, timeout: float) -> bool:
         """Whether the model is loaded and accepts requests; takes at most `timeout` seconds.

@@ -81,26 +81,33 @@ def test_a_killed_gate_is_neither_ready_nor_live_though_triton_reports_health(ca
         for state in ("ready", "live"):
             error = failure(server, state) or ""
             assert error.startswith(
-                f"a Python process of the server at {server.grpc_url} is dead: Stub process 'little_big_0_"
+                f"a Python process of the server at {server.grpc_url} is dead: in ensemble 'classify', Stub process 'little_big_0_"
             )
             assert error.endswith("is not healthy.")
     for path in ("live", "ready"):
         with urllib.request.urlopen(f"http://{server.http_url}/v2/health/{path}", timeout=30) as answer:
             assert answer.status == 200
-    assert failure(server, "startup") is None
+    assert "is dead" in (failure(server, "startup") or "")
+
+
+def test_a_killed_preprocess_is_neither_ready_nor_live(cascade):
+    for pid in cascade.stub("preprocess"):
+        os.kill(pid, signal.SIGKILL)
+    for state in ("startup", "ready", "live"):
+        assert "is dead: in ensemble 'classify', Stub process 'preprocess_0_" in (failure(cascade.server, state) or "")
 
 
 def test_a_stopped_process_of_the_gate_counts_as_dead(cascade):
     cascade.signal("little_big", signal.SIGSTOP)
     for state in ("ready", "live"):
-        assert " is dead: Stub process 'little_big_0_" in (failure(cascade.server, state) or "")
+        assert " is dead: in ensemble 'classify', Stub process 'little_big_0_" in (failure(cascade.server, state) or "")
 
 
 def test_a_hanging_gate_is_neither_ready_nor_live(healthy, tmp_path):
     healthy.set_behaviour("little", wait_for=str(tmp_path / "go-on"))
     for state in ("ready", "live"):
         assert failure(healthy.server, state, timeout=2) == (
-            f"model 'little_big' at {healthy.server.grpc_url} hangs: no request was answered within 2 s"
+            f"model 'classify' at {healthy.server.grpc_url} hangs: no request was answered within 2 s"
         )
     (tmp_path / "go-on").touch()
 
@@ -137,7 +144,7 @@ def test_a_failing_big_is_not_ready_even_if_little_answers_for_it(puppets):
 def test_a_failing_stage_is_not_ready_but_live(healthy):
     healthy.set_behaviour("little", error="out of order")
     assert failure(healthy.server, "ready") == (
-        f"the server at {healthy.server.grpc_url} fails: stage 'little' failed: out of order"
+        f"the server at {healthy.server.grpc_url} fails: in ensemble 'classify', stage 'little' failed: out of order"
     )
     assert failure(healthy.server, "live") is None
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from littlebig_client import (
     ServerFailure,
     Stage,
 )
+from littlebig_client._images import DEFAULT_MAX_BYTES, encoded
 
 
 def test_classify_returns_label_name_confidence_stage_and_candidates(client, tmp_path):
@@ -193,24 +196,36 @@ def test_unreadable_file_is_refused_by_name(client, tmp_path):
     for image, message in [
         (tmp_path / "missing.jpg", "no such file"),
         (tmp_path, "is a folder, not an image"),
-        (empty, "is empty: 0 bytes"),
+        (empty, "is empty"),
         (empty / "inside.jpg", "cannot be read: Not a directory"),
     ]:
         with pytest.raises(InvalidImage) as refused:
             client.classify(image)
         assert str(refused.value) == f"{image}: {message}"
         assert refused.value.image == str(image)
-    with pytest.raises(InvalidImage, match=r"^is empty: 0 bytes$"):
+    with pytest.raises(InvalidImage, match=r"^is empty$"):
         client.classify(b"")
 
 
-def test_file_larger_than_a_request_is_refused_before_it_is_read(client, tmp_path):
+def test_file_longer_than_the_servers_limit_is_refused_before_it_is_read(client, tmp_path):
     film = tmp_path / "film.mkv"
     with film.open("wb") as file:
         file.truncate(2**33)
     with pytest.raises(InvalidImage) as refused:
         client.classify(film)
-    assert str(refused.value) == f"{film}: is 8,589,934,592 bytes; a request holds at most 2,146,435,072"
+    assert str(refused.value) == f"{film}: has 8589934592 bytes, more than the limit of 20971520 (parameter max_bytes)"
+
+
+def test_clients_default_limit_is_that_of_the_reference_repository():
+    config = (Path(__file__).parents[3] / "model_repository" / "preprocess" / "config.pbtxt").read_text()
+    (limit,) = re.findall(r'key: "max_bytes"\s+value \{\s+string_value: "(\d+)"', config)
+    assert int(limit) == DEFAULT_MAX_BYTES
+
+
+def test_server_with_a_larger_limit_gets_longer_pictures():
+    assert len(encoded(bytes(DEFAULT_MAX_BYTES + 1), lambda: DEFAULT_MAX_BYTES + 1)) == DEFAULT_MAX_BYTES + 1
+    with pytest.raises(InvalidImage, match="more than the limit of 20971521 "):
+        encoded(bytes(DEFAULT_MAX_BYTES + 2), lambda: DEFAULT_MAX_BYTES + 1)
 
 
 def test_unsendable_pil_image_is_refused_with_the_reason(client, tmp_path):

@@ -311,7 +311,10 @@ def test_the_command_builds_and_then_does_nothing(repository, monkeypatch):
 def test_the_command_tells_failures_in_one_line(tmp_path):
     result = CliRunner().invoke(littlebig, ["build", "--repository", str(tmp_path)])
     assert result.exit_code == 1
-    assert result.stderr == f"littlebig: '{tmp_path}' is not a model repository of Little-Big (no littlebig.json): make one with 'littlebig export --output DIR'\n"
+    assert (
+        result.stderr
+        == f"littlebig: '{tmp_path}' is not a model repository of Little-Big (no littlebig.json): make one with 'littlebig export --output DIR'\n"
+    )
 
 
 def test_machines_of_one_kind_share_their_plans_through_a_cache(repository, tmp_path):
