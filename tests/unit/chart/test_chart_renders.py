@@ -103,6 +103,21 @@ def test_a_gpu_pod_fetches_checks_and_builds_before_it_serves():
         assert "nvidia.com/gpu" not in container["resources"]["limits"]
 
 
+@pytest.mark.parametrize(
+    ("values", "mib"),
+    [
+        ({}, "2048"),  # of 8Gi
+        ({"resources": {"limits": {"memory": "2Gi"}}}, "512"),
+        ({"server": {"decodeMemoryMiB": 700}}, "700"),
+        ({"resources": {"limits": {"memory": None}}}, None),
+    ],
+    ids=["default", "limit", "given", "no limit"],
+)
+def test_decoding_gets_a_quarter_of_the_memory_limit_or_what_is_given(values, mib):
+    environment = {entry["name"]: entry.get("value") for entry in server_of(render(values))["env"]}
+    assert environment.get("LITTLEBIG_PREPROCESS_MEMORY_MIB") == mib
+
+
 def test_requests_and_limits_are_separate():
     resources = server_of(render({}))["resources"]
     assert sorted(resources["limits"]) == ["memory", "nvidia.com/gpu"]

@@ -63,6 +63,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- default (printf "%s-grpc.%s.svc" (include "littlebig.fullname" .) .Release.Namespace) .Values.tls.serverName -}}
 {{- end -}}
 
+{{/* Memory for pictures that are being decoded, in MiB; empty where the repository decides. */}}
+{{- define "littlebig.decodeMemoryMiB" -}}
+{{- if .Values.server.decodeMemoryMiB -}}
+{{- .Values.server.decodeMemoryMiB -}}
+{{- else if .Values.resources.limits.memory -}}
+{{- div (include "littlebig.bytes" (toString .Values.resources.limits.memory) | int64) 4194304 -}}
+{{- end -}}
+{{- end -}}
+
 {{/* A probe's command. The argument is a list: root context, state, timeoutSeconds. */}}
 {{- define "littlebig.probe" -}}
 {{- $root := index . 0 -}}
