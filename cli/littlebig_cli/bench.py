@@ -65,8 +65,7 @@ FRACTION = click.FloatRange(0, 1, min_open=True, max_open=True)
     multiple=True,
     default=DEFAULT.escalations,
     show_default=True,
-    help="Fraction of images that little is unsure of; may be repeated. The first one is that of all parts but "
-    "throughput.",
+    help="Fraction of images that little is unsure of; may be repeated. Parts other than throughput use the first.",
 )
 @click.option(
     "--concurrency",
@@ -74,7 +73,7 @@ FRACTION = click.FloatRange(0, 1, min_open=True, max_open=True)
     multiple=True,
     default=DEFAULT.concurrency,
     show_default=True,
-    help="Requests in flight; may be repeated. The last one is that of latency and front_door.",
+    help="Requests in flight; may be repeated. latency, front_door and overload use the last.",
 )
 @click.option(
     "--gate-concurrency",
