@@ -33,7 +33,7 @@ _LARGEST_GRAPH = 1_900_000_000
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 _MOST_INSTANCES = 4
 # A lone instance of a model with a queue policy may stand still for half a second while requests wait:
-# docs/gate-experiments.md.
+# experiments/log.md.
 _LEAST_WITH_POLICY = 2
 # Why the models that clients ask have as many instances on a CPU as little has.
 _INSTANCES_ON_CPU = {
@@ -43,7 +43,7 @@ _INSTANCES_ON_CPU = {
 # Of big's processes on a CPU: enough to make way for little, as PRIORITY_MAX does for it on a GPU. At 19 it would stand
 # still where little keeps the cores busy.
 _NICE = 15
-# Images in one run of ONNX Runtime, measured in docs/gate-experiments.md.
+# Images in one run of ONNX Runtime, measured in experiments/log.md.
 _IMAGES_PER_RUN = 2
 
 
@@ -220,7 +220,7 @@ class CpuLayout:
 def cpu_layout(cores: int) -> CpuLayout:
     """The layout for a number of cores: an instance per core, up to four, which share larger machines.
 
-    Measured on 2 cores (docs/gate-experiments.md); beyond four instances the copies of a large model's weights count
+    Measured on 2 cores (experiments/log.md); beyond four instances the copies of a large model's weights count
     for more than what another one would gain.
     """
     instances = min(cores, _MOST_INSTANCES)
