@@ -25,6 +25,7 @@ class RemoteModels:
     Attributes:
         stages: little and big.
         classes: how many there are.
+        decode: how the server's preprocess decodes pictures, `scaled` or `full`; None if an older one does not say.
     """
 
     def __init__(self, url: str) -> None:
@@ -42,6 +43,8 @@ class RemoteModels:
         self.stages = tuple(_stage(self, stage, configs[stage]) for stage in STAGES)
         probabilities = next(output for output in configs["big"].output if output.name == "probabilities")
         self.classes = int(probabilities.dims[0])
+        parameters = configs["preprocess"].parameters
+        self.decode = str(parameters["decode"].string_value) if "decode" in parameters else None
 
     def canonical_image(self, path: Path) -> Array:
         """What both stages see of a picture, uint8 [H, W, 3]; may be called by several threads.

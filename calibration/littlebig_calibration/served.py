@@ -6,10 +6,8 @@ littlebig.json, which says whose weights they are. So a calibration's accuracy i
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +20,7 @@ from tritonclient.grpc import model_config_pb2
 
 from littlebig_calibration._arrays import Array
 from littlebig_calibration.errors import TableError
+from littlebig_contract.preprocess_module import load_preprocess_module
 
 STAGES = ("little", "big")
 OUTPUTS = ("label", "confidence", "margin", "probabilities")
@@ -48,7 +47,11 @@ def named_outputs(arrays: Sequence[Array]) -> dict[str, Array]:
 
 
 class ServedModels:
-    """A repository's preprocessing and both its stages."""
+    """A repository's preprocessing and both its stages.
+
+    Attributes:
+        decode: how its preprocess decodes pictures, `scaled` or `full`.
+    """
 
     def __init__(self, repository: Path) -> None:
         """Open a repository that `littlebig export` wrote.
@@ -59,7 +62,7 @@ class ServedModels:
         try:
             provenance = json.loads((repository / "littlebig.json").read_text(encoding="utf-8"))
             self.stages = tuple(_stage(repository, stage, provenance["stages"][stage]) for stage in STAGES)
-            self._preprocess = _module(repository / "preprocess" / "1" / "littlebig_preprocess.py")
+            self._preprocess = load_preprocess_module(repository)
             config = text_format.Parse(
                 (repository / "preprocess" / "config.pbtxt").read_text(encoding="utf-8"), model_config_pb2.ModelConfig()
             )
@@ -69,7 +72,11 @@ class ServedModels:
                 "make one with 'littlebig export --output DIR'"
             ) from error
         parameters = {name: value.string_value for name, value in config.parameters.items()}
-        self._settings = self._preprocess.Settings.from_parameters(config.output[0].dims[0], parameters)
+        try:
+            self._settings = self._preprocess.PreprocessSettings.from_parameters(config.output[0].dims[0], parameters)
+        except ValueError as error:
+            raise TableError(f"'{repository}/preprocess/config.pbtxt': {error}: export the repository again") from error
+        self.decode = str(parameters["decode"])
         self.pair = str(provenance["pair"]["name"])
         self.classes = len((repository / "big" / "labels.txt").read_text(encoding="utf-8").splitlines())
 
@@ -95,13 +102,3 @@ def _stage(repository: Path, stage: str, facts: dict[str, Any]) -> Stage:
     providers = [each for each in ("CUDAExecutionProvider", "CPUExecutionProvider") if each in available]
     session = onnxruntime.InferenceSession(str(graph), options, providers=providers)
     return Stage(str(facts["model"]), str(facts["weights"]["sha256"]), session)
-
-
-def _module(path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location("littlebig_preprocess", path)
-    if spec is None or spec.loader is None or not path.is_file():
-        raise FileNotFoundError(f"no {path.name}")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ import onnx
 import onnxruntime
 from PIL import Image
 
+from littlebig_contract.preprocess_module import load_preprocess_module
 from littlebig_export.classifiers import Classifier, Images
 from littlebig_export.config_pbtxt import reference_repository
 from littlebig_export.errors import ParityError
@@ -132,30 +132,15 @@ def fit(picture: Image.Image, model: Preprocessing) -> Image.Image:
     Returns:
         RGB image of the model's input size.
     """
-    code = _preprocess_code()
-    settings = code.Settings(
-        size=model.size,
-        resize=model.resize,
-        crop_mode=model.crop_mode,
-        interpolation=model.interpolation,
-        max_bytes=1,
-        max_pixels=1,
-    )
-    image: Image.Image = code.fit(picture, settings)
+    transform = _preprocess_code().Fit(model.size, model.resize, model.crop_mode, model.interpolation)
+    image: Image.Image = transform.apply(picture)
     return image
 
 
 @functools.cache
 def _preprocess_code() -> ModuleType:
     """The served preprocess model's module: it lives in the model repository, not in a package."""
-    path = reference_repository() / "preprocess" / "1" / "littlebig_preprocess.py"
-    spec = importlib.util.spec_from_file_location("littlebig_preprocess", path)
-    assert spec is not None  # noqa: S101  (the path ends in .py)
-    assert spec.loader is not None  # noqa: S101
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    return load_preprocess_module(reference_repository())
 
 
 def _view(canonical_image: Image.Image, canonical: Preprocessing, model: Preprocessing) -> Image.Image:

@@ -39,8 +39,13 @@ _LEAST_WITH_POLICY = 2
 # Why the models that clients ask have as many instances on a CPU as little has.
 _INSTANCES_ON_CPU = {
     "little_big": "# Each instance has one call of little under way at a time: as many as little has keep those busy.",
-    "preprocess": "# Each decodes on all cores, but Python's lock is taken for a part of each picture.",
+    "preprocess": "# Two at least, because of the queue policy: one can always take requests.",
 }
+# How preprocess decodes: littlebig.json and calibrations record it.
+DECODE = "scaled"
+# Memory that an instance of preprocess needs, MiB: for each thread a quick picture, and a large one beside them.
+# littlebig_lanes.py divides it so; a test compares.
+_QUICK_MIB, _LARGE_MIB = 48, 400
 # Of big's processes on a CPU: enough to make way for little, as PRIORITY_MAX does for it on a GPU. At 19 it would stand
 # still where little keeps the cores busy.
 _NICE = 15
@@ -155,62 +160,36 @@ def _adapt(config: Config, rendering: Rendering) -> None:
         forget_calibration(message)  # the reference pair's
         set_parameter(message, "threshold", rendering.threshold)
     elif message.name == "preprocess":
-        set_parameter(message, "resize", rendering.canonical.resize)
-        set_parameter(message, "crop_mode", rendering.canonical.crop_mode)
-        set_parameter(message, "interpolation", rendering.canonical.interpolation)
-        config.comments["parameters[resize]"] = [
-            f"# The transform of the big model, as timm states it: floor({size} / {rendering.canonical.crop_pct:g}) "
-            "on the shorter side, then the centre."
-        ]
+        _transform(config, rendering.canonical)
     if rendering.target == "cpu":
         if message.name in STAGES:
             _on_cpu(config, rendering.cores)
         elif message.name in _INSTANCES_ON_CPU:
-            message.instance_group[0].count = max(_LEAST_WITH_POLICY, cpu_layout(rendering.cores).instances)
-            config.comments["instance_group[]/count"] = [_INSTANCES_ON_CPU[message.name]]
+            _asked_on_cpu(config, rendering.cores)
 
 
-def _on_cpu(config: Config, cores: int) -> None:
-    """Put ONNX Runtime in the place of the engine."""
+def _asked_on_cpu(config: Config, cores: int) -> None:
+    """Give a model that clients ask its instances, and preprocess a thread for each core and their memory."""
     message = config.message
-    message.backend = "python"
-    config.comments[""] = [
-        f"# The {message.name} stage on ONNX Runtime (target cpu); the tensors are those of the TensorRT stage.",
+    instances = message.instance_group[0].count = max(_LEAST_WITH_POLICY, cpu_layout(cores).instances)
+    config.comments["instance_group[]/count"] = [_INSTANCES_ON_CPU[message.name]]
+    if message.name == "preprocess":
+        threads = -(-cores // instances)
+        set_parameter(message, "threads", threads)
+        set_parameter(message, "memory_budget_mib", instances * (threads * _QUICK_MIB + _LARGE_MIB))
+
+
+def _transform(config: Config, canonical: Preprocessing) -> None:
+    """Set how pictures become canonical images."""
+    message = config.message
+    set_parameter(message, "resize", canonical.resize)
+    set_parameter(message, "crop_mode", canonical.crop_mode)
+    set_parameter(message, "interpolation", canonical.interpolation)
+    set_parameter(message, "decode", DECODE)
+    config.comments["parameters[resize]"] = [
+        f"# The transform of the big model, as timm states it: floor({canonical.size} / {canonical.crop_pct:g}) "
+        "on the shorter side, then the centre."
     ]
-    message.ClearField("optimization")
-    message.dynamic_batching.ClearField("max_queue_delay_microseconds")
-    config.comments["dynamic_batching[]"].append(
-        "# No delay: on a CPU a larger batch takes as much longer as it is larger."
-    )
-    message.dynamic_batching.preferred_batch_size[:] = [_IMAGES_PER_RUN]
-    config.comments["dynamic_batching[]/preferred_batch_size"] = [
-        "# Also what one run of ONNX Runtime takes: two share what is read of the weights, the activations of more",
-        "# fall out of a core's cache. And an instance that took all that waits would leave the others idle.",
-    ]
-    del message.model_warmup[1:]  # one image is enough: a CPU has no kernels to choose for a larger batch
-    config.comments["model_warmup[one image]"] = ["# The first user does not pay for lazy initialisation."]
-    layout = cpu_layout(cores)
-    group = message.instance_group[0]
-    group.kind = model_config_pb2.ModelInstanceGroup.KIND_CPU
-    group.count = layout.instances
-    config.comments["instance_group[]/count"] = [
-        "# An instance per core and a thread each: more images per second than one instance on all cores, because no",
-        "# layer has to wait for its slowest thread.",
-    ]
-    set_parameter(message, "threads", layout.threads)
-    config.comments["parameters[threads]"] = [
-        "# Threads of ONNX Runtime per instance, for the cores that the export found."
-    ]
-    set_parameter(message, "slice_ms", _SLICE_MS[message.name])
-    config.comments["parameters[slice_ms]"] = [
-        "# Time slice, from Linux 6.12 on. What has a shorter one (Triton, the gate, clients) gets the core as soon as",
-        "# it wakes, not when a slice ends; and little, whose slice is shorter than big's, before big.",
-    ]
-    if message.name == "big":
-        set_parameter(message, "nice", _NICE)
-        config.comments["parameters[nice]"] = [
-            "# little goes first where both want a core: every image waits for little, only unsure ones for big.",
-        ]
 
 
 @dataclass(frozen=True)
