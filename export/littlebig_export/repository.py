@@ -179,6 +179,49 @@ def _asked_on_cpu(config: Config, cores: int) -> None:
         set_parameter(message, "memory_budget_mib", instances * (threads * _QUICK_MIB + _LARGE_MIB))
 
 
+def _on_cpu(config: Config, cores: int) -> None:
+    """Put ONNX Runtime in the place of the engine."""
+    message = config.message
+    message.backend = "python"
+    config.comments[""] = [
+        f"# The {message.name} stage on ONNX Runtime (target cpu); the tensors are those of the TensorRT stage.",
+    ]
+    message.ClearField("optimization")
+    message.dynamic_batching.ClearField("max_queue_delay_microseconds")
+    config.comments["dynamic_batching[]"].append(
+        "# No delay: on a CPU a larger batch takes as much longer as it is larger."
+    )
+    message.dynamic_batching.preferred_batch_size[:] = [_IMAGES_PER_RUN]
+    config.comments["dynamic_batching[]/preferred_batch_size"] = [
+        "# Also what one run of ONNX Runtime takes: two share what is read of the weights, the activations of more",
+        "# fall out of a core's cache. And an instance that took all that waits would leave the others idle.",
+    ]
+    del message.model_warmup[1:]  # one image is enough: a CPU has no kernels to choose for a larger batch
+    config.comments["model_warmup[one image]"] = ["# The first user does not pay for lazy initialisation."]
+    layout = cpu_layout(cores)
+    group = message.instance_group[0]
+    group.kind = model_config_pb2.ModelInstanceGroup.KIND_CPU
+    group.count = layout.instances
+    config.comments["instance_group[]/count"] = [
+        "# An instance per core and a thread each: more images per second than one instance on all cores, because no",
+        "# layer has to wait for its slowest thread.",
+    ]
+    set_parameter(message, "threads", layout.threads)
+    config.comments["parameters[threads]"] = [
+        "# Threads of ONNX Runtime per instance, for the cores that the export found."
+    ]
+    set_parameter(message, "slice_ms", _SLICE_MS[message.name])
+    config.comments["parameters[slice_ms]"] = [
+        "# Time slice, from Linux 6.12 on. What has a shorter one (Triton, the gate, clients) gets the core as soon as",
+        "# it wakes, not when a slice ends; and little, whose slice is shorter than big's, before big.",
+    ]
+    if message.name == "big":
+        set_parameter(message, "nice", _NICE)
+        config.comments["parameters[nice]"] = [
+            "# little goes first where both want a core: every image waits for little, only unsure ones for big.",
+        ]
+
+
 def _transform(config: Config, canonical: Preprocessing) -> None:
     """Set how pictures become canonical images."""
     message = config.message
