@@ -27,6 +27,7 @@ class RemoteModels:
     Attributes:
         stages: little and big.
         classes: the number of classes.
+        decode: how the server decodes pictures, `scaled` or `full`; None if it does not say.
     """
 
     def __init__(self, url: str) -> None:
@@ -44,6 +45,8 @@ class RemoteModels:
         self.stages = tuple(_stage(self, stage, configs[stage]) for stage in STAGES)
         probabilities = next(output for output in configs["big"].output if output.name == "probabilities")
         self.classes = int(probabilities.dims[0])
+        parameters = configs["preprocess"].parameters
+        self.decode = str(parameters["decode"].string_value) if "decode" in parameters else None
 
     def canonical_image(self, path: Path) -> Array:
         """The canonical image of a picture file, uint8 [H, W, 3]; may be called from several threads.

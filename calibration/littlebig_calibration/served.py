@@ -57,6 +57,7 @@ class ServedModels:
     Attributes:
         stages: little and big.
         classes: the number of classes.
+        decode: how pictures are decoded, `scaled` or `full`.
     """
 
     def __init__(self, repository: Path) -> None:
@@ -80,7 +81,13 @@ class ServedModels:
                 "make one with 'littlebig export --output DIR'"
             ) from reason
         parameters = {name: value.string_value for name, value in config.parameters.items()}
-        self._settings = self._preprocess.Settings.from_parameters(config.output[0].dims[0], parameters)
+        try:
+            self._settings = self._preprocess.PreprocessSettings.from_parameters(config.output[0].dims[0], parameters)
+        except ValueError as reason:
+            raise TableError(
+                f"'{repository}/preprocess/config.pbtxt': {reason}: export the repository again"
+            ) from reason
+        self.decode = str(parameters["decode"])
         self.classes = len((repository / "big" / "labels.txt").read_text(encoding="utf-8").splitlines())
 
     def canonical_image(self, path: Path) -> Array:

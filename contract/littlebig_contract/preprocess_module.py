@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -11,16 +11,21 @@ NAME = "littlebig_preprocess"
 
 
 def load_preprocess_module(repository: Path) -> ModuleType:
-    """Import `preprocess/1/littlebig_preprocess.py` of a model repository.
+    """Import `preprocess/1/littlebig_preprocess.py` of a model repository, with the modules beside it.
+
+    What was loaded of another repository before keeps working; from here on its names mean this repository's modules.
 
     Raises:
         FileNotFoundError: if the repository has no such file.
     """
-    path = repository / "preprocess" / "1" / f"{NAME}.py"
-    spec = importlib.util.spec_from_file_location(NAME, path)
-    if spec is None or spec.loader is None or not path.is_file():
-        raise FileNotFoundError(f"no preprocess/1/{path.name}")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    folder = repository / "preprocess" / "1"
+    if not (folder / f"{NAME}.py").is_file():
+        raise FileNotFoundError(f"no preprocess/1/{NAME}.py")
+    for path in folder.glob("littlebig_*.py"):
+        sys.modules.pop(path.stem, None)
+    sys.path.insert(0, str(folder.resolve()))
+    try:
+        importlib.invalidate_caches()
+        return importlib.import_module(NAME)
+    finally:
+        sys.path.pop(0)

@@ -23,7 +23,7 @@ from littlebig_export.parity import Parity, check_parity, photographs
 from littlebig_export.precision_effect import Effect, Lowered, as_provenance, describe_effect, lower, measure_effect
 from littlebig_export.preprocessing import Preprocessing
 from littlebig_export.provenance import made_by
-from littlebig_export.repository import Rendering, check_output, write_repository
+from littlebig_export.repository import DECODE, Rendering, check_output, write_repository
 from littlebig_export.stage_graph import stage_graph
 
 TARGETS = ("cpu", "tensorrt")
@@ -129,6 +129,7 @@ def export_pair(
             "width": canonical.size,
             "channels": "RGB",
             "dtype": "uint8",
+            "decode": DECODE,
         },
         "stages": {stage: _described(classifiers[stage], parity[stage]) for stage in STAGES},
         "precision": {"name": precision, "stages": lowered},

@@ -124,16 +124,8 @@ def fit(picture: Image.Image, model: Preprocessing) -> Image.Image:
     Returns:
         RGB image of the model's input size.
     """
-    code = _preprocess_code()
-    settings = code.Settings(
-        size=model.size,
-        resize=model.resize,
-        crop_mode=model.crop_mode,
-        interpolation=model.interpolation,
-        max_bytes=1,
-        max_pixels=1,
-    )
-    image: Image.Image = code.fit(picture, settings)
+    transform = _preprocess_code().Fit(model.size, model.resize, model.crop_mode, model.interpolation)
+    image: Image.Image = transform.apply(picture)
     return image
 
 

@@ -38,8 +38,13 @@ _LEAST_WITH_POLICY = 2
 # Why the models that clients ask have as many instances on a CPU as little has.
 _INSTANCES_ON_CPU = {
     "little_big": "# Each instance has one call of little under way at a time: as many as little has keep those busy.",
-    "preprocess": "# Each decodes on all cores, but Python's lock is taken for a part of each picture.",
+    "preprocess": "# Two at least, because of the queue policy: one can always take requests.",
 }
+# How preprocess decodes: littlebig.json and calibrations record it.
+DECODE = "scaled"
+# Memory that an instance of preprocess needs, MiB: for each thread a quick picture, and a large one beside them.
+# littlebig_lanes.py divides it so; a test compares.
+_QUICK_MIB, _LARGE_MIB = 48, 400
 # Of big's processes on a CPU: enough to make way for little, as PRIORITY_MAX does for it on a GPU. At 19 it would stand
 # still where little keeps the cores busy.
 _NICE = 15
@@ -151,19 +156,23 @@ def _adapt(config: Config, rendering: Rendering) -> None:
         forget_calibration(message)  # the reference pair's
         set_parameter(message, "threshold", rendering.threshold)
     elif message.name == "preprocess":
-        set_parameter(message, "resize", rendering.canonical.resize)
-        set_parameter(message, "crop_mode", rendering.canonical.crop_mode)
-        set_parameter(message, "interpolation", rendering.canonical.interpolation)
-        config.comments["parameters[resize]"] = [
-            f"# The transform of the big model, as timm states it: floor({size} / {rendering.canonical.crop_pct:g}) "
-            "on the shorter side, then the centre."
-        ]
+        _transform(config, rendering.canonical)
     if rendering.target == "cpu":
         if message.name in STAGES:
             _on_cpu(config, rendering.cores)
         elif message.name in _INSTANCES_ON_CPU:
-            message.instance_group[0].count = max(_LEAST_WITH_POLICY, cpu_layout(rendering.cores).instances)
-            config.comments["instance_group[]/count"] = [_INSTANCES_ON_CPU[message.name]]
+            _asked_on_cpu(config, rendering.cores)
+
+
+def _asked_on_cpu(config: Config, cores: int) -> None:
+    """Give a model that clients ask its instances, and preprocess a thread for each core and their memory."""
+    message = config.message
+    instances = message.instance_group[0].count = max(_LEAST_WITH_POLICY, cpu_layout(cores).instances)
+    config.comments["instance_group[]/count"] = [_INSTANCES_ON_CPU[message.name]]
+    if message.name == "preprocess":
+        threads = -(-cores // instances)
+        set_parameter(message, "threads", threads)
+        set_parameter(message, "memory_budget_mib", instances * (threads * _QUICK_MIB + _LARGE_MIB))
 
 
 def _on_cpu(config: Config, cores: int) -> None:
@@ -202,6 +211,19 @@ def _on_cpu(config: Config, cores: int) -> None:
         config.comments["parameters[nice]"] = [
             "# little goes first where both want a core: every image waits for little, only unsure ones for big.",
         ]
+
+
+def _transform(config: Config, canonical: Preprocessing) -> None:
+    """Set how pictures become canonical images."""
+    message = config.message
+    set_parameter(message, "resize", canonical.resize)
+    set_parameter(message, "crop_mode", canonical.crop_mode)
+    set_parameter(message, "interpolation", canonical.interpolation)
+    set_parameter(message, "decode", DECODE)
+    config.comments["parameters[resize]"] = [
+        f"# The transform of the big model, as timm states it: floor({canonical.size} / {canonical.crop_pct:g}) "
+        "on the shorter side, then the centre."
+    ]
 
 
 @dataclass(frozen=True)

@@ -1,62 +1,57 @@
-"""From an encoded picture to the canonical image: pure functions on Pillow images, without Triton in them.
+"""From an encoded picture to the canonical image: pure functions, without Triton in them.
 
-On RGB pictures the result is pixel-equal to timm's evaluation transform of the big model (torchvision's Resize
-and CenterCrop on a PIL image), because it is the same Pillow call with the same numbers.
+littlebig_jpeg.py, _png.py, _gif.py, _webp.py, _bmp.py   read a file's header, estimate the cost, decode a region
+littlebig_limits.py                                      refuses what would cost too much
+littlebig_fit.py                                         which region is needed, and how it is resized
+
+Up to the rounding of single values the result is timm's evaluation transform of the big model: torchvision's Resize and
+CenterCrop on a PIL image. docs/preprocess.md says how far it may differ.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from littlebig_bmp import BmpPicture
+from littlebig_fit import MOST_ROWS, Fit, cut
+from littlebig_gif import GifPicture
+from littlebig_jpeg import JpegPicture
+from littlebig_limits import MIB, BadImage, Cost, Limits, damaged, positive
+from littlebig_orientation import UPRIGHT
+from littlebig_png import SIGNATURE, PngPicture
+from littlebig_webp import WebpPicture
 from PIL import Image
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
-EXIF_ORIENTATION = 0x0112
-# What undoes each EXIF orientation (the value 1 needs nothing).
-UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-
-# Our own limit is checked before a pixel is decoded; Pillow's would only warn, or refuse what a user allowed.
+# Limits of ours are checked before a pixel is decoded; Pillow's would only warn, or refuse what a user allowed.
 Image.MAX_IMAGE_PIXELS = None
 
+# Upper bounds of all but decoding: nanoseconds per pixel of the region and per row of the picture; a canonical image.
+_NS_PER_PIXEL, _NS_PER_ROW, _MS_CANONICAL = 12.0, 70.0, 1.0
+_BYTES_PER_ROW = 16
 
-class BadImage(Exception):
-    """A picture that cannot become a canonical image: what is wrong with it, and the limit where there is one."""
+__all__ = ["BadImage", "Fit", "Job", "PreprocessSettings", "canonical_image"]
 
 
 @dataclass(frozen=True)
-class Settings:
+class PreprocessSettings:
     """How pictures become canonical images.
 
     Attributes:
-        size: side of the canonical image, in pixels.
-        resize: side that the picture is resized to before the centre crop, in pixels.
-        crop_mode: `center` resizes the shorter side and keeps the aspect ratio, `squash` resizes both sides.
-        interpolation: `bilinear`, `bicubic` or `lanczos`.
-        max_bytes: longest encoded picture that is read.
-        max_pixels: largest picture, width times height, that is decoded.
+        fit: size of the canonical image, and how to get there.
+        decode: `scaled` lets the decoder of JPEG shrink a picture that stays twice as large as is needed; or `full`.
+        limits: what is refused.
     """
 
-    size: int
-    resize: int
-    crop_mode: str
-    interpolation: str
-    max_bytes: int
-    max_pixels: int
+    fit: Fit
+    decode: str
+    limits: Limits
 
     @classmethod
-    def from_parameters(cls, size: int, parameters: Mapping[str, str]) -> Settings:
+    def from_parameters(cls, size: int, parameters: Mapping[str, str]) -> PreprocessSettings:
         """Read the settings from the `parameters` of config.pbtxt.
 
         Args:
@@ -66,20 +61,81 @@ class Settings:
         Raises:
             ValueError: naming the parameter that is missing or wrong.
         """
-        settings = cls(
+        fit = Fit(
             size=size,
-            resize=_positive(parameters, "resize"),
+            resize=positive(parameters, "resize"),
             crop_mode=_one_of(parameters, "crop_mode", ("center", "squash")),
             interpolation=_one_of(parameters, "interpolation", ("bilinear", "bicubic", "lanczos")),
-            max_bytes=_positive(parameters, "max_bytes"),
-            max_pixels=_positive(parameters, "max_pixels"),
         )
-        if settings.resize < size:
-            raise ValueError(f"parameter 'resize' = {settings.resize} is smaller than the canonical image's {size}")
-        return settings
+        if fit.resize < size:
+            raise ValueError(f"parameter 'resize' = {fit.resize} is smaller than the canonical image's {size}")
+        decode = _one_of(parameters, "decode", ("scaled", "full"))
+        return cls(fit, decode, Limits.from_parameters(parameters))
 
 
-def canonical_image(encoded: bytes, settings: Settings) -> npt.NDArray[np.uint8]:
+class Job:
+    """One picture whose header is read and whose cost is known.
+
+    Attributes:
+        cost: estimated time and memory, an upper bound.
+        length: of the file, bytes.
+    """
+
+    def __init__(self, encoded: bytes, settings: PreprocessSettings) -> None:
+        """Read a picture's header.
+
+        Args:
+            encoded: a JPEG, PNG, WebP, BMP or GIF file.
+            settings: size and limits.
+
+        Raises:
+            BadImage: if the bytes are no such picture, are damaged, or exceed a limit.
+        """
+        settings.limits.check_length(len(encoded))
+        self._settings, self.length = settings, len(encoded)
+        self._picture = picture = _guarded("image", lambda: _opened(encoded, settings.limits))
+        self._scale = 1
+        turned = picture.orientation in (5, 6, 7, 8)
+        upright = (picture.height, picture.width) if turned else (picture.width, picture.height)
+        if settings.decode == "scaled":
+            self._scale = settings.fit.scale(*upright, picture.scales)
+        self._cut = cut(settings.fit, picture.width, picture.height, picture.orientation, self._scale)
+        self.cost = self._estimate()
+        settings.limits.check_cost(f"{picture.width}x{picture.height} {picture.name}", self.cost)
+
+    def image(self) -> npt.NDArray[np.uint8]:
+        """Decode the picture, turn it upright, resize what is kept.
+
+        Returns:
+            uint8 RGB array of shape [size, size, 3].
+
+        Raises:
+            BadImage: if the file is damaged.
+        """
+        picture = self._picture
+
+        def render() -> npt.NDArray[np.uint8]:
+            region = picture.decode(self._scale, self._cut.region)
+            if picture.orientation in UPRIGHT:
+                region = region.transpose(UPRIGHT[picture.orientation])
+            fitted = self._settings.fit.resized(region, self._cut)
+            return np.asarray(fitted if fitted.mode == "RGB" else fitted.convert("RGB"))
+
+        return _guarded(picture.kind, render)
+
+    def _estimate(self) -> Cost:
+        decoding = self._picture.cost(self._scale)
+        picture, (left, top, right, bottom) = self._picture, self._cut.region
+        pixels, rows = (right - left) * (bottom - top), -(-picture.height // self._scale)
+        turned = 8 if picture.orientation in UPRIGHT else 0
+        # First the whole picture and its region, then the region alone with what it becomes.
+        memory = max(decoding.mib * MIB + pixels * picture.pixel_bytes, pixels * max(picture.flatten_bytes, turned))
+        memory += rows * _BYTES_PER_ROW + min(bottom - top, MOST_ROWS) * self._settings.fit.size * 4
+        work = pixels * _NS_PER_PIXEL + rows * _NS_PER_ROW
+        return Cost(decoding.ms + work / 1e6 + _MS_CANONICAL, memory / MIB)
+
+
+def canonical_image(encoded: bytes, settings: PreprocessSettings) -> npt.NDArray[np.uint8]:
     """Decode a picture and bring it to the canonical size.
 
     Args:
@@ -90,93 +146,35 @@ def canonical_image(encoded: bytes, settings: Settings) -> npt.NDArray[np.uint8]
         uint8 RGB array of shape [size, size, 3].
 
     Raises:
-        BadImage: if the bytes are no such picture, are cut short, or exceed a limit.
+        BadImage: if the bytes are no such picture, are damaged, or exceed a limit.
     """
-    return np.asarray(fit(decode(encoded, settings.max_bytes, settings.max_pixels), settings))
+    return Job(encoded, settings).image()
 
 
-def decode(encoded: bytes, max_bytes: int, max_pixels: int) -> Image.Image:
-    """Decode a picture to upright RGB.
+def _opened(encoded: bytes, limits: Limits) -> Any:
+    if encoded.startswith(b"\xff\xd8\xff"):
+        return JpegPicture(encoded, limits)
+    if encoded.startswith(SIGNATURE):
+        return PngPicture(encoded, limits)
+    if encoded.startswith((b"GIF87a", b"GIF89a")):
+        return GifPicture(encoded, limits)
+    if encoded.startswith(b"RIFF") and encoded[8:12] == b"WEBP":
+        return WebpPicture(encoded, limits)
+    if encoded.startswith(b"BM"):
+        return BmpPicture(encoded, limits)
+    raise BadImage("is not a JPEG, PNG, WebP, BMP or GIF image")
 
-    Raises:
-        BadImage: if the bytes are no such picture, are cut short, or exceed a limit.
-    """
-    if not encoded:
-        raise BadImage("is empty")
-    if len(encoded) > max_bytes:
-        raise BadImage(f"has {len(encoded)} bytes, more than the limit of {max_bytes} (parameter max_bytes)")
+
+def _guarded(kind: str, step: Any) -> Any:
+    """The result of a step; whatever else it raises is a fault of its picture."""
     try:
-        image = Image.open(io.BytesIO(encoded), formats=FORMATS)
-    except Exception:
-        raise BadImage("is not a JPEG, PNG, WebP, BMP or GIF image") from None
-    width, height = image.size
-    if width * height > max_pixels:
-        raise BadImage(
-            f"is {width}x{height} = {width * height} pixels, more than the limit of {max_pixels} (parameter max_pixels)"
-        )
-    try:
-        image.load()
-        return upright(rgb(image), _orientation(image))
+        return step()
+    except BadImage:
+        raise
+    except MemoryError:
+        raise damaged(kind, "there is not enough memory to decode it") from None
     except Exception as reason:
-        raise BadImage(f"is a damaged {image.format} image: {reason}") from None
-
-
-def rgb(image: Image.Image) -> Image.Image:
-    """Any of Pillow's modes as RGB; what is transparent is shown on white, 16-bit grey is scaled to 8 bits."""
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return image
-    if image.mode.startswith("I"):
-        # Pillow's own conversion clips 16-bit values at 255 instead of scaling them.
-        return Image.fromarray((np.asarray(image, np.uint32) >> 8).clip(0, 255).astype(np.uint8)).convert("RGB")
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        page = Image.new("RGB", layer.size, "white")
-        page.paste(layer, mask=layer.getchannel("A"))
-        return page
-    return image.convert("RGB")
-
-
-def upright(image: Image.Image, orientation: int) -> Image.Image:
-    """Undo the camera's orientation, an EXIF value from 1 to 8; anything else leaves the picture as it is."""
-    return image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
-
-
-def fit(image: Image.Image, settings: Settings) -> Image.Image:
-    """Resize an RGB picture and cut the centre out of it.
-
-    Args:
-        image: RGB, of any size.
-        settings: the canonical image's size and how to get there.
-
-    Returns:
-        RGB image of size x size pixels.
-    """
-    width, height = image.size
-    if settings.crop_mode == "squash":
-        target = (settings.resize, settings.resize)
-    elif width <= height:
-        target = (settings.resize, int(settings.resize * height / width))
-    else:
-        target = (int(settings.resize * width / height), settings.resize)
-    if target != image.size:
-        image = image.resize(target, Image.Resampling[settings.interpolation.upper()])
-    left = round((target[0] - settings.size) / 2.0)
-    top = round((target[1] - settings.size) / 2.0)
-    return image.crop((left, top, left + settings.size, top + settings.size))
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        return int(image.getexif().get(EXIF_ORIENTATION, 1))
-    except Exception:
-        return 1
-
-
-def _positive(parameters: Mapping[str, str], name: str) -> int:
-    text = parameters.get(name, "")
-    if not text.isdecimal() or int(text) < 1:
-        raise ValueError(f"parameter '{name}' = '{text}' is not a positive whole number")
-    return int(text)
+        raise damaged(kind, reason) from None
 
 
 def _one_of(parameters: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:

@@ -1,50 +1,93 @@
-"""Triton's adapter to littlebig_preprocess: encoded pictures in, canonical images out."""
+"""Triton's adapter to littlebig_lanes: encoded pictures in, canonical images out.
+
+Requests whose pictures are all quick are answered by returning from `execute`, which costs one message for all of them.
+A request with a large picture is answered through its response sender when that is decoded (a model that is not
+decoupled may do so since Triton 24.06), so the instance takes new requests meanwhile.
+"""
 
 from __future__ import annotations
 
 import asyncio  # noqa: F401  (Triton's stub imports it for the first request, which would wait for that)
 import json
 import os
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
-from littlebig_preprocess import BadImage, Settings, canonical_image
+from littlebig_lanes import BadPicture, Lanes, LaneSettings, Overloaded, Waiting
+from littlebig_preprocess import PreprocessSettings
+
+# Overrides the parameter: a container knows its memory, a repository does not.
+_MEMORY = "LITTLEBIG_PREPROCESS_MEMORY_MIB"
 
 
 class TritonPythonModel:
-    """Decodes on as many threads as there are cores: Pillow releases the GIL while it works."""
+    """Decodes on a few threads: Pillow releases the GIL while it works."""
 
     def initialize(self, args: dict[str, str]) -> None:
         """Read the settings; a wrong one fails the load with its name."""
         config = json.loads(args["model_config"])
         size = config["output"][0]["dims"][0]
         parameters = {name: value["string_value"] for name, value in config.get("parameters", {}).items()}
+        if _MEMORY in os.environ:
+            parameters["memory_budget_mib"] = os.environ[_MEMORY]
+        instances = sum(group["count"] for group in config["instance_group"])
         try:
-            self.settings = Settings.from_parameters(int(size), parameters)
+            settings = PreprocessSettings.from_parameters(int(size), parameters)
+            self.lanes = Lanes(settings, LaneSettings.from_parameters(parameters, instances, settings.limits))
         except ValueError as reason:
             raise pb_utils.TritonModelException(f"preprocess: {reason}") from None
-        self.pool = ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0)), thread_name_prefix="decode")
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """Decode all pictures of all waiting requests side by side, and answer each request for itself."""
+        """Decode all quick pictures of all waiting requests side by side, and answer each request for itself.
+
+        Returns:
+            A response for each request, or None for those that are answered when their large pictures are decoded.
+        """
         pictures = [pb_utils.get_input_tensor_by_name(request, "encoded_image").as_numpy() for request in requests]
-        waiting = [
-            [self.pool.submit(canonical_image, item, self.settings) for item in batch[:, 0]] for batch in pictures
-        ]
-        return [self._answer(decoding) for decoding in waiting]
+        started = [self.lanes.start(batch[:, 0]) for batch in pictures]
+        del pictures
+        return [self._answer(request, futures) for request, futures in zip(requests, started, strict=True)]
 
     def finalize(self) -> None:
         """Let the threads go."""
-        self.pool.shutdown()
+        self.lanes.close()
 
-    def _answer(self, decoding: list[Any]) -> Any:
-        images = np.empty((len(decoding), self.settings.size, self.settings.size, 3), np.uint8)
-        for position, picture in enumerate(decoding):
-            try:
-                images[position] = picture.result()
-            except BadImage as reason:
-                error = pb_utils.TritonError(f"encoded_image[{position}] {reason}", pb_utils.TritonError.INVALID_ARG)
-                return pb_utils.InferenceResponse(error=error)
-        return pb_utils.InferenceResponse([pb_utils.Tensor("image", images)])
+    def _answer(self, request: Any, started: Sequence[Future[Any]]) -> Any:
+        try:
+            images, jobs = self.lanes.gather(started)
+            if not jobs:
+                return _response(images)
+            sender, deadline = request.get_response_sender(), _deadline(request)
+
+            def answer(outcome: Any) -> None:
+                sender.send(_response(outcome), flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+
+            def wanted() -> bool:
+                return time.monotonic() < deadline and not request.is_cancelled()
+
+            self.lanes.wait(Waiting(images, jobs, answer, wanted))
+        except BadPicture as reason:
+            return _response(reason)
+        except Overloaded as reason:
+            return _error(str(reason), pb_utils.TritonError.UNAVAILABLE)
+        return None
+
+
+def _deadline(request: Any) -> float:
+    """When the caller stops waiting, by the monotonic clock."""
+    timeout_us = request.timeout()
+    return time.monotonic() + timeout_us / 1e6 if timeout_us else float("inf")
+
+
+def _response(outcome: Any) -> Any:
+    if isinstance(outcome, BadPicture):
+        return _error(str(outcome), pb_utils.TritonError.INVALID_ARG)
+    return pb_utils.InferenceResponse([pb_utils.Tensor("image", np.ascontiguousarray(outcome))])
+
+
+def _error(message: str, code: int) -> Any:
+    return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, code))
