@@ -13,7 +13,7 @@ PYTEST = $(BIN)/python -m pytest $(PYTEST_ARGS)
 RARE := (slow or large or soak)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve bench test test-all test-rest test-slow test-large soak dist policies lint clean
+.PHONY: help demo serve bench test test-all test-rest test-slow test-large soak fuzz dist policies lint clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -44,6 +44,9 @@ test-large: $(VENV)/.test  ## export and build the paper's large pairs with Tens
 
 soak: $(VENV)/.test  ## send 200,000 requests through the gate and watch errors and memory: minutes
 	$(PYTEST) -m soak -rP
+
+fuzz: $(VENV)/.test  ## send mutated and hostile pictures through preprocess, in process and served: minutes, seeded
+	$(BIN)/python -m tests.fuzz
 
 dist: | $(VENV)/bin/python  ## build sdist and wheel into dist/, and try the wheel in a new environment
 	$(BIN)/python tests/dist/smoke.py dist
