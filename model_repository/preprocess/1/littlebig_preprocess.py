@@ -30,7 +30,7 @@ from PIL import Image
 Image.MAX_IMAGE_PIXELS = None
 
 # Upper bounds of all but decoding: nanoseconds per pixel of the region and per row of the picture; a canonical image.
-_NS_PER_PIXEL, _NS_PER_ROW, _MS_CANONICAL = 12.0, 70.0, 1.0
+_NS_PER_PIXEL, _NS_PER_ROW, _MS_CANONICAL = 10.0, 70.0, 1.0
 _BYTES_PER_ROW = 16
 
 __all__ = ["BadImage", "Fit", "Job", "PreprocessSettings", "canonical_image"]
