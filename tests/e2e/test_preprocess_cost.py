@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import skimage
 import tritonclient.grpc
-from littlebig_preprocess import Settings, canonical_image
+from littlebig_preprocess import canonical_image
 from PIL import Image
+from tests.unit.preprocess.reference import settings
 
-SETTINGS = Settings(260, 292, "center", "bicubic", 1 << 24, 1 << 27)
+SETTINGS = settings(260, 292)
 
 
 def test_a_batch_costs_at_most_a_fifth_more_than_the_same_pillow_calls_in_a_loop(triton):

@@ -80,7 +80,7 @@ class LaneSettings:
 
 
 @dataclass
-class Waiting:
+class PendingRequest:
     """A request's pictures, all decoded but the large ones.
 
     Attributes:
@@ -116,7 +116,7 @@ class Lanes:
         self._settings = replace(settings, limits=lanes.within(settings.limits))
         self._quick = ThreadPoolExecutor(max_workers=lanes.threads, thread_name_prefix="decode")
         self._changed = threading.Condition()
-        self._waiting: deque[Waiting] = deque()
+        self._waiting: deque[PendingRequest] = deque()
         self._bytes = 0
         self._closing = False
         self._large = [
@@ -158,7 +158,7 @@ class Lanes:
                 images[position] = result
         return images, jobs
 
-    def wait(self, waiting: Waiting) -> None:
+    def wait(self, waiting: PendingRequest) -> None:
         """Decode a request's large pictures when it is their turn, and answer it then.
 
         Raises:
@@ -223,5 +223,5 @@ class Lanes:
                 waiting.answer(waiting.images if outcome is None else outcome)
 
 
-def _length(waiting: Waiting) -> int:
+def _length(waiting: PendingRequest) -> int:
     return sum(job.length for _, job in waiting.jobs)

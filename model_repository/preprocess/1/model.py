@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
-from littlebig_lanes import BadPicture, Lanes, LaneSettings, Overloaded, Waiting
+from littlebig_lanes import BadPicture, Lanes, LaneSettings, Overloaded, PendingRequest
 from littlebig_preprocess import PreprocessSettings
 
 # Overrides the parameter: a container knows its memory, a repository does not.
@@ -69,7 +69,7 @@ class TritonPythonModel:
             def wanted() -> bool:
                 return time.monotonic() < deadline and not request.is_cancelled()
 
-            self.lanes.wait(Waiting(images, jobs, answer, wanted))
+            self.lanes.wait(PendingRequest(images, jobs, answer, wanted))
         except BadPicture as reason:
             return _response(reason)
         except Overloaded as reason:

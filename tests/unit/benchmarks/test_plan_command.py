@@ -156,6 +156,6 @@ def test_folder_that_is_no_repository_is_refused(tmp_path):
     assert plan("--measure", "--repository", tmp_path) == (
         1,
         "",
-        f"littlebig: '{tmp_path}' is not a model repository of ours (no littlebig.json): make one with 'littlebig "
-        "export --output DIR'\n",
+        f"littlebig: '{tmp_path}' is not a model repository of Little-Big (no littlebig.json): make one with "
+        "'littlebig export --output DIR'\n",
     )

@@ -4,7 +4,7 @@ from collections import deque
 import littlebig_lanes
 import numpy as np
 import pytest
-from littlebig_lanes import QUICK_MIB, BadPicture, Lanes, LaneSettings, Overloaded, Waiting
+from littlebig_lanes import QUICK_MIB, BadPicture, Lanes, LaneSettings, Overloaded, PendingRequest
 from littlebig_preprocess import Job
 
 from tests.fuzz.hostile import blank_png, encoded, gradient
@@ -30,7 +30,7 @@ def waiting(images, jobs, wanted=lambda: True):
         answers.append(outcome)
         done.set()
 
-    return Waiting(images, jobs, answer, wanted), answers, done
+    return PendingRequest(images, jobs, answer, wanted), answers, done
 
 
 def test_quick_pictures_are_decoded_and_large_ones_kept(lanes):
