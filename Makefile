@@ -31,7 +31,9 @@ test: $(VENV)/.test  ## test everything that a change usually breaks, end to end
 	$(PYTEST) -n 2 --dist loadscope --durations=10 -m "not serial and not $(RARE)"
 	$(PYTEST) --durations=10 -m "serial and not $(RARE)"
 
-test-all: test test-rest  ## run every test that exists
+test-all:  ## run every test that exists; a test without the marker slow may take 20 s
+	$(MAKE) test PYTEST_ARGS=--max-seconds=20
+	$(MAKE) test-rest
 
 test-rest: test-slow policies test-large soak dist  ## run what `make test` leaves out
 
