@@ -124,7 +124,7 @@ def test_the_budget_is_divided_among_instances_and_threads(budget, instances, ex
     assert instances * (lanes.threads * QUICK_MIB + lanes.large_threads * lanes.large_mib) <= budget
 
 
-def test_a_budget_without_room_for_a_large_picture_is_refused():
+def test_a_budget_that_holds_no_large_picture_is_refused():
     with pytest.raises(ValueError, match="parameter 'memory_budget_mib' = 100 is below 128, for 2 instances"):
         LaneSettings.from_parameters({"threads": "4", "memory_budget_mib": "100"}, 2, LIMITS)
 
