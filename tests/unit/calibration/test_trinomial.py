@@ -1,7 +1,5 @@
 """The exact paired test: its size summed over all outcomes, its region's shape, its speed."""
 
-import time
-
 import numpy as np
 import pytest
 from scipy import stats
@@ -95,14 +93,3 @@ def test_size_on_a_grid_of_images_rates_and_tolerances(images: int, tolerance: f
         sizes = size(most, images, tolerance, rates)
         print(f"n {images} tolerance {tolerance} level {level}: largest size {sizes.max():.5f}")
         assert sizes.max() <= level
-
-
-@pytest.mark.serial
-@pytest.mark.parametrize("tolerance", [0.0, 0.005])
-def test_a_walk_over_50_000_images_takes_less_than_5_seconds(tolerance: float) -> None:
-    test, start = TrinomialTest(50_000, tolerance), time.process_time()
-    for discordant in np.geomspace(30, 9_000, 199).astype(int).tolist():
-        test.certifies(
-            int(0.48 * discordant - 0.9 * discordant**0.5), int(0.52 * discordant + 0.9 * discordant**0.5), 0.05
-        )
-    assert time.process_time() - start < 5
