@@ -41,35 +41,39 @@ def test_served_stages_agree_with_timm_on_seventeen_photographs(client):
     assert (big == labels_of_timm(pair.big, files)).mean() >= 0.94
 
 
+@pytest.fixture(scope="module")
+def photographs():
+    return labelled_photographs()
+
+
+@pytest.fixture(scope="module")
+def accuracy_of(photographs):
+    truth = np.array([label for _, label in photographs])
+    return lambda labels: float((np.asarray(labels) == truth).mean())
+
+
+@pytest.fixture(scope="module")
+def timm_labels(photographs):
+    pair, files = load_pair("efficientnet-lite"), [path for path, _ in photographs]
+    return {"little": labels_of_timm(pair.little, files), "big": labels_of_timm(pair.big, files)}
+
+
 @pytest.mark.slow
-class TestOnAThousandPhotographs:
-    @pytest.fixture(scope="class")
-    def photographs(self):
-        return labelled_photographs()
+@pytest.mark.parametrize("stage", ["little", "big"])
+def test_a_stage_is_as_accurate_as_timms_own_model(client, photographs, timm_labels, accuracy_of, stage):
+    labels, _ = served(client, photographs, policy=stage)
+    expected = accuracy_of(timm_labels[stage])
+    print(f"{stage}: served {accuracy_of(labels):.3f}, timm {expected:.3f}")
+    assert accuracy_of(labels) == pytest.approx(expected, abs=0.006)
+    if stage == "big":
+        assert (labels == timm_labels["big"]).mean() >= 0.998
 
-    @pytest.fixture(scope="class")
-    def accuracy_of(self, photographs):
-        truth = np.array([label for _, label in photographs])
-        return lambda labels: float((np.asarray(labels) == truth).mean())
 
-    @pytest.fixture(scope="class")
-    def timm_labels(self, photographs):
-        pair, files = load_pair("efficientnet-lite"), [path for path, _ in photographs]
-        return {"little": labels_of_timm(pair.little, files), "big": labels_of_timm(pair.big, files)}
-
-    @pytest.mark.parametrize("stage", ["little", "big"])
-    def test_a_stage_is_as_accurate_as_timms_own_model(self, client, photographs, timm_labels, accuracy_of, stage):
-        labels, _ = served(client, photographs, policy=stage)
-        expected = accuracy_of(timm_labels[stage])
-        print(f"{stage}: served {accuracy_of(labels):.3f}, timm {expected:.3f}")
-        assert accuracy_of(labels) == pytest.approx(expected, abs=0.006)
-        if stage == "big":
-            assert (labels == timm_labels["big"]).mean() >= 0.998
-
-    @pytest.mark.parametrize(("threshold", "most"), [(None, 0.25), (0.55, 0.5)], ids=["calibrated", "0.55"])
-    def test_the_cascade_is_as_accurate_as_big(self, client, photographs, timm_labels, accuracy_of, threshold, most):
-        labels, escalated = served(client, photographs, threshold=threshold)
-        big = accuracy_of(timm_labels["big"])
-        print(f"cascade: served {accuracy_of(labels):.3f}, {escalated:.1%} escalated, big {big:.3f}")
-        assert accuracy_of(labels) >= big - 0.003
-        assert escalated < most
+@pytest.mark.slow
+@pytest.mark.parametrize(("threshold", "most"), [(None, 0.25), (0.55, 0.5)], ids=["calibrated", "0.55"])
+def test_the_cascade_is_as_accurate_as_big(client, photographs, timm_labels, accuracy_of, threshold, most):
+    labels, escalated = served(client, photographs, threshold=threshold)
+    big = accuracy_of(timm_labels["big"])
+    print(f"cascade: served {accuracy_of(labels):.3f}, {escalated:.1%} escalated, big {big:.3f}")
+    assert accuracy_of(labels) >= big - 0.003
+    assert escalated < most

@@ -74,7 +74,7 @@ def test_wrong_arguments_are_one_line(repository, tiny_repository, tmp_path):
         f"littlebig: '{repository}' is of the pair 'efficientnet-lite', not 'tiny': give --pair"
     )
     assert refusal("--repository", tmp_path, "--output", tmp_path / "new") == (
-        f"littlebig: '{tmp_path}' is not a model repository of ours (no littlebig.json): "
+        f"littlebig: '{tmp_path}' is not a model repository of Little-Big (no littlebig.json): "
         "make one with 'littlebig export --output DIR'"
     )
     assert refusal("--pair", pair, "--repository", tiny_repository, "--output", tmp_path / "new") == (

@@ -1,6 +1,5 @@
 """Which labels decide, in which order, and that they prove what all labels prove."""
 
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +17,6 @@ from littlebig_calibration.disagreements import (
     second_pool,
 )
 from littlebig_calibration.errors import TableError
-from littlebig_calibration.reading import read_tables
 from littlebig_calibration.table import PredictionTable
 from littlebig_calibration.walk import UNKNOWN, disagreements_between, place_shares, run_walk, walk_thresholds
 
@@ -126,12 +124,11 @@ def test_a_budget_too_small_is_refused_with_one_that_would_do(table: PredictionT
     (("ResNet50", "ViT"), 0.0, 0.17), (("ResNet50", "ViT"), 0.005, 0.13), (("ViT", "ResNet50"), 0.0, 0.13)
 ])  # fmt: skip
 def test_a_budget_of_1_000_labels_keeps_the_promise_and_saves(
-    published: Path, names: tuple[str, str], tolerance: float, most: float
+    published_table: PredictionTable, names: tuple[str, str], tolerance: float, most: float
 ) -> None:
-    table = read_tables([published / "ResNet50.csv", published / "ViT.csv"], published / "labels.csv")
-    little, big = (table.model(name) for name in names)
-    draw, draws, images = np.random.default_rng(5), 300, len(table.labels)
-    loss = (big.label == table.labels).astype(int) - (little.label == table.labels)
+    little, big = (published_table.model(name) for name in names)
+    draw, draws, images = np.random.default_rng(5), 300, len(published_table.labels)
+    loss = (big.label == published_table.labels).astype(int) - (little.label == published_table.labels)
     escalated, broken = [], 0
     for _ in range(draws):
         rows = draw.integers(0, images, 1000)
@@ -143,7 +140,7 @@ def test_a_budget_of_1_000_labels_keeps_the_promise_and_saves(
                 break
             rows = draw.integers(0, images, choice.images)
             pool = deciding(little.label[rows], big.label[rows], little.confidence[rows])
-            seen = outcome(pool, little.label[rows], big.label[rows], table.labels[rows])
+            seen = outcome(pool, little.label[rows], big.label[rows], published_table.labels[rows])
             seen[left:] = UNKNOWN
             found = certificate(pool, seen, thresholds, choice.shares, tolerance, 0.05 * share)
             proved += [] if found.threshold is None else [found.threshold]
