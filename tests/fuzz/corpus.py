@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 import zlib
 
@@ -25,6 +26,7 @@ from tests.fuzz.hostile import (
 )
 
 
+@functools.cache
 def seeds():
     """Name -> a small, valid picture."""
     image = gradient(61, 47)
@@ -92,6 +94,7 @@ def seeds():
     return result
 
 
+@functools.cache
 def hostile():
     """Name -> a picture that costs far more than its length suggests, or has a lot of what is to be skipped."""
     jpeg, gif = encoded(gradient(), "JPEG"), encoded(gradient(), "GIF")
