@@ -1,6 +1,5 @@
 """Which labels decide, in which order, and that they prove what all labels prove."""
 
-
 import numpy as np
 import pytest
 
