@@ -117,7 +117,7 @@ def hostile():
         "10000 scans": many_scans(10_000),
         "800 scans": many_scans(800, 1_000, 1_000),
         "large jpeg": encoded(Image.new("L", (11_000, 9_000)), "JPEG"),
-        "progressive jpeg": encoded(Image.new("RGB", (7_000, 6_000)), "JPEG", progressive=True),
+        "progressive jpeg": encoded(Image.new("RGB", (3_000, 2_500)), "JPEG", progressive=True),
         "claimed jpeg": resized_header(encoded(gradient(), "JPEG", progressive=True), 65_500, 1_500),
         "long jpeg": resized_header(jpeg, 65_535, 600),
         "segments": with_segments(jpeg, *[segment(0xE1, b"")] * 1_000_000),

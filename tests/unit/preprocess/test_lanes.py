@@ -138,3 +138,21 @@ def test_a_small_budget_refuses_large_pictures_by_its_name():
 def test_export_gives_the_memory_that_its_threads_need():
     repository = pytest.importorskip("littlebig_export.repository")
     assert (QUICK_MIB, LIMITS.max_decode_mib) == (repository._QUICK_MIB, repository._LARGE_MIB)
+
+
+def test_a_lane_goes_on_when_an_answer_cannot_be_sent(lanes):
+    failing, answers, done = waiting(np.zeros((1, 32, 32, 3), np.uint8), deque([(0, Job(LARGE, settings()))]))
+    keep = failing.answer
+
+    def fail(*outcome):
+        if outcome:
+            keep(outcome[0])
+        raise RuntimeError("gone")
+
+    failing.answer = failing.wanted = fail
+    for _ in range(2):
+        lanes.wait(failing)
+        assert done.wait(60)
+        done.clear()
+        failing.jobs.append((0, Job(LARGE, settings())))
+    assert len(answers) == 2
