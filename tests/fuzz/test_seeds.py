@@ -17,6 +17,6 @@ def test_mutated_pictures_stay_within_time_and_memory(tmp_path):
 
 @pytest.mark.slow
 def test_mutated_and_hostile_pictures_stay_within_time_and_memory(tmp_path):
-    result = decode_in_child(8, count=1_500, keep=str(tmp_path))
+    result = decode_in_child(7, count=1_500, keep=str(tmp_path))
     assert result.faults == []
     assert result.answered > 100
