@@ -52,6 +52,10 @@ class Models(Protocol):
     def classes(self) -> int:
         """The number of classes."""
 
+    @property
+    def decode(self) -> str | None:
+        """How pictures are decoded, `scaled` or `full`; None where the server does not say."""
+
     def canonical_image(self, path: Path) -> Array:
         """The canonical image of a picture file, uint8 [H, W, 3]; called from several threads."""
 
@@ -151,6 +155,7 @@ def _read(path: Path) -> dict[str, Array] | None:
 
 
 def _key(models: Models, images: LabelledImages) -> str:
-    """A hash of all that a finished part depends on: files and weights."""
-    content = [str(images.folder.absolute()), images.files, [stage.weights_sha256 for stage in models.stages]]
+    """A hash of all that a finished part depends on: files, weights and decoding."""
+    weights = [stage.weights_sha256 for stage in models.stages]
+    content = [str(images.folder.absolute()), images.files, weights, models.decode]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]

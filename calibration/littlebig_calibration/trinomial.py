@@ -119,7 +119,7 @@ class TrinomialTest:
         Args:
             lost: images that big alone answers rightly.
             won: images that the cascade alone answers rightly.
-            level: the error probability at hand, above 0.
+            level: the error probability to test at, above 0.
         """
         left = level - self.nuisance
         statistic = float(self.statistic(lost, won))

@@ -68,7 +68,7 @@ def check_wheel(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     packages = {path.parent.name for path in ROOT.glob("*/littlebig_*/__init__.py")}
-    typed = packages - {"littlebig_cli"}  # a command, which nobody imports
+    typed = packages - {"littlebig_cli"}  # a command, not a library
     needed = {f"{package}/__init__.py" for package in packages} | {f"{package}/py.typed" for package in typed}
     needed |= {f"littlebig_export/model_repository/{model}/config.pbtxt" for model in MODELS}
     needed |= {f"littlebig_export/model_repository/{path}" for path in FILES}

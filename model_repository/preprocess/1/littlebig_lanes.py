@@ -88,7 +88,7 @@ class PendingRequest:
         images: uint8 [pictures, size, size, 3], filled as pictures are done.
         jobs: position and job of each large picture that is left.
         answer: called once, with the images or the error of one of them.
-        wanted: whether somebody still waits for the answer.
+        wanted: whether the caller still waits for the answer.
     """
 
     images: Array

@@ -66,6 +66,14 @@ def test_table_equals_the_graphs_outputs(repository, data, tmp_path):
         assert column.weights_sha256 == provenance["stages"][stage]["weights"]["sha256"]
 
 
+def test_a_run_is_not_resumed_with_pictures_decoded_otherwise(repository, data):
+    images = find_labelled_images(data)
+    models = ServedModels(repository)
+    scaled = predicting._key(models, images)
+    models.decode = "full"
+    assert predicting._key(models, images) != scaled
+
+
 def test_interrupted_run_is_resumed(repository, data, tmp_path, monkeypatch):
     monkeypatch.setattr(predicting, "PART", 8)
     models, images, done = ServedModels(repository), find_labelled_images(data), []
