@@ -127,10 +127,7 @@ def hostile():
         ),
         "gif screen": gif_screen(gif, 9_999, 9_999),
         "gif comments": gif[:781] + b"\x21\xfe" + b"\xffc" * 1 + b"c" * 254 + b"\1c" * 5_000_000,
-        "run lengths": bmp_header(1_000, 4_000, 8, 1, colours=2)
-        + bytes(8)
-        + (b"\1\1" * 999 + b"\0\0") * 1_100
-        + b"\0\1",
+        "run lengths": bmp_header(1_000, 4_000, 8, 1, colours=2) + bytes(8) + (b"\1\1" * 999 + b"\0\0") * 650 + b"\0\1",
         "runs in rows of one": bmp_header(1, 3_000_000, 8, 1, colours=2) + bytes(8) + b"\0\2\0\xff" * 200_000,
         "claimed bmp": bmp_header(30_000, 3_000, 1) + struct.pack("<II", 0, 1),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import resource
@@ -19,6 +20,8 @@ MOST_SECONDS, MOST_MIB = 2.0, 400
 # The encoded file is there twice, Python's and libraries' own pools take some.
 _SLACK_MIB = 150
 _LONGEST_ERROR = 250
+# Another process on the core's other thread may double a time: a slow picture is decoded so many times again.
+_TRIES = 3
 
 
 @dataclass
@@ -112,10 +115,18 @@ def _decode(pipe, seed, seconds, count, with_hostile, keep):
             result.pictures += 1
             result.slowest = max(result.slowest, (name, taken), key=lambda pair: pair[1])
             if taken > MOST_SECONDS:
-                fault = f"takes {taken:.1f} s"
+                taken = min(_seconds_of(canonical_image, content, served) for _ in range(_TRIES))
+                fault = f"takes {taken:.1f} s" if taken > MOST_SECONDS else fault
             if fault:
                 result.faults.append(f"{name} {fault}")
                 if keep:
                     (Path(keep) / f"{len(result.faults)}.picture").write_bytes(content)
     pipe.send(result)
     pipe.close()
+
+
+def _seconds_of(canonical_image, content, served):
+    started = time.thread_time()
+    with contextlib.suppress(Exception):
+        canonical_image(content, served)
+    return time.thread_time() - started
