@@ -129,11 +129,11 @@ def build_plan(
         return _build(trt, graph, settings, timing_cache, progress, called or str(graph))
 
 
-def timing_cache_file(trt: Any, gpu: str) -> Path:
+def timing_cache_file(version: str, gpu: str) -> Path:
     """Where kernel timings are kept: they hold for one version of TensorRT on one kind of GPU."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     slug = "".join(letter if letter.isalnum() else "-" for letter in gpu.lower())
-    return cache / "littlebig" / f"timings-{trt.__version__}-{slug}.bin"
+    return cache / "littlebig" / f"timings-{version}-{slug}.bin"
 
 
 def _build(

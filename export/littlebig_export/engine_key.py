@@ -32,7 +32,7 @@ class EngineKey:
         profile: smallest:best:largest batch.
         hardware_compatible: for any GPU from Ampere on.
         version_compatible: for later TensorRT versions of the same major one.
-        tensorrt: version.
+        tensorrt: version of the library, not of its bindings.
         gpu: name.
         compute_capability: `8.9` for instance.
     """

@@ -16,7 +16,7 @@ from littlebig_export.errors import EngineError
 from littlebig_export.files import write_atomically
 from littlebig_export.gpu import Gpu, find_gpus
 from littlebig_export.provenance import read_provenance
-from littlebig_export.tensorrt_api import Progress, load_tensorrt
+from littlebig_export.tensorrt_api import Progress, library_version, load_tensorrt
 
 GRAPH, PLAN = "model.onnx", "model.plan"
 
@@ -49,6 +49,7 @@ def ensure_engines(
     report: Callable[[str], None] = lambda line: None,
     progress: Progress | None = None,
     tensorrt: Any = None,
+    version: str | None = None,
     gpus: list[Gpu] | None = None,
 ) -> tuple[str, ...]:
     """Build the plans that a repository lacks for this machine.
@@ -62,6 +63,7 @@ def ensure_engines(
         report: called with one line of progress per stage.
         progress: receives the progress of each build.
         tensorrt: the module; the installed one by default.
+        version: of TensorRT's library; asked of the library by default.
         gpus: this machine's; asked of the driver by default.
 
     Returns:
@@ -78,9 +80,10 @@ def ensure_engines(
         report(f"target {provenance.get('target')} has no engines to build")
         return ()
     trt = tensorrt or load_tensorrt()
+    version = version or library_version(trt)
     gpu = _one_kind(gpus if gpus is not None else find_gpus(), options)
     precision = provenance.get("precision", {}).get("name", "fp32")
-    jobs = [_job(repository, stage, options, trt, gpu, precision) for stage in STAGES]
+    jobs = [_job(repository, stage, options, version, gpu, precision) for stage in STAGES]
     # All refusals come before the first build, which may take minutes.
     built = []
     for stage, plan, key, reason in jobs:
@@ -97,7 +100,7 @@ def ensure_engines(
             hardware_compatible=key.hardware_compatible,
             version_compatible=key.version_compatible,
         )
-        timings = timing_cache_file(trt, gpu.name)
+        timings = timing_cache_file(version, gpu.name)
         made = build_plan(trt, plan.with_name(GRAPH), settings, timing_cache=timings, progress=progress)
         write_atomically(plan, made.data)
         write_key(plan, key)
@@ -119,7 +122,7 @@ def _one_kind(gpus: list[Gpu], options: BuildOptions) -> Gpu:
 
 
 def _job(
-    repository: Path, stage: str, options: BuildOptions, trt: Any, gpu: Gpu, precision: str
+    repository: Path, stage: str, options: BuildOptions, version: str, gpu: Gpu, precision: str
 ) -> tuple[str, Path, EngineKey, str]:
     """What a stage's plan has to be, and why it must be built (empty: it need not)."""
     plan = repository / stage / "1" / PLAN
@@ -134,7 +137,7 @@ def _job(
         profile=str(_profile(stage, options, there, served)),
         hardware_compatible=_chosen(options.hardware_compatible, there.hardware_compatible if there else False),
         version_compatible=_chosen(options.version_compatible, there.version_compatible if there else False),
-        tensorrt=trt.__version__,
+        tensorrt=version,
         gpu=gpu.name,
         compute_capability=gpu.compute_capability,
     )

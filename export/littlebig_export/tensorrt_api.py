@@ -5,6 +5,7 @@ Nothing else here imports either, so that one builder serves both, and a machine
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import importlib
 import re
@@ -17,6 +18,12 @@ from typing import Any, Protocol
 from littlebig_export.errors import NotHereError
 
 _MAJORS = (10, 11)
+# Module -> its library, without the major version at the end of the name.
+_LIBRARIES = {
+    "tensorrt": "libnvinfer.so",
+    "tensorrt_bindings": "libnvinfer.so",
+    "tensorrt_rtx": "libtensorrt_rtx.so",
+}
 
 
 class Progress(Protocol):
@@ -32,19 +39,54 @@ class Progress(Protocol):
         """A phase is over."""
 
 
-def load_tensorrt() -> Any:
+def load_tensorrt(library: Any = None) -> Any:
     """TensorRT as Triton's backend uses it.
 
+    Args:
+        library: TensorRT's library; by default the one that the bindings loaded.
+
     Raises:
-        NotHereError: if it is not installed, or is of a version whose builder differs.
+        NotHereError: if it is not installed, is of a version whose builder differs, or its bindings are of another one.
     """
     # The container has the bindings alone, on top of the libraries that Triton's backend loads.
     names = ("tensorrt", "tensorrt_bindings")
     trt = _import(names, "gpu", "or build in the container, whose TensorRT is Triton's")
-    major = int(trt.__version__.split(".")[0])
-    if major not in _MAJORS:
-        raise NotHereError(f"TensorRT {trt.__version__} is installed; engines are built with TensorRT 10 or 11")
+    version = library_version(trt, library)
+    major, minor = version.split(".")[:2]
+    if int(major) not in _MAJORS:
+        raise NotHereError(f"TensorRT {version} is installed; engines are built with TensorRT 10 or 11")
+    if trt.__version__.split(".")[:2] != [major, minor]:
+        raise NotHereError(
+            f"TensorRT's Python bindings are {trt.__version__} and its library is {version}: install the library's "
+            f"bindings, pip install 'tensorrt-cu13-bindings=={major}.{minor}.*' (cu12 for CUDA 12)"
+        )
     return trt
+
+
+def library_version(trt: Any, library: Any = None) -> str:
+    """Version of the library that builds and loads plans: `11.2.1.2`, or `11.2.1` from a library without a build number.
+
+    `trt.__version__` is that of the bindings, which load any library of the same major version.
+
+    Args:
+        trt: the module.
+        library: its library; by default the one that the bindings loaded.
+
+    Raises:
+        NotHereError: if the library cannot be found.
+    """
+    if library is None:
+        name = f"{_LIBRARIES[trt.__name__]}.{trt.__version__.split('.')[0]}"
+        try:
+            library = ctypes.CDLL(name)  # the loaded one: the loader compares names
+        except OSError as reason:
+            raise NotHereError(f"{trt.__name__} has no library: {reason}") from None
+    # NvInferRuntimeBase.h: major x 10000 + minor x 100 + patch.
+    number = int(library.getInferLibVersion())
+    parts = [number // 10_000, number // 100 % 100, number % 100]
+    if hasattr(library, "getInferLibBuildVersion"):
+        parts.append(int(library.getInferLibBuildVersion()))
+    return ".".join(map(str, parts))
 
 
 def load_tensorrt_rtx() -> Any:

@@ -1,6 +1,7 @@
 import gc
 import signal
 import threading
+import types
 
 import numpy as np
 import onnx
@@ -10,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from littlebig_export import engine_build, tensorrt_api
 from littlebig_export.engine_build import BuildSettings, Profile, build_plan, timing_cache_file
 from littlebig_export.errors import EngineError
-from littlebig_export.tensorrt_api import load_tensorrt, load_tensorrt_rtx, plain
+from littlebig_export.tensorrt_api import library_version, load_tensorrt, load_tensorrt_rtx, plain
 
 trt = pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is for Linux on x86-64: pip install 'littlebig[check]'")
 # RTX keeps its timings elsewhere and says so of the API that TensorRT needs.
@@ -143,10 +144,10 @@ def test_a_cache_that_cannot_be_written_costs_no_build(graph, tmp_path):
 
 def test_timings_hold_for_one_version_on_one_kind_of_gpu(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    file = timing_cache_file(trt, "NVIDIA H100 80GB/SXM")
-    assert file == tmp_path / "littlebig" / f"timings-{trt.__version__}-nvidia-h100-80gb-sxm.bin"
+    file = timing_cache_file("11.2.1.2", "NVIDIA H100 80GB/SXM")
+    assert file == tmp_path / "littlebig" / "timings-11.2.1.2-nvidia-h100-80gb-sxm.bin"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert timing_cache_file(trt, "x").parent.parts[-2:] == (".cache", "littlebig")
+    assert timing_cache_file("11.2.1.2", "x").parent.parts[-2:] == (".cache", "littlebig")
 
 
 def test_every_node_that_is_not_supported_is_named(tmp_path):
@@ -246,17 +247,56 @@ def test_a_tensorrt_that_does_not_load_is_reported(monkeypatch):
     assert refusal(load_tensorrt) == ("tensorrt cannot be loaded: libnvinfer.so.11: cannot open shared object file")
 
 
-@pytest.mark.parametrize(("version", "fits"), [("8.6.1", False), ("10.4.0", True), ("11.1.0.2", True), ("12.0", False)])
-def test_the_builder_is_written_for_10_and_11(monkeypatch, version, fits):
-    class Module:
-        __version__ = version
+class Library:
+    """TensorRT's library, which states its version through C functions."""
 
-    monkeypatch.setattr(tensorrt_api.importlib, "import_module", lambda name: Module)
+    def __init__(self, number, build=None):
+        self.getInferLibVersion = lambda: number
+        if build is not None:
+            self.getInferLibBuildVersion = lambda: build
+
+
+def bindings(version, name="tensorrt"):
+    return types.SimpleNamespace(__name__=name, __version__=version)
+
+
+@pytest.mark.parametrize(
+    ("number", "build", "version"),
+    [(110201, 2, "11.2.1.2"), (101401, 48, "10.14.1.48"), (100400, None, "10.4.0"), (8601, None, "0.86.1")],
+)
+def test_the_library_states_its_version(number, build, version):
+    assert library_version(bindings("11.4.0.106"), Library(number, build)) == version
+
+
+def test_the_version_is_that_of_the_loaded_library():
+    assert library_version(trt) == trt.__version__  # this package has bindings and library in one
+
+
+def test_bindings_without_their_library_are_reported():
+    assert refusal(lambda: library_version(bindings("99.0.0"))).startswith(
+        "tensorrt has no library: libnvinfer.so.99: cannot open shared object file"
+    )
+
+
+@pytest.mark.parametrize(("number", "fits"), [(8601, False), (100400, True), (110201, True), (120000, False)])
+def test_the_builder_is_written_for_10_and_11(monkeypatch, number, fits):
+    library = Library(number)
+    version = library_version(bindings("11.2.1"), library)
+    module = bindings(f"{version}.106")
+    monkeypatch.setattr(tensorrt_api.importlib, "import_module", lambda name: module)
     if fits:
-        assert load_tensorrt() is Module
+        assert load_tensorrt(library) is module
     else:
         message = f"TensorRT {version} is installed; engines are built with TensorRT 10 or 11"
-        assert refusal(load_tensorrt) == message
+        assert refusal(lambda: load_tensorrt(library)) == message
+
+
+def test_bindings_of_another_minor_version_than_the_library_are_refused(monkeypatch):
+    monkeypatch.setattr(tensorrt_api.importlib, "import_module", lambda name: bindings("11.4.0.106"))
+    assert refusal(lambda: load_tensorrt(Library(110201, 2))) == (
+        "TensorRT's Python bindings are 11.4.0.106 and its library is 11.2.1.2: install the library's bindings, "
+        "pip install 'tensorrt-cu13-bindings==11.2.*' (cu12 for CUDA 12)"
+    )
 
 
 @pytest.mark.parametrize(
@@ -275,13 +315,12 @@ def test_tensorrts_words_without_its_source_files(message, lines):
 
 
 def test_the_bindings_alone_are_enough(monkeypatch):
-    class Bindings:
-        __version__ = "11.1.0"
+    module = bindings("11.1.0", "tensorrt_bindings")
 
     def only_bindings(name):
         if name != "tensorrt_bindings":
             raise ModuleNotFoundError(name=name)
-        return Bindings
+        return module
 
     monkeypatch.setattr(tensorrt_api.importlib, "import_module", only_bindings)
-    assert load_tensorrt() is Bindings
+    assert load_tensorrt(Library(110100)) is module

@@ -27,16 +27,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*Timing cache operations are no
 ADA = Gpu("NVIDIA L4", "8.9")
 
 
-class Version:
-    """TensorRT-RTX under another version number."""
-
-    def __init__(self, version):
-        self.__version__ = version
-
-    def __getattr__(self, name):
-        return getattr(trt, name)
-
-
 @pytest.fixture(autouse=True)
 def _cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -74,7 +64,7 @@ def built(exported_and_built, tmp_path):
 def ensure(repository, gpu=ADA, version="11.1.0", **options):
     lines = []
     built = ensure_engines(
-        repository, BuildOptions(**options), report=lines.append, tensorrt=Version(version), gpus=[gpu]
+        repository, BuildOptions(**options), report=lines.append, tensorrt=trt, version=version, gpus=[gpu]
     )
     return list(built), lines
 
@@ -237,6 +227,13 @@ def test_a_missing_graph_is_reported(repository):
 def test_weights_beside_the_graph_belong_to_it(built):
     (built / "little/1/model.onnx.data").write_bytes(b"weights")
     assert ensure(built)[0] == ["little"]
+
+
+def test_the_key_holds_the_version_of_the_library_and_not_of_the_bindings(repository, monkeypatch):
+    monkeypatch.setattr(trt, "__version__", "1.9.0.1")
+    monkeypatch.setattr(engines, "library_version", lambda module: "1.7.1.116")
+    ensure_engines(repository, tensorrt=trt, gpus=[ADA])
+    assert read_key(repository / "little/1/model.plan").tensorrt == "1.7.1.116"
 
 
 def test_the_cpu_target_has_no_engines(tiny_pair, tmp_path):
