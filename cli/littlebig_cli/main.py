@@ -39,6 +39,7 @@ COMMANDS = {
     "costs": Entry("Count a pair's parameters and multiply-adds, and measure its time.", "export"),
     "demo": Entry("Export the default pair, serve it, classify photographs, stop.", "export,server,efficientnet-lite"),
     "export": Entry("Export a pair into a model repository that tritonserver serves.", "export"),
+    "label": Entry("Choose the images whose labels certify a threshold, and make a page to label them.", "calibration"),
     "plan": Entry(
         "Compute the replicas that a request rate needs, for the cascade and for big alone.", "benchmarks,server"
     ),
