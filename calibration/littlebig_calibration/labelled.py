@@ -1,4 +1,4 @@
-"""Lists the images to predict and their labels, from a folder per class or from a label file."""
+"""Lists the images to predict and their labels: a folder per class, a label file, or a folder without labels."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from littlebig_calibration.errors import TableError
-from littlebig_calibration.table import counted, named
-from littlebig_contract.pictures import is_picture
+from littlebig_calibration.table import NO_LABEL, counted, named
+from littlebig_contract.pictures import is_picture, pictures_in
 
 _IMAGENET_CLASSES = 1000
 
@@ -22,7 +22,7 @@ class LabelledImages:
     Attributes:
         folder: the folder that the names are relative to.
         files: names, each once, with `/` between folders.
-        labels: one class index per file.
+        labels: one class index per file; `NO_LABEL` where the set is unlabelled.
     """
 
     folder: Path
@@ -52,6 +52,18 @@ def find_labelled_images(data: Path, labels: Path | None = None) -> LabelledImag
     if data.suffix == ".csv":
         return _from_csv(data)
     raise TableError(f"'{data}' is neither a folder with one folder per class nor a .csv of file,label")
+
+
+def find_images(folder: Path) -> LabelledImages:
+    """List all pictures of a folder, at any depth, without labels.
+
+    Raises:
+        TableError: if there are none.
+    """
+    files = sorted(path.relative_to(folder).as_posix() for path in pictures_in(folder)) if folder.is_dir() else []
+    if not files:
+        raise TableError(f"'{folder}' is not a folder with pictures in it: give the folder of the unlabelled images")
+    return LabelledImages(folder, tuple(files), (NO_LABEL,) * len(files))
 
 
 def _from_folders(folder: Path) -> LabelledImages:

@@ -42,6 +42,7 @@ COMMANDS = {
     "demo": Entry("Export the default pair, serve it, classify photographs, stop.", "export,server,efficientnet-lite"),
     "export": Entry("Export a pair into a model repository that tritonserver serves.", "export"),
     "playground": Entry("Try pictures on a page in the browser, beside a running server.", "playground"),
+    "label": Entry("Choose the images whose labels certify a threshold, and make a page to label them.", "calibration"),
     "plan": Entry(
         "Compute the replicas that a request rate needs, for the cascade and for big alone.", "benchmarks,server"
     ),

@@ -1,4 +1,4 @@
-"""`littlebig predict`: both stages' predictions for labelled images, as a table to calibrate from."""
+"""`littlebig predict`: both stages' predictions for images, labelled or not, as a table to calibrate or label from."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from littlebig_calibration.errors import CalibrationError
-from littlebig_calibration.labelled import find_labelled_images
+from littlebig_calibration.labelled import find_images, find_labelled_images
 from littlebig_calibration.predicting import Models, predict
 from littlebig_calibration.remote import RemoteModels
 from littlebig_calibration.served import ServedModels
@@ -38,6 +38,7 @@ REPOSITORY = Path("build/model_repository")
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help="Labels of one folder of images: a CSV of file,label, ImageNet's val.txt, or Kaggle's LOC_val_solution.csv.",
 )
+@click.option("--unlabelled", is_flag=True, help="Take all pictures of the folder, at any depth, without labels.")
 @click.option(
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -52,16 +53,20 @@ def command(
     url: str | None,
     data: Path,
     labels: Path | None,
+    unlabelled: bool,
     output: Path,
     data_set: str | None,
 ) -> None:
-    """Predict labelled images with both stages, using the graphs and preprocessing that are served.
+    """Predict images with both stages, using the graphs and preprocessing that are served.
 
-    The same call resumes an interrupted run.
+    A table without labels is for `littlebig label`, which says which images need one. The same call resumes an
+    interrupted run.
     """
     if sum(source is not None for source in (repository, pair, url)) > 1:
         raise click.UsageError("Give one of --repository, --pair and --url.")
-    images = find_labelled_images(data, labels)
+    if unlabelled and labels is not None:
+        raise click.UsageError("Give --labels or --unlabelled, not both.")
+    images = find_images(data) if unlabelled else find_labelled_images(data, labels)
     models: Models
     if url is not None:
         models = RemoteModels(url)
