@@ -1,0 +1,1 @@
+"""A fault campaign against the running server: `python -m tests.faults`."""
