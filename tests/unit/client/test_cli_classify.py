@@ -99,6 +99,32 @@ def test_names_are_printed_verbatim_not_as_markup(ask, tmp_path):
     assert "[red].png: input 'encoded_image'" in ask(file).stderr
 
 
+def test_control_characters_of_names_are_escaped_in_tables_and_errors_but_not_in_json(
+    ask, server, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a\x1b[2J\nb.png").write_bytes(encoded_picture(1))
+    server.names = ("", "gold\x1b[31mfish", *[""] * 8)
+    result = ask("a\x1b[2J\nb.png", "missing\x1b.png", "a\x1b[2J\nb.png")
+    assert r"a\x1b[2J\nb.png  gold\x1b[31mfish" in result.stdout
+    assert r"littlebig: missing\x1b.png: no such file" in result.stderr
+    assert "\x1b" not in result.output
+    assert json.loads(ask("a\x1b[2J\nb.png", "--json").stdout)[0]["file"] == "a\x1b[2J\nb.png"
+
+
+@pytest.mark.parametrize("score", ["confidence", "margin"])
+def test_table_says_which_score_the_threshold_is_compared_with(ask, server, photos, score):
+    server.score = score
+    assert ask(photos, "--threshold", 0.5).stdout.splitlines()[-1] == f"escalated below a {score} of 0.5"
+    assert score not in ask(photos).stdout.splitlines()[-1]
+
+
+def test_server_that_hides_its_configuration_is_asked_for_answers_only(ask, server, photos):
+    server.score = None
+    result = ask(photos, "--threshold", 0.5)
+    assert (result.exit_code, result.stderr) == (0, "")
+
+
 def test_failed_image_is_one_line_on_stderr_and_the_others_continue(ask, photos, monkeypatch):
     monkeypatch.chdir(photos)
     result = ask("readme.txt", "b.png", "missing.png")
