@@ -64,7 +64,7 @@ def load_tensorrt(library: Any = None) -> Any:
 
 
 def library_version(trt: Any, library: Any = None) -> str:
-    """Version of the library that builds and loads plans: `11.2.1.2`, or `11.2.1` from a library without a build number.
+    """Version of the library that builds and loads plans: `11.2.1.2`, or `11.2.1` where it has no build number.
 
     `trt.__version__` is that of the bindings, which load any library of the same major version.
 

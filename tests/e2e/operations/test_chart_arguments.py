@@ -24,7 +24,6 @@ pytest.importorskip("yaml", reason="needs PyYAML: pip install 'littlebig[test]'"
 from tests.unit.chart.helm import find_helm, render, server_of
 
 REGION = f"littlebig-chart-test-{os.getpid()}"
-UID = "0ddba11a-0000-4000-8000-000000000000"
 TLS_NAME = "littlebig-grpc.vision.svc"
 
 
@@ -35,9 +34,9 @@ def _helm():
 
 
 def triton_arguments(values: dict, tls: Path | None = None) -> tuple[str, ...]:
-    """The arguments after `--`, with the pod's uid and the local folder of the certificate filled in."""
+    """The arguments after `--`, with the local folder of the certificate filled in."""
     words = server_of(render(values))["args"]
-    words = [word.replace("$(POD_UID)", UID) for word in words[words.index("--") + 1 :]]
+    words = words[words.index("--") + 1 :]
     return tuple(word.replace("=/tls/", f"={tls}/") for word in words)
 
 
@@ -83,14 +82,6 @@ def test_clients_cannot_register_shared_memory_or_control_models(served):
                 )
     finally:
         shared_memory.destroy_shared_memory_region(region)
-
-
-def test_the_administration_key_opens_the_index_but_not_unloading(served):
-    header = {"triton-grpc-protocol-littlebig-administration": UID}
-    with tritonclient.grpc.InferenceServerClient(served.grpc_url) as client:
-        assert len(client.get_model_repository_index(headers=header).models) == 5
-        error = refused(lambda: client.unload_model("big", headers=header))
-        assert error == "explicit model load / unload is not allowed if polling is enabled"
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ const folders = {
   PodMonitor: "prometheus-operator/monitoring.coreos.com/v1",
   PrometheusRule: "prometheus-operator/monitoring.coreos.com/v1",
   GRPCRoute: "gateway-api/gateway.networking.k8s.io/v1",
+  BackendTLSPolicy: "gateway-api/gateway.networking.k8s.io/v1",
 };
 for (const manifest of JSON.parse(readFileSync(0, "utf8"))) {
   const { [manifest.kind]: model } = await import(`${models}${folders[manifest.kind]}/${manifest.kind}.js`);

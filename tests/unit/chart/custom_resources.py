@@ -95,9 +95,20 @@ GRPC_ROUTE = resource(
     )
 )
 
+LOCAL_OBJECT = exactly({"group": TEXT, "kind": TEXT, "name": TEXT})
+BACKEND_TLS_POLICY = resource(
+    exactly(
+        {
+            "targetRefs": some(LOCAL_OBJECT),
+            "validation": exactly({"hostname": TEXT, "caCertificateRefs": some(LOCAL_OBJECT)}),
+        }
+    )
+)
+
 SCHEMAS: dict[str, Schema] = {
     "keda.sh/v1alpha1/ScaledObject": SCALED_OBJECT,
     "monitoring.coreos.com/v1/PodMonitor": POD_MONITOR,
     "monitoring.coreos.com/v1/PrometheusRule": PROMETHEUS_RULE,
     "gateway.networking.k8s.io/v1/GRPCRoute": GRPC_ROUTE,
+    "gateway.networking.k8s.io/v1/BackendTLSPolicy": BACKEND_TLS_POLICY,
 }

@@ -83,16 +83,16 @@ def _run(words: tuple[str, ...], values: str) -> subprocess.CompletedProcess[str
     return subprocess.run(words, input=values, capture_output=True, text=True, check=False, cwd=CHART)
 
 
-def render(values: Values, *words: str) -> list[Manifest]:
+def render(values: Values, release: str = "littlebig") -> list[Manifest]:
     """All objects of the chart with these values, parsed anew for each caller."""
-    result = helm("template", "littlebig", str(CHART), "--namespace", "vision", *words, values=values)
+    result = helm("template", release, str(CHART), "--namespace", "vision", values=values)
     assert result.returncode == 0, result.stderr
     return [manifest for manifest in yaml.load_all(result.stdout, Loader=LOADER) if manifest]
 
 
-def refusal(values: Values) -> str:
+def refusal(values: Values, release: str = "littlebig") -> str:
     """helm's error for values that the chart refuses, without the position in the chart."""
-    result = helm("template", "littlebig", str(CHART), values=values)
+    result = helm("template", release, str(CHART), values=values)
     assert result.returncode != 0, "these values were rendered"
     error = result.stderr.removesuffix("\n\nUse --debug flag to render out invalid YAML\n")
     return error.partition("): ")[2] if "execution error" in error else error.partition("littlebig:\n")[2].strip()

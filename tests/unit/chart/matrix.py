@@ -9,6 +9,8 @@ import yaml
 from tests.unit.chart.helm import CHART, Values, merged
 
 CPU: Values = yaml.safe_load((CHART / "values-cpu.yaml").read_text())
+CANARY: Values = yaml.safe_load((CHART / "values-canary.yaml").read_text())
+OPENSHIFT: Values = yaml.safe_load((CHART / "values-openshift.yaml").read_text())
 CALIBRATION = '{\n "chosen": {\n  "threshold": 0.4\n }\n}\n'
 
 TARGETS: dict[str, Values] = {
@@ -76,9 +78,51 @@ EVERYTHING: Values = {
     "podAnnotations": {"example/note": "one"},
     "podLabels": {"team": "vision"},
     "serviceAccount": {"annotations": {"example/role": "reader"}},
-    "service": {"type": "LoadBalancer", "annotations": {"example/balancer": "internal"}},
+    "service": {
+        "type": "LoadBalancer",
+        "annotations": {"example/balancer": "internal"},
+        "externalTrafficPolicy": "Local",
+        "http": True,
+    },
     "server": {"extraArguments": ["--log-verbose=1"], "env": [{"name": "CUDA_MODULE_LOADING", "value": "LAZY"}]},
-    "networkPolicy": {"clients": [{"namespaceSelector": {}}], "egress": [{"ports": [{"port": 4317}]}]},
+    "networkPolicy": {
+        "clients": [{"ipBlock": {"cidr": "10.0.0.0/8"}}],
+        "egress": [{"ports": [{"port": 4317}]}],
+        "workloadIdentity": "gke",
+    },
+    "schedulerName": "volcano",
+    "updateStrategy": {"type": "Recreate"},
+    "initContainers": {
+        "engines": {"resources": {"requests": {"cpu": "8", "memory": "16Gi"}, "limits": {"memory": "16Gi"}}},
+        "preflight": {"env": [{"name": "TMPDIR", "value": "/tmp"}]},  # noqa: S108
+    },
+    "extraVolumes": [{"name": "authorities", "configMap": {"name": "authorities"}}],
+    "extraVolumeMounts": [{"name": "authorities", "mountPath": "/etc/authorities", "readOnly": True}],
+    "extraObjects": [
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {
+                "name": "{{ .Release.Name }}-note",
+                "namespace": "{{ .Release.Namespace }}",
+                "labels": {
+                    "app.kubernetes.io/instance": "{{ .Release.Name }}",
+                    "app.kubernetes.io/managed-by": "Helm",
+                },
+            },
+            "data": {"note": "one"},
+        }
+    ],
+}
+# Values of a main release, beside which a canary is installed.
+PRODUCTION: Values = {
+    "gateway": {
+        "enabled": True,
+        "parentRefs": [{"name": "public", "namespace": "gateways"}],
+        "hostnames": ["classify.example"],
+    },
+    "autoscaling": {"kind": "hpa"},
+    **CONTROLLERS,
 }
 
 FACTORS = (TARGETS, SOURCES, SCALERS, OUTSIDE)

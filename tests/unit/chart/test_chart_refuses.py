@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import pytest
 
 from tests.unit.chart.helm import Values, merged, refusal, render
+from tests.unit.chart.matrix import CALIBRATION, CANARY, CONTROLLERS, OUTSIDE
 
 BEHAVIOR = {"type": "Pods", "value": 1, "periodSeconds": 60}
 
@@ -94,7 +95,43 @@ TOGETHER = {
     ),
     "model-control": (
         {"server": {"extraArguments": ["--model-control-mode=explicit"]}},
-        "server.extraArguments has --model-control-mode=explicit: set server.closeAdministration, server.connectionAgeSeconds or tls instead",
+        "server.extraArguments has --model-control-mode=explicit: the chart sets it; see server.closeAdministration, server.connectionAgeSeconds, service.http and tls",
+    ),
+    "load-balancer-behind-a-closed-network": (
+        {"service": {"type": "LoadBalancer"}},
+        "service.type is LoadBalancer and networkPolicy.clients has no ipBlock: clients outside the cluster would be blocked; add their addresses, as [{ipBlock: {cidr: 203.0.113.0/24}}], or set networkPolicy.enabled=false",
+    ),
+    "node-port-open-to-the-cluster-alone": (
+        {"service": {"type": "NodePort"}, "networkPolicy": {"clients": [{"namespaceSelector": {}}]}},
+        "service.type is NodePort and networkPolicy.clients has no ipBlock: clients outside the cluster would be blocked; add their addresses, as [{ipBlock: {cidr: 203.0.113.0/24}}], or set networkPolicy.enabled=false",
+    ),
+    "traffic-policy-inside-the-cluster": (
+        {"service": {"externalTrafficPolicy": "Local"}},
+        "service.externalTrafficPolicy has no meaning with service.type ClusterIP: leave it out, or set service.type",
+    ),
+    "gateway-that-speaks-plain-text-to-tls": (
+        merged(OUTSIDE["gateway"], {"tls": {"enabled": True, "secretName": "certificate"}}),
+        "gateway.backendTLS.caConfigMapName is empty: with tls.enabled the Gateway must speak TLS to the pods; name a ConfigMap with the authority's ca.crt, for a BackendTLSPolicy, or set tls.enabled=false",
+    ),
+    "http-with-tls": (
+        {"service": {"http": True}, "tls": {"enabled": True, "secretName": "certificate"}},
+        "service.http is on with tls.enabled: Triton's HTTP has no TLS; turn off one of them",
+    ),
+    "no-gpu": (
+        {"gpu": {"count": 0}},
+        "gpu.count is 0 and gpu.claims is empty: target tensorrt needs a GPU; set one of them",
+    ),
+    "large-calibration": (
+        {"calibration": {"json": CALIBRATION + " " * 200_000}},
+        f"calibration.json has {len(CALIBRATION) + 200_000} bytes: an annotation of the pods holds it, and Kubernetes limits all annotations to 256 KiB; put it into the repository with 'littlebig apply'",
+    ),
+    "own-calibration-annotation": (
+        {"podAnnotations": {"littlebig/calibration": "{}"}},
+        "podAnnotations has littlebig/calibration, which the chart sets: give calibration.json instead",
+    ),
+    "rare-scrapes": (
+        {"monitoring": {"podMonitor": {"interval": "2m"}, "prometheusRule": {"enabled": True}}},
+        "monitoring.podMonitor.interval is 2m: the rules need a scrape at least every 60s; lower it, or set monitoring.prometheusRule.enabled=false",
     ),
     "no-calibration": (
         {"calibration": {"json": '{"threshold": 0.4}'}},
@@ -103,6 +140,42 @@ TOGETHER = {
     "calibration-is-no-json": (
         {"calibration": {"json": "threshold: 0.4"}},
         "calibration.json is not a calibration: give the file that 'littlebig calibrate' wrote, with --set-file calibration.json=FILE",
+    ),
+}
+
+# Refused in a release that is the canary of `main`.
+CANARIES = {
+    "itself": (
+        {"canaryOf": "littlebig"},
+        "canaryOf is littlebig, this release itself: install the canary as a release of its own",
+    ),
+    "names": (
+        {"fullnameOverride": "cascade"},
+        "fullnameOverride or serviceAccount.name is set: a canary's objects would have the main release's names; leave them empty, or set serviceAccount.create=false",
+    ),
+    "account": (
+        {"serviceAccount": {"name": "reader"}},
+        "fullnameOverride or serviceAccount.name is set: a canary's objects would have the main release's names; leave them empty, or set serviceAccount.create=false",
+    ),
+    "rules": (
+        {"monitoring": {"prometheusRule": {"enabled": True}}},
+        "monitoring.prometheusRule.enabled is on for a canary: the main release's rules cover both, and each alert would come twice; turn it off",
+    ),
+    "dashboard": (
+        {"monitoring": {"dashboard": {"enabled": True}}},
+        "monitoring.dashboard.enabled is on for a canary: two dashboards would have the same uid; turn it off",
+    ),
+    "ingress": (
+        {"ingress": {"enabled": True, "host": "classify.example", "tlsSecretName": "certificate"}, **CONTROLLERS},
+        "ingress.enabled is on for a canary: the main release has the same host and path; turn it off, and weigh the releases with gateway.canaries",
+    ),
+    "gateway": (
+        OUTSIDE["gateway"],
+        "gateway.enabled is on for a canary: the main release's route weighs both; turn it off, and list the canary in the main release's gateway.canaries",
+    ),
+    "autoscaler": (
+        {"autoscaling": {"kind": "keda"}},
+        "autoscaling.kind is keda for a canary: an autoscaler ignores `replicas`, and scales on a share of the requests that you set; set none",
     ),
 }
 
@@ -136,6 +209,10 @@ ALONE = {
         "- at '/autoscaling/kind': value must be one of 'none', 'hpa', 'keda'",
     ),
     "port": ({"service": {"grpcPort": 70000}}, "- at '/service/grpcPort': maximum: got 70,000, want 65,535"),
+    "runbook": (
+        {"monitoring": {"prometheusRule": {"runbookUrl": "docs/runbook.md"}}},
+        "- at '/monitoring/prometheusRule/runbookUrl': 'docs/runbook.md' does not match pattern '^https?://[^#\\\\s]+$'",
+    ),
     "gpu-name": (
         {"gpu": {"resource": "gpu"}},
         "- at '/gpu/resource': 'gpu' does not match pattern '^[a-z0-9.-]+/[A-Za-z0-9._-]+$'",
@@ -175,6 +252,12 @@ def together(cases: Iterable[Values]) -> list[Values]:
 def test_values_that_contradict_each_other_are_refused(case):
     values, error = TOGETHER[case]
     assert refusal(values) == error
+
+
+@pytest.mark.parametrize("case", CANARIES)
+def test_a_canary_that_would_disturb_its_main_release_is_refused(case):
+    values, error = CANARIES[case]
+    assert refusal(merged(CANARY, {"canaryOf": "main"}, values)) == error
 
 
 def test_values_outside_the_schema_are_refused_all_at_once():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 
 import click
 import pytest
@@ -11,8 +12,8 @@ import yaml
 
 from littlebig_cli.main import littlebig
 from tests.unit.chart.custom_resources import SCHEMAS
-from tests.unit.chart.helm import CHART, ROOT, Manifest, find, helm, pod_of, render, server_of
-from tests.unit.chart.matrix import CALIBRATION, CASES, CPU, MONITORED, PAIRWISE
+from tests.unit.chart.helm import CHART, ROOT, Manifest, find, helm, merged, pod_of, render, server_of
+from tests.unit.chart.matrix import CALIBRATION, CASES, CPU, MONITORED, OUTSIDE, PAIRWISE
 
 kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="needs kubernetes-validate: 'littlebig[test]'")
 jsonschema = pytest.importorskip("jsonschema")
@@ -61,24 +62,13 @@ def test_an_unknown_field_is_found():
         validate(manifest, VERSIONS[0])
 
 
-def test_rules_and_dashboard_are_rendered_unchanged():
-    manifests = render(MONITORED)
+def test_the_dashboard_is_rendered_unchanged_and_the_rules_at_a_scrape_a_minute_too():
+    manifests = render(merged(MONITORED, {"monitoring": {"podMonitor": {"interval": "1m"}}}))
     rules = yaml.safe_load((CHART / "files" / "rules.yaml").read_text())
     assert find(manifests, "PrometheusRule")["spec"] == rules
     dashboard = find(manifests, "ConfigMap", "littlebig-dashboard")
     assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
     assert json.loads(dashboard["data"]["littlebig.json"]) == json.loads((CHART / "files/dashboard.json").read_text())
-
-
-def test_the_calibration_is_rendered_unchanged_and_a_new_one_replaces_the_pods():
-    manifests = render({"calibration": {"json": CALIBRATION}})
-    assert find(manifests, "ConfigMap")["data"]["calibration.json"] == CALIBRATION
-    other = render({"calibration": {"json": CALIBRATION.replace("0.4", "0.5")}})
-
-    def annotation(objects: list[Manifest]) -> str:
-        return find(objects, "Deployment")["spec"]["template"]["metadata"]["annotations"]["littlebig/calibration"]
-
-    assert annotation(manifests) != annotation(other)
 
 
 def test_a_cpu_pod_requests_no_gpu_and_builds_no_engines():
@@ -226,7 +216,7 @@ def test_services_select_the_pods_and_only_the_headless_one_has_no_address():
     services = {
         manifest["metadata"]["name"]: manifest["spec"] for manifest in manifests if manifest["kind"] == "Service"
     }
-    assert sorted(services) == ["littlebig-grpc", "littlebig-headless", "littlebig-http", "littlebig-metrics"]
+    assert sorted(services) == ["littlebig-grpc", "littlebig-headless", "littlebig-metrics"]
     assert services["littlebig-headless"]["clusterIP"] == "None"
     assert "clusterIP" not in services["littlebig-grpc"]
     selected = find(manifests, "Deployment")["spec"]["template"]["metadata"]["labels"].items()
@@ -236,13 +226,70 @@ def test_services_select_the_pods_and_only_the_headless_one_has_no_address():
         assert {port["targetPort"] for port in service["ports"]} <= ports
 
 
-def test_with_tls_only_metrics_are_served_in_plain_text():
-    manifests = render({"tls": {"enabled": True, "secretName": "certificate"}})
-    names = [manifest["metadata"]["name"] for manifest in manifests if manifest["kind"] == "Service"]
-    assert "littlebig-http" not in names
+def test_http_is_served_on_request_and_inside_the_cluster_alone():
+    manifests = render({})
+    assert not any(word.startswith("--http-host") for word in server_of(manifests)["args"])
+    assert [port["name"] for port in server_of(manifests)["ports"]] == ["grpc", "metrics"]
     clients, monitoring = find(manifests, "NetworkPolicy")["spec"]["ingress"]
     assert clients["ports"] == [{"port": "grpc"}]
     assert monitoring["ports"] == [{"port": "metrics"}]
+
+    asked = render(CASES["everything"])
+    assert "--http-host=0.0.0.0" in server_of(asked)["args"]
+    assert {"port": "http"} in find(asked, "NetworkPolicy")["spec"]["ingress"][0]["ports"]
+    types = {item["metadata"]["name"]: item["spec"]["type"] for item in asked if item["kind"] == "Service"}
+    assert types.pop("littlebig-grpc") == "LoadBalancer"
+    assert set(types.values()) == {"ClusterIP"}
+    balancer = find(asked, "Service", "littlebig-grpc")
+    assert balancer["metadata"]["annotations"] == {"example/balancer": "internal"}
+    assert balancer["spec"]["externalTrafficPolicy"] == "Local"
+
+
+def test_prometheus_reaches_the_metrics():
+    assert "--metrics-host=0.0.0.0" in server_of(render({}))["args"]
+
+
+def test_the_ingress_takes_photographs_and_canonical_images_and_a_users_annotation_wins():
+    annotation = "nginx.ingress.kubernetes.io/proxy-body-size"
+    values = OUTSIDE["tls-ingress"]
+    assert find(render(values), "Ingress")["metadata"]["annotations"] == {
+        annotation: "64m",
+        "nginx.ingress.kubernetes.io/backend-protocol": "GRPCS",
+    }
+    own = merged(values, {"ingress": {"annotations": {annotation: "8m"}}})
+    assert find(render(own), "Ingress")["metadata"]["annotations"][annotation] == "8m"
+
+
+def test_a_gateway_speaks_tls_to_pods_that_require_it():
+    values = {
+        "tls": {"enabled": True, "secretName": "certificate"},
+        "gateway": {"backendTLS": {"caConfigMapName": "ca"}},
+    }
+    policy = find(render(merged(OUTSIDE["gateway"], values)), "BackendTLSPolicy")["spec"]
+    assert policy["targetRefs"] == [{"group": "", "kind": "Service", "name": "littlebig-grpc"}]
+    assert policy["validation"] == {
+        "hostname": "littlebig-grpc.vision.svc",
+        "caCertificateRefs": [{"group": "", "kind": "ConfigMap", "name": "ca"}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("values", "ports"),
+    [
+        ({}, [53, 53]),
+        ({"dnsPorts": [53, 5353]}, [53, 53, 5353, 5353]),
+        ({"workloadIdentity": "gke"}, [53, 53, ("169.254.169.254/32", 80), ("169.254.169.252/32", 988)]),
+        ({"workloadIdentity": "eks", "egress": []}, [53, 53, ("169.254.170.23/32", 80)]),
+    ],
+    ids=["default", "openshift", "gke", "eks"],
+)
+def test_egress_is_dns_and_the_clouds_identity_service(values, ports):
+    rules = find(render({"networkPolicy": values}), "NetworkPolicy")["spec"]["egress"]
+    reached = []
+    for rule in rules:
+        address = rule["to"][0]["ipBlock"]["cidr"] if "to" in rule else None
+        reached += [(address, port["port"]) if address else port["port"] for port in rule["ports"]]
+    assert reached == ports
 
 
 def test_the_schema_has_every_value_and_the_chart_has_the_package_version():
@@ -251,6 +298,18 @@ def test_the_schema_has_every_value_and_the_chart_has_the_package_version():
     schema = json.loads((CHART / "values.schema.json").read_text())
     values = yaml.safe_load((CHART / "values.yaml").read_text())
     assert set(schema["properties"]) == {*values, "global"}
+    assert list(unknown(values, schema, schema["definitions"])) == []
+
+
+def unknown(values: Manifest, schema: Manifest, definitions: Manifest, path: str = "") -> Iterator[str]:
+    """Paths of values that an object of the schema does not list."""
+    schema = definitions[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+    for name, value in values.items():
+        inner = schema.get("properties", {}).get(name)
+        if inner is None and "properties" in schema:
+            yield f"{path}/{name}"
+        elif isinstance(value, dict) and inner is not None:
+            yield from unknown(value, inner, definitions, f"{path}/{name}")
 
 
 def test_every_value_is_documented():

@@ -53,7 +53,8 @@ def validate(models: Path, manifests: list[Manifest]) -> list[str]:
 
 
 def custom() -> list[Manifest]:
-    manifests = render(merged(MONITORED, SCALERS["keda"], OUTSIDE["gateway"]))
+    tls = {"tls": {"enabled": True, "secretName": "certificate"}, "gateway": {"backendTLS": {"caConfigMapName": "ca"}}}
+    manifests = render(merged(MONITORED, SCALERS["keda"], OUTSIDE["gateway"], tls))
     return [manifest for manifest in manifests if manifest["kind"] in KINDS]
 
 
@@ -67,6 +68,7 @@ def test_a_wrong_type_is_found(models):
     manifests["PodMonitor"]["spec"]["podMetricsEndpoints"][0]["interval"] = 15
     manifests["PrometheusRule"]["spec"]["groups"][0]["rules"][0]["expr"] = None
     manifests["GRPCRoute"]["spec"]["rules"][0]["backendRefs"][0]["weight"] = "5"
+    manifests["BackendTLSPolicy"]["spec"]["validation"]["hostname"] = 8
     lines = validate(models, list(manifests.values()))
     assert not any(line.endswith(": valid") for line in lines)
     assert "ScaledObject: data/spec/triggers/0/metadata/threshold must be string" in lines

@@ -51,6 +51,55 @@ what to do. deployment.yaml includes this first.
 {{- if and .networkPolicy.enabled (or .ingress.enabled .gateway.enabled) (not .networkPolicy.clients) -}}
   {{- fail "networkPolicy.clients is empty: the Ingress controller or Gateway connects from another namespace; set it to that namespace, or networkPolicy.enabled=false" -}}
 {{- end -}}
+{{- $outside := false -}}
+{{- range .networkPolicy.clients -}}{{- if hasKey . "ipBlock" -}}{{- $outside = true -}}{{- end -}}{{- end -}}
+{{- if and .networkPolicy.enabled (ne .service.type "ClusterIP") (not $outside) -}}
+  {{- fail (printf "service.type is %s and networkPolicy.clients has no ipBlock: clients outside the cluster would be blocked; add their addresses, as [{ipBlock: {cidr: 203.0.113.0/24}}], or set networkPolicy.enabled=false" .service.type) -}}
+{{- end -}}
+{{- if and .service.externalTrafficPolicy (eq .service.type "ClusterIP") -}}
+  {{- fail "service.externalTrafficPolicy has no meaning with service.type ClusterIP: leave it out, or set service.type" -}}
+{{- end -}}
+{{- if and .tls.enabled .gateway.enabled (not .gateway.backendTLS.caConfigMapName) -}}
+  {{- fail "gateway.backendTLS.caConfigMapName is empty: with tls.enabled the Gateway must speak TLS to the pods; name a ConfigMap with the authority's ca.crt, for a BackendTLSPolicy, or set tls.enabled=false" -}}
+{{- end -}}
+{{- if and .tls.enabled .service.http -}}
+  {{- fail "service.http is on with tls.enabled: Triton's HTTP has no TLS; turn off one of them" -}}
+{{- end -}}
+{{- if and (eq .target "tensorrt") (not .gpu.count) (not .gpu.claims) -}}
+  {{- fail "gpu.count is 0 and gpu.claims is empty: target tensorrt needs a GPU; set one of them" -}}
+{{- end -}}
+{{- if gt (len .calibration.json) 200000 -}}
+  {{- fail (printf "calibration.json has %d bytes: an annotation of the pods holds it, and Kubernetes limits all annotations to 256 KiB; put it into the repository with 'littlebig apply'" (len .calibration.json)) -}}
+{{- end -}}
+{{- if hasKey .podAnnotations "littlebig/calibration" -}}
+  {{- fail "podAnnotations has littlebig/calibration, which the chart sets: give calibration.json instead" -}}
+{{- end -}}
+{{- if .canaryOf -}}
+  {{- if eq .canaryOf $.Release.Name -}}
+    {{- fail (printf "canaryOf is %s, this release itself: install the canary as a release of its own" .canaryOf) -}}
+  {{- end -}}
+  {{- if or .fullnameOverride (and .serviceAccount.create .serviceAccount.name) -}}
+    {{- fail "fullnameOverride or serviceAccount.name is set: a canary's objects would have the main release's names; leave them empty, or set serviceAccount.create=false" -}}
+  {{- end -}}
+  {{- if .monitoring.prometheusRule.enabled -}}
+    {{- fail "monitoring.prometheusRule.enabled is on for a canary: the main release's rules cover both, and each alert would come twice; turn it off" -}}
+  {{- end -}}
+  {{- if .monitoring.dashboard.enabled -}}
+    {{- fail "monitoring.dashboard.enabled is on for a canary: two dashboards would have the same uid; turn it off" -}}
+  {{- end -}}
+  {{- if .ingress.enabled -}}
+    {{- fail "ingress.enabled is on for a canary: the main release has the same host and path; turn it off, and weigh the releases with gateway.canaries" -}}
+  {{- end -}}
+  {{- if .gateway.enabled -}}
+    {{- fail "gateway.enabled is on for a canary: the main release's route weighs both; turn it off, and list the canary in the main release's gateway.canaries" -}}
+  {{- end -}}
+  {{- if ne .autoscaling.kind "none" -}}
+    {{- fail (printf "autoscaling.kind is %s for a canary: an autoscaler ignores `replicas`, and scales on a share of the requests that you set; set none" .autoscaling.kind) -}}
+  {{- end -}}
+{{- end -}}
+{{- if and .monitoring.prometheusRule.enabled (gt (include "littlebig.scrapeSeconds" $ | int) 60) -}}
+  {{- fail (printf "monitoring.podMonitor.interval is %s: the rules need a scrape at least every 60s; lower it, or set monitoring.prometheusRule.enabled=false" .monitoring.podMonitor.interval) -}}
+{{- end -}}
 {{- if ne .autoscaling.kind "none" -}}
   {{- if gt (int .autoscaling.minReplicas) (int .autoscaling.maxReplicas) -}}
     {{- fail (printf "autoscaling.minReplicas is %d, above autoscaling.maxReplicas %d: lower it, or raise maxReplicas" (int .autoscaling.minReplicas) (int .autoscaling.maxReplicas)) -}}
@@ -71,8 +120,8 @@ what to do. deployment.yaml includes this first.
   {{- end -}}
 {{- end -}}
 {{- range .server.extraArguments -}}
-  {{- if regexMatch "^--(grpc|http)-restricted|^--model-control-mode|^--grpc-(use-ssl|server-|root-cert)|^--grpc-max-connection-age" . -}}
-    {{- fail (printf "server.extraArguments has %s: set server.closeAdministration, server.connectionAgeSeconds or tls instead" .) -}}
+  {{- if regexMatch "^--((grpc|http)-restricted|model-control-mode|grpc-(use-ssl|server-|root-cert|max-connection-age)|(grpc|http|metrics)-(address|port)|allow-(grpc|http|metrics))" . -}}
+    {{- fail (printf "server.extraArguments has %s: the chart sets it; see server.closeAdministration, server.connectionAgeSeconds, service.http and tls" .) -}}
   {{- end -}}
 {{- end -}}
 {{- if and .calibration.json (not (kindIs "map" (fromJson .calibration.json | dig "chosen" nil))) -}}

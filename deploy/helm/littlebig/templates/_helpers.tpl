@@ -25,6 +25,28 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 
+{{/*
+The chart's labels and a user's: the selector's cannot be replaced, the others can, and no key appears twice. The
+argument is a list: root context, the user's labels.
+*/}}
+{{- define "littlebig.labelsWith" -}}
+{{- $root := index . 0 -}}
+{{- $selector := include "littlebig.selector" $root | fromYaml -}}
+{{- toYaml (merge dict $selector (index . 1) (include "littlebig.labels" $root | fromYaml)) -}}
+{{- end -}}
+
+{{/* A container's variables: a user's replace the chart's of the same name. The argument is a list: the chart's variables as YAML, the user's. */}}
+{{- define "littlebig.variables" -}}
+{{- $user := index . 1 -}}
+{{- $names := list -}}
+{{- range $user }}{{- $names = append $names .name -}}{{- end -}}
+{{- $all := list -}}
+{{- range index . 0 | fromYamlArray -}}
+{{- if not (has .name $names) }}{{- $all = append $all . -}}{{- end -}}
+{{- end -}}
+{{- toYaml (concat $all $user) -}}
+{{- end -}}
+
 {{- define "littlebig.serviceAccount" -}}
 {{- if .Values.serviceAccount.create -}}
 {{- default (include "littlebig.fullname" .) .Values.serviceAccount.name -}}
@@ -91,9 +113,8 @@ exec:
 timeoutSeconds: {{ index . 2 }}
 {{- end -}}
 
-{{- define "littlebig.containerSecurity" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-capabilities:
-  drop: [ALL]
+{{/* Seconds between two scrapes: monitoring.podMonitor.interval, as 15s or 1m. */}}
+{{- define "littlebig.scrapeSeconds" -}}
+{{- $interval := .Values.monitoring.podMonitor.interval -}}
+{{- mul (ternary 60 1 (hasSuffix "m" $interval)) (regexFind "^[0-9]+" $interval | int) -}}
 {{- end -}}

@@ -1,6 +1,7 @@
 {{/* The init containers in order: fetch the repository, apply a calibration, check what needs no GPU, build plans. */}}
 {{- define "littlebig.initContainers" -}}
 {{- $image := include "littlebig.imageSettings" . -}}
+{{- $own := .Values.initContainers -}}
 - name: repository
   {{- if eq .Values.repository.source "volume" }}
   {{- $image | nindent 2 }}
@@ -25,20 +26,17 @@
     - secretRef:
         name: {{ . }}
   {{- end }}
+  {{- end }}
+  {{- end }}
   env:
-    # These tools write caches and locks to HOME, and the root file system is read-only.
-    - name: HOME
-      value: /tmp
-    {{- with .env }}
+    # Tools for object storage write caches and locks to HOME.
+    {{- $given := ternary .Values.repository.objectStorage.env list (eq .Values.repository.source "objectStorage") }}
+    {{- include "littlebig.variables" (list (include "littlebig.environment" .) (concat $given $own.repository.env)) | nindent 4 }}
+  {{- include "littlebig.initSettings" (list . "repository" .Values.initResources) | nindent 2 }}
+  volumeMounts:
+    {{- with .Values.extraVolumeMounts }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
-  {{- end }}
-  {{- end }}
-  resources:
-    {{- toYaml .Values.initResources | nindent 4 }}
-  securityContext:
-    {{- include "littlebig.containerSecurity" . | nindent 4 }}
-  volumeMounts:
     - name: models
       mountPath: {{ ternary "/copy" "/models" (eq .Values.repository.source "image") }}
     - name: tmp
@@ -57,12 +55,12 @@
   command: [littlebig, apply]
   args: [--repository=/models, /calibration/calibration.json]
   env:
-    {{- include "littlebig.environment" . | nindent 4 }}
-  resources:
-    {{- toYaml .Values.initResources | nindent 4 }}
-  securityContext:
-    {{- include "littlebig.containerSecurity" . | nindent 4 }}
+    {{- include "littlebig.variables" (list (include "littlebig.environment" .) $own.calibration.env) | nindent 4 }}
+  {{- include "littlebig.initSettings" (list . "calibration" .Values.initResources) | nindent 2 }}
   volumeMounts:
+    {{- with .Values.extraVolumeMounts }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
     - name: models
       mountPath: /models
     - name: tmp
@@ -80,12 +78,12 @@
     - --require-calibration
     {{- end }}
   env:
-    {{- include "littlebig.environment" . | nindent 4 }}
-  resources:
-    {{- toYaml .Values.initResources | nindent 4 }}
-  securityContext:
-    {{- include "littlebig.containerSecurity" . | nindent 4 }}
+    {{- include "littlebig.variables" (list (include "littlebig.environment" .) $own.preflight.env) | nindent 4 }}
+  {{- include "littlebig.initSettings" (list . "preflight" .Values.initResources) | nindent 2 }}
   volumeMounts:
+    {{- with .Values.extraVolumeMounts }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
     - name: models
       mountPath: /models
     - name: tmp
@@ -104,15 +102,14 @@
     {{- toYaml . | nindent 4 }}
     {{- end }}
   env:
-    # The cache of kernel timings, which speeds up the next build.
-    - name: XDG_CACHE_HOME
-      value: /cache
-    {{- include "littlebig.environment" . | nindent 4 }}
-  resources:
-    {{- include "littlebig.resources" . | nindent 4 }}
-  securityContext:
-    {{- include "littlebig.containerSecurity" . | nindent 4 }}
+    # XDG_CACHE_HOME: the cache of kernel timings, which speeds up the next build.
+    {{- $cached := printf "%s\n- name: XDG_CACHE_HOME\n  value: /cache" (include "littlebig.environment" .) }}
+    {{- include "littlebig.variables" (list $cached $own.engines.env) | nindent 4 }}
+  {{- include "littlebig.initSettings" (list . "engines" .Values.resources) | nindent 2 }}
   volumeMounts:
+    {{- with .Values.extraVolumeMounts }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
     - name: models
       mountPath: /models
     - name: cache
@@ -127,27 +124,56 @@ image: {{ include "littlebig.image" . }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 {{- end -}}
 
+{{/*
+Resources and security of an init container. The argument is a list: root context, the container's name, its resources
+unless it has its own.
+*/}}
+{{- define "littlebig.initSettings" -}}
+{{- $root := index . 0 -}}
+{{- $name := index . 1 -}}
+{{- $resources := default (index . 2) (index $root.Values.initContainers $name).resources -}}
+resources:
+  {{- if eq $name "engines" }}
+  {{- include "littlebig.resources" (list $root $resources) | nindent 2 }}
+  {{- else }}
+  {{- toYaml $resources | nindent 2 }}
+  {{- end }}
+securityContext:
+  {{- toYaml $root.Values.containerSecurityContext | nindent 2 }}
+{{- end -}}
+
 {{- define "littlebig.environment" -}}
 # The root file system is read-only; programs that write to HOME use /tmp.
 - name: HOME
   value: /tmp
 {{- end -}}
 
+{{/*
+Resources with the GPUs added, by a device plugin's resource, by DRA claims, or both. The argument is a list: root
+context, resources.
+*/}}
 {{- define "littlebig.resources" -}}
-{{- $gpu := ternary (dict .Values.gpu.resource (.Values.gpu.count | toString)) dict (eq .Values.target "tensorrt") -}}
+{{- $resources := index . 1 -}}
+{{- with index . 0 -}}
+{{- $tensorrt := eq .Values.target "tensorrt" -}}
+{{- $gpu := dict -}}
+{{- if and $tensorrt .Values.gpu.count -}}
+{{- $gpu = dict .Values.gpu.resource (.Values.gpu.count | toString) -}}
+{{- end -}}
 requests:
-  {{- toYaml (merge dict $gpu .Values.resources.requests) | nindent 2 }}
+  {{- toYaml (merge dict $gpu $resources.requests) | nindent 2 }}
 limits:
-  {{- toYaml (merge dict $gpu .Values.resources.limits) | nindent 2 }}
+  {{- toYaml (merge dict $gpu $resources.limits) | nindent 2 }}
+{{- if and $tensorrt .Values.gpu.claims }}
+claims:
+  {{- range .Values.gpu.claims }}
+  - name: {{ .name }}
+  {{- end }}
+{{- end }}
+{{- end -}}
 {{- end -}}
 
 {{- define "littlebig.tritonArguments" -}}
-{{- /* littlebig serve sets --model-control-mode=none: no model is loaded or unloaded after the start. */}}
-{{- if .Values.server.closeAdministration }}
-# These calls need a header with the pod's uid, which Kubernetes substitutes for $(POD_UID).
-- --grpc-restricted-protocol=shared-memory,model-repository,trace,logging:littlebig-administration=$(POD_UID)
-- --http-restricted-api=shared-memory,model-repository,trace,logging:littlebig-administration=$(POD_UID)
-{{- end }}
 {{- if .Values.server.connectionAgeSeconds }}
 - --grpc-max-connection-age={{ mul .Values.server.connectionAgeSeconds 1000 }}
 {{- end }}
