@@ -152,6 +152,35 @@ def test_forecast_brackets_what_happens(truth: PredictionTable) -> None:
     assert forecast(truth, replace(plan, budget=10), 0.0) is None
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("tolerance", [0.0, 0.01])
+def test_planned_pools_keep_the_promise(published_table: PredictionTable, tolerance: float) -> None:
+    little, big = (published_table.model(name) for name in ("ResNet50", "ViT"))
+    loss = (big.label == published_table.labels).astype(int) - (little.label == published_table.labels)
+    draw, draws, broken, escalated = np.random.default_rng(11), 200, 0, []
+    for number in range(draws):
+        rows = draw.integers(0, len(loss), 8000)
+        models = [replace(model, label=model.label[rows], confidence=model.confidence[rows]) for model in (little, big)]
+        files = tuple(f"{number} {place:05d}" for place in range(8000))
+        table = PredictionTable(files, np.full(8000, NO_LABEL, dtype=np.int32), tuple(models))
+        truth = replace(table, labels=published_table.labels[rows])
+        plan, _ = make_plan(table, Goal("ResNet50", "ViT", max_accuracy_loss=tolerance), 500)
+        table = labelled(table, truth, draw_pool(table, plan).to_label(table.labels, 500))
+        found = [proved(table, plan)]
+        try:
+            second, _ = second_plan(table, plan)
+        except CalibrationError:
+            pass
+        else:
+            table = labelled(table, truth, draw_pool(table, second).to_label(table.labels, second.budget))
+            found.append(proved(table, second))
+        kept = little.confidence >= min((each.threshold for each in found if each.threshold is not None), default=2.0)
+        broken += loss[kept].sum() / len(loss) > tolerance + 1e-9
+        escalated.append(1 - kept.mean())
+    assert broken / draws <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / draws)
+    assert np.median(escalated) <= 0.35
+
+
 def test_unclear_labels_count_against_little_and_none_against_nobody() -> None:
     little, big = np.array([1, 1]), np.array([2, 2])
     pool = deciding(little, big, np.array([0.9, 0.8], dtype=np.float32))

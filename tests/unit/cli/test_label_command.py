@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from PIL import Image
 from littlebig_calibration.reading import read_tables
 from littlebig_calibration.table import ModelColumns, PredictionTable
 from littlebig_calibration.writing import write_table
+from littlebig_cli.calibrate import command as calibrate
 from littlebig_cli.label import command
+from littlebig_cli.predict import command as predict
 
 
 @pytest.fixture(scope="module")
@@ -131,3 +134,11 @@ def test_audits_are_labelled_without_another_folder(truth: PredictionTable, tmp_
     table = read_tables([tmp_path / "lab" / "predictions.parquet"])
     assert [(model.name, model.weights_sha256) for model in table.models] == [("little", "aa"), ("big", "bb")]
     assert (tmp_path / "lab" / "labels.csv").read_text().count("pictures/p.png") > 100
+
+
+def test_docs_describe_only_options_that_exist() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "labelling.md").read_text()
+    known = {name for each in (command, calibrate, predict) for option in each.params for name in option.opts}
+    named = set(re.findall(r"(?<!-)--[a-z][a-z-]+", page))
+    assert named
+    assert named <= known
