@@ -185,7 +185,8 @@ def certificate(
     if reached <= first:
         raise TableError(
             f"{np.count_nonzero(gaps < needed[first]):,} labels are missing: the walk starts at threshold "
-            f"{thresholds[first]:.4g} and needs those of all {needed[first]:,} images on which the models differ there"
+            f"{thresholds[first]:.4g} and needs those of all {needed[first]:,} images on which the models differ "
+            "there; 'littlebig label' lists them in a file"
         )
     lost, won = (np.append(0, np.cumsum(outcomes[:known] == sign))[needed[:reached]] for sign in (1, -1))
     proof = run_walk(lost, won, pool.images, tolerance, shares, error_rate)

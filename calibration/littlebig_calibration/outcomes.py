@@ -8,7 +8,7 @@ import numpy as np
 
 from littlebig_calibration._arrays import Array
 from littlebig_calibration.errors import PairChoiceError
-from littlebig_calibration.table import UNCLEAR, PredictionTable, check_calibratable
+from littlebig_calibration.table import PredictionTable, check_calibratable
 from littlebig_contract.scores import LOGIT_CLIP
 
 
@@ -79,7 +79,7 @@ def outcomes(table: PredictionTable, little: str, big: str) -> Outcomes:
         )
     return Outcomes(
         first.label == table.labels,
-        (second.label == table.labels) | (table.labels == UNCLEAR),
+        second.label == table.labels,
         first.confidence,
         second.confidence,
         first.margin,

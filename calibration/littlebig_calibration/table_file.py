@@ -147,6 +147,7 @@ class _Columns:
 def _csv(data: bytes) -> pa.Table:
     types = {name: pa.string() for name in FILE_COLUMNS}
     table = pyarrow.csv.read_csv(pa.BufferReader(data), convert_options=pyarrow.csv.ConvertOptions(column_types=types))
+    table = table.rename_columns([name.strip() for name in table.column_names])
     return table.select([name for name in table.column_names if "_top5_" not in name])
 
 

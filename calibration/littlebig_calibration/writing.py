@@ -21,7 +21,8 @@ def write_table(table: PredictionTable, path: Path) -> None:
     """Write a table that `read_tables` reads back; the file appears whole or not at all.
 
     Args:
-        table: what to write. CSV has no place for the data set, the number of classes, decoding and hashes of weights.
+        table: what to write. CSV has no place for the data set, the number of classes, the decoding and the weights'
+            hashes.
         path: a file that ends in `.parquet` or `.csv`.
 
     Raises:

@@ -15,6 +15,7 @@ from littlebig_calibration.labelling.audits import is_audit_folder, read_audits
 from littlebig_calibration.labelling.forecast import Forecast, forecast
 from littlebig_calibration.labelling.names import number_of_classes, read_names, repository_names
 from littlebig_calibration.labelling.page import shown_names
+from littlebig_calibration.labelling.pictures import check_present
 from littlebig_calibration.labelling.plan import Goal, Plan, draw_pool, make_plan
 from littlebig_calibration.labelling.second_pool import first_labels, second_plan
 from littlebig_calibration.labelling.writing import LIST, PAGE, TABLE, check_new, write_folder
@@ -122,7 +123,9 @@ def command(
     names = read_names(class_names) if class_names else repository_names(REPOSITORY, table)
     shown = shown_names(names, number_of_classes(table, names))
     pool = draw_pool(table, plan)
-    with images_bar("pictures", len(pool.to_label(table.labels, plan.budget))) as advance, warnings.catch_warnings():
+    files = [table.files[row] for row in pool.to_label(table.labels, plan.budget)]
+    check_present(data, files)
+    with images_bar("pictures", len(files)) as advance, warnings.catch_warnings():
         # Pillow warns of large pictures and odd metadata. Neither keeps a picture from being shown.
         warnings.simplefilter("ignore")
         labels = write_folder(output, table, plans, data, shown, advance)

@@ -9,7 +9,7 @@ from pathlib import Path
 from littlebig_calibration.errors import TableError
 from littlebig_calibration.labelling.label_list import label_list
 from littlebig_calibration.labelling.page import embedded, labelling_page, question
-from littlebig_calibration.labelling.pictures import EMBEDDED_LIMIT, check_present, shrunk_pictures
+from littlebig_calibration.labelling.pictures import EMBEDDED_LIMIT, shrunk_pictures
 from littlebig_calibration.labelling.plan import Plan, divide, draw_pool, write_plan
 from littlebig_calibration.table import PredictionTable
 from littlebig_calibration.writing import write_table
@@ -56,7 +56,6 @@ def write_folder(
     files = [table.files[row] for row in rows]
     little, big = (table.model(name) for name in (plans[-1].goal.little, plans[-1].goal.big))
     questions = [question(table.files[row], (int(little.label[row]), int(big.label[row])), names) for row in rows]
-    check_present(pictures, files)
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
