@@ -65,6 +65,7 @@ def run(service, asked, fault, **settings):
         undo = fault.inject(service)
         injected = time.monotonic()
         whole = _whole_again(service, asked, injected, fault.may_stay)
+        gone = service.exits[exits:]
         if undo is not None:
             undo()
         if whole is None:
@@ -72,7 +73,6 @@ def run(service, asked, fault, **settings):
             await_whole(service, asked, 90)
         traffic.wait_for(1)
         time.sleep(_SETTLE_S)
-    gone = service.exits[exits:]
     after = await_whole(service, asked, 90)
     if whole is None:
         happened, seconds = "still broken", None
