@@ -11,7 +11,7 @@ from littlebig_client import Client, ClientError
 from tests.faults.serving import INSTANCES, MODELS
 
 # Beyond this a fault counts as not healed, and the campaign starts the server anew.
-_GIVE_UP_S = 30.0
+_GIVE_UP_S = 60.0
 # A heal replaces processes one after another: the service is whole when nothing has changed for this long.
 _STILL_S = 1.0
 _SETTLE_S = 1.0
