@@ -53,7 +53,7 @@ def apply_calibration(repository: Path, text: str) -> str:
         else:
             set_parameter(config.message, name, value)
             config.comments.setdefault(f"parameters[{name}]", [f"# {_COMMENTS[name]}"] if name in _COMMENTS else [])
-    provenance["threshold"] = {"value": threshold, "source": CALIBRATION}
+    provenance["threshold"] = {"value": threshold, "source": CALIBRATION, "score": calibrated_score(calibration)}
     # The evidence first: a threshold in force always has its reason beside it.
     write_atomically(repository / CALIBRATION, text.encode())
     write_atomically(path, write_config(config).encode())
@@ -68,8 +68,7 @@ def _parameters(calibration: Mapping[str, Any]) -> dict[str, object]:
     parameters: dict[str, object] = {"policy": "big" if chosen["threshold"] is None else "cascade"}
     if chosen["threshold"] is not None:
         parameters["threshold"] = chosen["threshold"]
-    score = calibrated_score(calibration)
-    parameters["score"] = None if score == "confidence" else score
+    parameters["score"] = calibrated_score(calibration)
     parameters["answer"] = None if calibration["answer"] == "big" else calibration["answer"]
     parameters["offset"] = calibration.get("offset")
     rate = chosen["escalation_rate"] if chosen["threshold"] is not None else {}
@@ -93,6 +92,7 @@ def forget_calibration(message: model_config_pb2.ModelConfig) -> None:
     for name in _COMMENTS:
         message.parameters.pop(name, None)
     set_parameter(message, "policy", "cascade")
+    set_parameter(message, "score", "confidence")
 
 
 def check_weights(calibration: Mapping[str, Any], stages: Mapping[str, Mapping[str, Any]]) -> None:

@@ -123,7 +123,7 @@ def export_pair(
         "format": 1,
         "pair": {"name": pair.name, "description": pair.description},
         "target": target,
-        "threshold": chosen,
+        "threshold": {**chosen, "score": score},
         "canonical_image": {
             "height": canonical.size,
             "width": canonical.size,

@@ -40,6 +40,8 @@ _INSTANCES_ON_CPU = {
     "little_big": "# Each instance has one call of little under way at a time: as many as little has keep those busy.",
     "preprocess": "# Two at least, because of the queue policy: one can always take requests.",
 }
+# Modules of preprocess that every Python model uses. Each gets a copy: a model can import only from its own folder.
+SHARED_MODULES = ("littlebig_quoting.py", "littlebig_watchdog.py")
 # How preprocess decodes: littlebig.json and calibrations record it.
 DECODE = "scaled"
 # Memory that an instance of preprocess needs, MiB: for each thread a quick picture, and a large one beside them.
@@ -132,6 +134,9 @@ def _write_model(folder: Path, rendering: Rendering) -> None:
         if rendering.target == "cpu":
             for source in sorted((_HERE / "cpu_stage").glob("*.py")):
                 shutil.copyfile(source, version / source.name)
+    if name != "preprocess" and (version / "model.py").exists():
+        for shared in SHARED_MODULES:
+            shutil.copyfile(reference_repository() / "preprocess" / "1" / shared, version / shared)
 
 
 def _adapt(config: Config, rendering: Rendering) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import triton_python_backend_utils as pb_utils
+from littlebig_watchdog import Watchdog, end_if_clock_steps
 
 
 class TritonPythonModel:
@@ -22,6 +23,7 @@ class TritonPythonModel:
         """Open the graph with the number of threads that config.pbtxt gives."""
         config = json.loads(args["model_config"])
         parameters = {name: value["string_value"] for name, value in config["parameters"].items()}
+        self.watchdog = Watchdog()  # before `nice`, so that its thread keeps the ordinary priority
         # Each instance is a process of its own, so its priority is too.
         os.nice(int(parameters.get("nice", "0")))
         options = onnxruntime.SessionOptions()
@@ -33,6 +35,7 @@ class TritonPythonModel:
         self.images_per_run = max(config["dynamic_batching"]["preferred_batch_size"])
         self.session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
 
+    @end_if_clock_steps
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer every request with the outputs it asked for."""
         wanted = [request.requested_output_names() for request in requests]
@@ -49,3 +52,7 @@ class TritonPythonModel:
             tensors = [pb_utils.Tensor(name, outputs[name][share]) for name in request_names]
             responses.append(pb_utils.InferenceResponse(tensors))
         return responses
+
+    def finalize(self) -> None:
+        """Let the process end in its own time."""
+        self.watchdog.stop()

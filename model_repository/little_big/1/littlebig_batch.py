@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
+from littlebig_audit import Chosen, Prediction
 from littlebig_errors import CALLER_TIMEOUT, CANCELLED, INTERNAL, BigFailure, GateError, StageFailed
 from littlebig_gate import (
     ARBITRATED,
@@ -14,6 +16,7 @@ from littlebig_gate import (
     BY_POLICY,
     LOST,
     NEEDS_BIG,
+    SHED,
     STAGE_CODES,
     SURE,
     UNSURE,
@@ -86,6 +89,8 @@ class Batch:
             return
         score = self._settings.score
         outputs = self.outputs if score in self.outputs else [*self.outputs, score]
+        if self._settings.audit_folder and "margin" not in outputs:  # kept audits have both scores
+            outputs = [*outputs, "margin"]
         callers = (request for request in self.requests if request.options.policy != "big")
         try:
             answers = call(self.images(rows, buffer), outputs, longest_timeout_us(callers))
@@ -112,13 +117,28 @@ class Batch:
         """The request's rows that only big can answer."""
         return [row for row in request.rows if self._decisions[row] in NEEDS_BIG]
 
-    def sure(self) -> Iterator[tuple[Pixels, npt.NDArray[np.generic]]]:
-        """Per request: the images that little answered because it was sure, and its labels for them."""
-        for request in self.requests:
-            rows = [row for row in request.rows if self._decisions[row] == SURE]
-            if rows:
-                images = [row - request.rows.start for row in rows]
-                yield request.images.pixels[images], self._answers["label"][rows]
+    def rows_to_audit(self, unsure: bool) -> list[int]:
+        """Rows that an audit may choose: of policy `cascade`, scored by little.
+
+        Args:
+            unsure: whether unsure and shed rows count as well as sure ones.
+        """
+        wanted = (SURE, UNSURE, SHED) if unsure else (SURE,)
+        return [row for row, decision in enumerate(self._decisions) if decision in wanted]
+
+    def chosen(self, row: int) -> Chosen:
+        """A row for the audit; its image is copied, because its request is about to be answered."""
+        request, margin = self._owners[row], self._answers.get("margin")
+        image = row - request.rows.start
+        return Chosen(
+            request.images.pixels[image : image + 1].copy(),
+            Prediction(
+                int(self._answers["label"][row].item()),
+                float(self._answers["confidence"][row].item()),
+                math.nan if margin is None else float(margin[row].item()),
+            ),
+            sure=self._decisions[row] == SURE,
+        )
 
     def images(self, rows: Sequence[int], buffer: Pixels | None = None) -> Images:
         """The images of some rows: a request's own tensor if they are exactly its images, else a copy.

@@ -164,7 +164,7 @@ class BigStage:
             slot.asked, slot.sample = len(images), images.part(0, 1)
             result = self._call_in_parts(images, batch)
         except StageFailed as failure:
-            result = BigFailure("error", str(failure))
+            result = BigFailure("error", str(failure), blames_big=failure.blames_stage)
         except Exception as problem:  # whatever it is, the callers must get a response
             result = BigFailure("error", f"{type(problem).__name__}: {problem}")
         self._settle(slot, result)
@@ -208,6 +208,8 @@ class BigStage:
         queue, and each further call would hold one of Triton's threads. An error does not if it may only mean that
         the callers' own time limit, which is passed on with the call, was too short.
         """
+        if not failure.blames_big:
+            return False
         impatient = 0 < batch.timeout_us < int(self._timeout_s * 1e6)
         return failure.reason == "timeout" or (failure.reason == "error" and not impatient)
 

@@ -29,7 +29,16 @@ class GateError(Exception):
 
 
 class StageFailed(Exception):
-    """A stage's call came back with an error."""
+    """A stage's call came back with an error.
+
+    Attributes:
+        blames_stage: False where the error says nothing about the stage.
+    """
+
+    def __init__(self, message: str, blames_stage: bool = True) -> None:
+        """Keep both."""
+        super().__init__(message)
+        self.blames_stage = blames_stage
 
 
 @dataclass(frozen=True)
@@ -40,11 +49,13 @@ class BigFailure:
         reason: `error`, `timeout`, `breaker_open` or `caller_timeout`: a label of `littlebig_big_failures_total`.
         message: for the caller.
         error_code: of the caller's error response.
+        blames_big: False where the failure says nothing about big.
     """
 
     reason: str
     message: str
     error_code: str = INTERNAL
+    blames_big: bool = True
 
 
 # Clients know the beginning of this message from Triton's own queues.

@@ -27,6 +27,7 @@ COUNTERS = {
     "littlebig_score_count": "Images that little has scored",
     "littlebig_big_failures_total": "Escalated images that big did not answer, by reason",
     "littlebig_audits_total": "Sure images chosen for an audit by big, by outcome",
+    "littlebig_kept_audits_total": "Images chosen for the folder of kept audits, by outcome",
 }
 GAUGES = {
     "littlebig_threshold": "Escalate when the score is below this: configured, and effective under overload control",
@@ -45,6 +46,10 @@ _INITIAL: tuple[tuple[str, dict[str, str]], ...] = (
         for reason in ("error", "timeout", "breaker_open", "caller_timeout")
     ),
     *(("littlebig_audits_total", {"outcome": outcome}) for outcome in ("agree", "disagree", "dropped", "failed")),
+    *(
+        ("littlebig_kept_audits_total", {"outcome": outcome})
+        for outcome in ("kept", "dropped", "failed", "unwritten", "full")
+    ),
 )
 
 

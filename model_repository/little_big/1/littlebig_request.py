@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +10,54 @@ from typing import Any
 import numpy as np
 from littlebig_errors import INVALID_ARG, GateError
 from littlebig_images import Images
-from littlebig_settings import POLICIES
+from littlebig_quoting import quoted
+from littlebig_settings import POLICIES, REQUEST_PARAMETERS, GateSettings
+
+
+@dataclass(frozen=True)
+class Permission:
+    """What a request may set.
+
+    Attributes:
+        parameters: names.
+        min_threshold: the smallest threshold.
+        max_threshold: the largest.
+    """
+
+    parameters: tuple[str, ...] = REQUEST_PARAMETERS
+    min_threshold: float = 0.0
+    max_threshold: float = 1.0
+
+    @classmethod
+    def from_settings(cls, settings: GateSettings) -> Permission:
+        """As the repository's parameters say."""
+        return cls(settings.allow, settings.min_threshold, settings.max_threshold)
+
+    def check(self, names: Iterable[str]) -> None:
+        """Refuse a parameter that no request, or no request here, may set.
+
+        Raises:
+            GateError: INVALID_ARG, naming the first one, and those that may be set.
+        """
+        for name in sorted(names):
+            if name not in self.parameters:
+                known = name in REQUEST_PARAMETERS
+                what = f"parameter '{name}' may not be set here" if known else f"unknown parameter '{quoted(name)}'"
+                raise _invalid(f"{what}; a request may set {' and '.join(self.parameters) or 'none'}")
+
+    def threshold(self, value: object) -> float:
+        """A threshold within the bounds.
+
+        Raises:
+            GateError: INVALID_ARG, naming the bounds.
+        """
+        low, high = self.min_threshold, self.max_threshold
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+            raise _invalid(f"parameter 'threshold' = {quoted(repr(value))} is not a number in [{low:g}, {high:g}]")
+        return float(value)
+
+
+ANYTHING = Permission()
 
 
 @dataclass(frozen=True)
@@ -30,23 +76,22 @@ class Options:
         """Round the threshold, so that a score equal to it is not below it."""
         object.__setattr__(self, "threshold", float(np.float32(self.threshold)))
 
-    def override(self, parameters: str) -> Options:
+    def override(self, parameters: str, permission: Permission = ANYTHING) -> Options:
         """These options, with those that a request sets replaced.
 
         Args:
             parameters: JSON object as Triton's `request.parameters()` returns it, or an empty string.
+            permission: what the request may set.
 
         Raises:
-            GateError: INVALID_ARG, naming the parameter that is unknown or wrong.
+            GateError: INVALID_ARG, naming the parameter that is unknown, wrong or not allowed.
         """
         given = json.loads(parameters) if parameters else {}
         if not given:
             return self
-        unknown = sorted(set(given) - {"threshold", "policy"})
-        if unknown:
-            raise _invalid(f"unknown parameter '{unknown[0]}'; a request may set threshold and policy")
+        permission.check(given)
         return Options(
-            threshold=_threshold(given.get("threshold", self.threshold)),
+            threshold=permission.threshold(given["threshold"]) if "threshold" in given else self.threshold,
             policy=_policy(given.get("policy", self.policy)),
         )
 
@@ -85,15 +130,9 @@ def longest_timeout_us(requests: Iterable[Request]) -> int:
     return max(limits, default=0) if all(limits) else 0
 
 
-def _threshold(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value) or not 0.0 <= value <= 1.0:
-        raise _invalid(f"parameter 'threshold' = {value!r} is not a number in [0, 1]")
-    return float(value)
-
-
 def _policy(value: object) -> str:
     if value not in POLICIES:
-        raise _invalid(f"parameter 'policy' = {value!r} is not one of {', '.join(POLICIES)}")
+        raise _invalid(f"parameter 'policy' = {quoted(repr(value))} is not one of {', '.join(POLICIES)}")
     return str(value)
 
 

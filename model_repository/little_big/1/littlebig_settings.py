@@ -7,7 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from littlebig_quoting import quoted
+
 POLICIES = ("cascade", "little", "big")
+# Parameters that a request may be allowed to set.
+REQUEST_PARAMETERS = ("threshold", "policy")
 # Triton's Python backend makes all BLS calls of an instance on 32 threads (thread-pool-size), and a call keeps its
 # thread until it returns. Calls of big must leave some: for little, for an audit, and for the probes of a hung stage
 # (MAX_PROBES in littlebig_big_stage.py).
@@ -25,6 +29,9 @@ class GateSettings:
     Attributes:
         threshold: escalate when little's score < threshold, in [0, 1].
         policy: `cascade` lets the score decide; `little` and `big` ask that stage alone.
+        allow: the parameters that a request may set.
+        min_threshold: the smallest threshold that a request may set, in [0, 1].
+        max_threshold: the largest.
         score: what is compared with the threshold: little's `confidence` or its `margin`.
         answer: once big has run, `big` takes its answer; `arbitrate` keeps little's where it is surer.
         offset: of the arbitration: how much surer little must be, in logits of the confidences.
@@ -36,6 +43,8 @@ class GateSettings:
         latency_target_ms: thresholds are lowered when the wait for big threatens this latency; 0 for never.
         threshold_floor: overload control lowers no threshold below this.
         audit_rate: fraction of sure images that are sent to big after they were answered, in [0, 1].
+        audit_folder: absolute path of the folder that keeps audits; empty for none.
+        audit_rows: most audits that it holds.
         calibrated_escalation_low: lower end of the calibration's interval of the escalation rate, if it has one.
         calibrated_escalation_high: its upper end.
         calibrated_disagreement: fraction of the calibration's sure images on which the stages disagree.
@@ -43,6 +52,9 @@ class GateSettings:
 
     threshold: float
     policy: str = "cascade"
+    allow: tuple[str, ...] = REQUEST_PARAMETERS
+    min_threshold: float = 0.0
+    max_threshold: float = 1.0
     score: str = "confidence"
     answer: str = "big"
     offset: float = 0.0
@@ -54,6 +66,8 @@ class GateSettings:
     latency_target_ms: float = 0.0
     threshold_floor: float = 0.0
     audit_rate: float = 0.0
+    audit_folder: str = ""
+    audit_rows: int = 10_000
     calibrated_escalation_low: float | None = None
     calibrated_escalation_high: float | None = None
     calibrated_disagreement: float | None = None
@@ -74,7 +88,7 @@ class GateSettings:
             if name == "gate":
                 raise BadSetting("parameter 'gate' is now called 'score': rename it in config.pbtxt")
             if name not in known:
-                raise BadSetting(f"unknown parameter '{name}'; known are {', '.join(known)}")
+                raise BadSetting(f"unknown parameter '{quoted(name)}'; known are {', '.join(known)}")
         if "threshold" not in ours:
             raise BadSetting("parameter 'threshold' is missing")
         values: dict[str, Any] = {name: _READERS[name](name, text) for name, text in ours.items()}
@@ -87,6 +101,12 @@ class GateSettings:
         if self.threshold_floor > self.threshold:
             raise BadSetting(
                 f"parameter 'threshold_floor' = {self.threshold_floor} is above 'threshold' = {self.threshold}"
+            )
+        if self.audit_folder and not self.audit_rate:
+            raise BadSetting("parameter 'audit_folder' keeps nothing while 'audit_rate' is 0")
+        if self.min_threshold > self.max_threshold:
+            raise BadSetting(
+                f"parameter 'min_threshold' = {self.min_threshold} is above 'max_threshold' = {self.max_threshold}"
             )
         if (low is None) != (high is None) or (low is not None and high is not None and low > high):
             raise BadSetting(
@@ -102,7 +122,7 @@ def _number(low: float, high: float, kind: str) -> Callable[[str, str], float]:
         except ValueError:
             value = math.nan
         if not low <= value <= high:
-            raise BadSetting(f"parameter '{name}' = '{text}' is not {kind}")
+            raise BadSetting(f"parameter '{name}' = '{quoted(text)}' is not {kind}")
         return value
 
     return read
@@ -111,7 +131,7 @@ def _number(low: float, high: float, kind: str) -> Callable[[str, str], float]:
 def _whole(low: int, high: int) -> Callable[[str, str], int]:
     def read(name: str, text: str) -> int:
         if not text.isdecimal() or not low <= int(text) <= high:
-            raise BadSetting(f"parameter '{name}' = '{text}' is not a whole number from {low} to {high}")
+            raise BadSetting(f"parameter '{name}' = '{quoted(text)}' is not a whole number from {low} to {high}")
         return int(text)
 
     return read
@@ -120,10 +140,29 @@ def _whole(low: int, high: int) -> Callable[[str, str], int]:
 def _one_of(*values: str) -> Callable[[str, str], str]:
     def read(name: str, text: str) -> str:
         if text not in values:
-            raise BadSetting(f"parameter '{name}' = '{text}' is not one of {', '.join(values)}")
+            raise BadSetting(f"parameter '{name}' = '{quoted(text)}' is not one of {', '.join(values)}")
         return text
 
     return read
+
+
+def _allowed(name: str, text: str) -> tuple[str, ...]:
+    words = [word.strip() for word in text.split(",")]
+    if words == ["none"]:
+        return ()
+    for word in words:
+        if word not in REQUEST_PARAMETERS:
+            raise BadSetting(
+                f"parameter '{name}' = '{quoted(text)}': '{quoted(word)}' is not one of "
+                f"{', '.join(REQUEST_PARAMETERS)}; for no parameter at all write none"
+            )
+    return tuple(parameter for parameter in REQUEST_PARAMETERS if parameter in words)
+
+
+def _absolute_path(name: str, text: str) -> str:
+    if text and not text.startswith("/"):
+        raise BadSetting(f"parameter '{name}' = '{quoted(text)}' is not an absolute path")
+    return text
 
 
 _DAY_MS = 86_400_000
@@ -131,6 +170,9 @@ _fraction = _number(0.0, 1.0, "a number in [0, 1]")
 _READERS: Mapping[str, Callable[[str, str], object]] = {
     "threshold": _fraction,
     "policy": _one_of(*POLICIES),
+    "allow": _allowed,
+    "min_threshold": _fraction,
+    "max_threshold": _fraction,
     "score": _one_of("confidence", "margin"),
     "answer": _one_of("big", "arbitrate"),
     "offset": _number(-100.0, 100.0, "a number from -100 to 100"),
@@ -142,6 +184,8 @@ _READERS: Mapping[str, Callable[[str, str], object]] = {
     "latency_target_ms": _number(0.0, _DAY_MS, "milliseconds from 0 (off) to a day"),
     "threshold_floor": _fraction,
     "audit_rate": _fraction,
+    "audit_folder": _absolute_path,
+    "audit_rows": _whole(1, 10_000_000),
     "calibrated_escalation_low": _fraction,
     "calibrated_escalation_high": _fraction,
     "calibrated_disagreement": _fraction,

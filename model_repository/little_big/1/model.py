@@ -28,31 +28,40 @@ from __future__ import annotations
 import asyncio  # noqa: F401  (Triton's stub imports it for the first request, which would have to wait for it)
 import json
 import math
+import re
 import time
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import triton_python_backend_utils as pb_utils
-from littlebig_audit import Auditor
+from littlebig_audit import Auditor, Prediction
+from littlebig_audit_folder import AuditFolder, describe_run
 from littlebig_batch import Batch, Outputs, Response
 from littlebig_big_stage import BigStage, InFlightSlot
 from littlebig_breaker import CLOSED
-from littlebig_errors import GateError, StageFailed
+from littlebig_errors import INVALID_ARG, GateError, StageFailed
 from littlebig_escalated_batch import EscalatedBatch
 from littlebig_heap import keep_freed_memory
 from littlebig_images import Images, Pixels, make_buffer
 from littlebig_metrics import Publisher, Tally
 from littlebig_overload import NO_SCALING, Backlog, ThresholdScaling
-from littlebig_request import Options, Request
+from littlebig_quoting import quoted
+from littlebig_request import Options, Permission, Request
 from littlebig_settings import BadSetting, GateSettings
 from littlebig_timer import Timer
+from littlebig_watchdog import Watchdog, end_if_clock_steps
 
 # Poll interval, and interval between publications of metrics, in seconds.
 _POLL_S, _PUBLISH_S = 0.1, 1.0
 # Checking cancellation costs an IPC round trip, so skip it for the first 100 ms: Triton drops cancelled requests from
 # its own queue, and few callers give up sooner.
 _CANCELLATION_GRACE_S = 0.1
+# Most characters of a stage's error that callers and logs get.
+_LONGEST_ERROR = 300
+# What every request of a stage's batch gets if one of them, sent by a stranger, claims 2^32 images or more.
+_CLAIMED_BATCH = re.compile(r"batch size \d+ for '.*', max allowed is \d+")
 
 
 class TritonPythonModel:
@@ -64,9 +73,13 @@ class TritonPythonModel:
         parameters = {name: value["string_value"] for name, value in config.get("parameters", {}).items()}
         try:
             self.settings = settings = GateSettings.from_parameters(parameters)
+            folder = self._audit_folder(Path(args["model_repository"]).parent, config["input"][0]["dims"])
         except BadSetting as reason:
             raise pb_utils.TritonModelException(f"{args['model_name']}: {reason}") from None
-        self.defaults = Options(settings.threshold, settings.policy)
+        self.defaults, self.permission = (
+            Options(settings.threshold, settings.policy),
+            Permission.from_settings(settings),
+        )
         self.max_batch_size = config["max_batch_size"]
         dims = config["input"][0]["dims"]
         self.buffer = make_buffer(self.max_batch_size, dims)
@@ -80,16 +93,25 @@ class TritonPythonModel:
         )
         self.backlog = Backlog()
         self.tally = Tally()
-        self.audit = Auditor(settings.audit_rate, self._ask_big_for_label, self._is_big_busy, self._count_audit)
+        self.audit = Auditor(
+            settings.audit_rate,
+            self._audit_by_big,
+            lambda: self.big.batches > 0,
+            lambda: self.big.breaker.state != CLOSED,
+            partial(self._count_audit, "littlebig_audits_total"),
+            folder,
+        )
         self.publisher = Publisher(pb_utils, args["model_name"], args["model_instance_name"])
         self._publish()
         # Pre-fault two batches after the long-lived allocations: one that comes in, and one that waits for big.
         keep_freed_memory(2 * self.max_batch_size, math.prod(dims))
-        self.timer = Timer(lambda problem: pb_utils.Logger.log_error(f"little_big: {problem}"))
+        self.timer = Timer(lambda problem: pb_utils.Logger.log_error(f"little_big: {quoted(problem, _LONGEST_ERROR)}"))
         self.timer.every(_POLL_S, self.big.poll)
         self.timer.every(_POLL_S, self.audit.poll)
         self.timer.every(_PUBLISH_S, self._publish)
+        self.watchdog = Watchdog()
 
+    @end_if_clock_steps
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer every request, or return None for those that are answered when big is done.
 
@@ -120,13 +142,16 @@ class TritonPythonModel:
         self.timer.stop()
         self.audit.stop()
         self.publisher.close(self.tally)
+        self.watchdog.stop()
 
     def _examine(self, request: Any, received: float) -> Request | GateError:
         """The request with its options, or what is wrong with it."""
         try:
-            options = self.defaults.override(request.parameters())
+            options = self.defaults.override(request.parameters(), self.permission)
         except GateError as error:
             return error
+        except ValueError as problem:  # over HTTP, text that is no UTF-8
+            return GateError(INVALID_ARG, f"the request's parameters cannot be read: {quoted(problem)}")
         (tensor,) = request.inputs()
         # The stub has copied the images out of shared memory: this array stays ours when the request is answered.
         images = Images(tensor.as_numpy(), tensor)
@@ -166,17 +191,31 @@ class TritonPythonModel:
 
     def _choose_audits(self, batch: Batch) -> None:
         if self.audit.rate:
-            for images, labels in batch.sure():
-                self.audit.choose(images, labels)
+            for row in self.audit.toss(batch.rows_to_audit(unsure=self.audit.keeps)):
+                self.audit.choose(batch.chosen(row))
 
-    def _ask_big_for_label(self, image: Pixels) -> int:
-        return int(_call("big", Images(image), ["label"], 0)["label"][0, 0])
+    def _audit_by_big(self, image: Pixels) -> Prediction:
+        answer = _call("big", Images(image), ["label", "confidence", "margin"], 0)
+        label, confidence, margin = (answer[name].item() for name in ("label", "confidence", "margin"))
+        return Prediction(int(label), float(confidence), float(margin))
 
-    def _is_big_busy(self) -> bool:
-        return self.big.batches > 0 or self.big.breaker.state != CLOSED
+    def _audit_folder(self, repository: Path, dims: Sequence[int]) -> AuditFolder | None:
+        """Where audits are kept, if they are."""
+        settings = self.settings
+        if not settings.audit_folder:
+            return None
+        about = describe_run(repository, settings, dims)
+        log = pb_utils.Logger.log_error
+        return AuditFolder(
+            Path(settings.audit_folder),
+            settings.audit_rows,
+            about,
+            lambda problem: log(f"little_big: {quoted(problem, _LONGEST_ERROR)}"),
+            partial(self._count_audit, "littlebig_kept_audits_total"),
+        )
 
-    def _count_audit(self, outcome: str) -> None:
-        self.tally.count("littlebig_audits_total", 1, outcome=outcome)
+    def _count_audit(self, metric: str, outcome: str) -> None:
+        self.tally.count(metric, 1, outcome=outcome)
 
     def _publish(self) -> None:
         """Send counts and gauges to Triton."""
@@ -209,6 +248,15 @@ def _call(stage: str, images: Images, outputs: Sequence[str], timeout_us: int) -
     Raises:
         StageFailed: if the stage returns an error or another number of rows.
     """
+    try:
+        return _call_once(stage, images, outputs, timeout_us)
+    except StageFailed as failure:
+        if failure.blames_stage:
+            raise
+        return _call_once(stage, images, outputs, timeout_us)
+
+
+def _call_once(stage: str, images: Images, outputs: Sequence[str], timeout_us: int) -> Outputs:
     call = pb_utils.InferenceRequest(
         model_name=stage,
         requested_output_names=list(outputs),
@@ -219,7 +267,8 @@ def _call(stage: str, images: Images, outputs: Sequence[str], timeout_us: int) -
     )
     response = call.exec()
     if response.has_error():
-        raise StageFailed(response.error().message())
+        message = response.error().message()
+        raise StageFailed(quoted(message, _LONGEST_ERROR), blames_stage=not _CLAIMED_BATCH.search(message))
     answers = {tensor.name(): tensor.as_numpy() for tensor in response.output_tensors()}
     for name, array in answers.items():
         if len(array) != len(images):

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from littlebig_quoting import quoted
+
 MIB = 1 << 20
-# Text of a decoder that an error may quote.
-_LONGEST_QUOTE = 120
 
 
 class BadImage(Exception):
@@ -118,14 +118,6 @@ def unsupported(kind: str, reason: str) -> BadImage:
     return BadImage(f"is {_article(kind)} {kind} image of a kind that is not decoded: {quoted(reason)}")
 
 
-def quoted(reason: object) -> str:
-    """Text from outside in one line of printable ASCII."""
-    text = str(reason) or type(reason).__name__
-    text = text.encode("ascii", "backslashreplace").decode()
-    text = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
-    return text if len(text) <= _LONGEST_QUOTE else f"{text[: _LONGEST_QUOTE - 3]}..."
-
-
 def positive(parameters: Mapping[str, str], name: str) -> int:
     """A parameter that is a positive whole number.
 
@@ -134,7 +126,7 @@ def positive(parameters: Mapping[str, str], name: str) -> int:
     """
     text = parameters.get(name, "")
     if not (text.isascii() and text.isdecimal()) or len(text) > 15 or int(text) < 1:
-        raise ValueError(f"parameter '{name}' = '{text}' is not a positive whole number")
+        raise ValueError(f"parameter '{name}' = '{quoted(text)}' is not a positive whole number")
     return int(text)
 
 

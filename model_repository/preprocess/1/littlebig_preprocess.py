@@ -23,6 +23,7 @@ from littlebig_jpeg import JpegPicture
 from littlebig_limits import MIB, BadImage, Cost, Limits, damaged, positive
 from littlebig_orientation import UPRIGHT
 from littlebig_png import SIGNATURE, PngPicture
+from littlebig_quoting import quoted
 from littlebig_webp import WebpPicture
 from PIL import Image
 
@@ -180,5 +181,5 @@ def _guarded(kind: str, step: Any) -> Any:
 def _one_of(parameters: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:
     text = parameters.get(name, "")
     if text not in choices:
-        raise ValueError(f"parameter '{name}' = '{text}' is none of {', '.join(choices)}")
+        raise ValueError(f"parameter '{name}' = '{quoted(text)}' is none of {', '.join(choices)}")
     return text

@@ -19,6 +19,7 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 from littlebig_lanes import BadPicture, Lanes, LaneSettings, Overloaded, PendingRequest
 from littlebig_preprocess import PreprocessSettings
+from littlebig_watchdog import Watchdog, end_if_clock_steps
 
 # Overrides the parameter: a container knows its memory, a repository does not.
 _MEMORY = "LITTLEBIG_PREPROCESS_MEMORY_MIB"
@@ -40,7 +41,9 @@ class TritonPythonModel:
             self.lanes = Lanes(settings, LaneSettings.from_parameters(parameters, instances, settings.limits))
         except ValueError as reason:
             raise pb_utils.TritonModelException(f"preprocess: {reason}") from None
+        self.watchdog = Watchdog()
 
+    @end_if_clock_steps
     def execute(self, requests: list[Any]) -> list[Any]:
         """Decode all quick pictures of all waiting requests side by side, and answer each request for itself.
 
@@ -55,6 +58,7 @@ class TritonPythonModel:
     def finalize(self) -> None:
         """Let the threads go."""
         self.lanes.close()
+        self.watchdog.stop()
 
     def _answer(self, request: Any, started: Sequence[Future[Any]]) -> Any:
         try:

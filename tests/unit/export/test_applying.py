@@ -52,6 +52,7 @@ def test_threshold_and_evidence_arrive_and_all_else_stays(repository):
     assert json.loads((repository / "littlebig.json").read_text())["threshold"] == {
         "value": 0.4259,
         "source": "calibration.json",
+        "score": "confidence",
     }
     changed = {path.name for path, content in files(repository).items() if before.get(path) != content}
     assert changed == {"config.pbtxt", "calibration.json", "littlebig.json"}

@@ -11,6 +11,7 @@ from littlebig_export.config_pbtxt import read_config
 from littlebig_export.errors import ExportError
 from littlebig_export.exporting import export_pair, override_weights
 from littlebig_export.pair import load_pair
+from littlebig_export.repository import SHARED_MODULES
 from tests.tiny_pair import tiny_classifier
 
 GATE = Path(__file__).parents[3] / "model_repository" / "little_big" / "1"
@@ -34,6 +35,8 @@ def refusal(action) -> str:
 def test_a_repository_is_complete(tiny_pair, tmp_path):
     export(tiny_pair, tmp_path / "out")
     assert sorted(files(tmp_path / "out")) == [
+        "big/1/littlebig_quoting.py",
+        "big/1/littlebig_watchdog.py",
         "big/1/model.onnx",
         "big/1/model.py",
         "big/config.pbtxt",
@@ -41,11 +44,13 @@ def test_a_repository_is_complete(tiny_pair, tmp_path):
         "classify/1/.keep",
         "classify/config.pbtxt",
         "classify/labels.txt",
+        "little/1/littlebig_quoting.py",
+        "little/1/littlebig_watchdog.py",
         "little/1/model.onnx",
         "little/1/model.py",
         "little/config.pbtxt",
         "little/labels.txt",
-        *(f"little_big/1/{path.name}" for path in sorted(GATE.glob("*.py"))),
+        *sorted(f"little_big/1/{name}" for name in [*(path.name for path in GATE.glob("*.py")), *SHARED_MODULES]),
         "little_big/config.pbtxt",
         "little_big/labels.txt",
         "littlebig.json",
@@ -59,6 +64,8 @@ def test_a_repository_is_complete(tiny_pair, tmp_path):
         "preprocess/1/littlebig_orientation.py",
         "preprocess/1/littlebig_png.py",
         "preprocess/1/littlebig_preprocess.py",
+        "preprocess/1/littlebig_quoting.py",
+        "preprocess/1/littlebig_watchdog.py",
         "preprocess/1/littlebig_webp.py",
         "preprocess/1/model.py",
         "preprocess/config.pbtxt",
@@ -79,7 +86,7 @@ def test_one_file_says_what_the_repository_was_made_of(tiny_pair, tmp_path):
     says = json.loads((tmp_path / "out" / "littlebig.json").read_text())
     assert says["pair"]["name"] == "tiny"
     assert says["target"] == "cpu"
-    assert says["threshold"] == {"value": 0.25, "source": "given at export"}
+    assert says["threshold"] == {"value": 0.25, "source": "given at export", "score": "confidence"}
     assert says["canonical_image"]["width"] == 32
     assert len(says["stages"]["big"]["weights"]["sha256"]) == 64
     assert says["stages"]["little"]["parity"]["top1_agreement"] == 1.0

@@ -1,5 +1,7 @@
 """A batch's decisions and responses, with stages that are functions."""
 
+import math
+
 import numpy as np
 import pytest
 from littlebig_batch import Batch
@@ -206,11 +208,38 @@ def test_read_only_outputs_of_little_are_copied_before_big_writes_into_them():
     assert answers[0]["label"].ravel().tolist() == [90, 10]
 
 
-def test_sure_images_are_those_that_little_decided_by_its_score():
-    batch, _ = decided(make_request(90, 10, 80), make_request(70, policy="little"), make_request(5))
-    ((images, labels),) = batch.sure()
-    assert images[:, 0, 0, 0].tolist() == [90, 80]
-    assert labels.ravel().tolist() == [90, 80]
+def test_rows_to_audit_are_those_that_little_decided_by_its_score():
+    requests = (
+        make_request(90, 10, 80),
+        make_request(70, policy="little"),
+        make_request(5),
+        make_request(1, policy="big"),
+    )
+    batch, _ = decided(*requests)
+    assert batch.rows_to_audit(unsure=False) == [0, 2]
+    assert batch.rows_to_audit(unsure=True) == [0, 1, 2, 4]
+
+
+def test_shed_rows_are_audited_with_the_unsure_ones_and_rows_without_an_answer_are_not():
+    batch, _ = decided(make_request(10), scaling=ThresholdScaling(wait_s=9, per_image_s=9, target_s=1, floor=0))
+    assert batch.rows_to_audit(unsure=True) == [0]
+    batch, _ = decided(make_request(90), stage=failing)
+    assert batch.rows_to_audit(unsure=True) == []
+
+
+def test_a_chosen_row_has_a_copy_of_its_image_and_littles_answer():
+    request = make_request(90, 10)
+    batch, _ = decided(make_request(80), request, settings=GateSettings(0.5, audit_rate=1, audit_folder="/audits"))
+    sure, unsure = batch.chosen(1), batch.chosen(2)
+    request.images.pixels[:] = 0
+    assert (sure.image[0, 0, 0, 0], unsure.image[0, 0, 0, 0]) == (90, 10)
+    assert sure.little == (90, pytest.approx(0.9), pytest.approx(0.1))
+    assert (sure.sure, unsure.sure) == (True, False)
+
+
+def test_without_a_folder_littles_margin_is_not_asked_for():
+    batch, _ = decided(make_request(80))
+    assert math.isnan(batch.chosen(0).little.margin)
 
 
 def test_scores_of_images_for_big_alone_are_not_counted():

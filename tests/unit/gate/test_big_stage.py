@@ -21,14 +21,14 @@ class Stage:
     def __init__(self):
         self.released = threading.Event()
         self.released.set()
-        self.error = ""
+        self.error, self.blames = "", True
         self.calls = []
 
     def __call__(self, images, outputs, timeout_us):
         self.calls.append((len(images), timeout_us))
         assert self.released.wait(10)
         if self.error:
-            raise StageFailed(self.error)
+            raise StageFailed(self.error, self.blames)
         return {name: images.pixels[:, 0, 0, :1].astype(np.int32) for name in outputs}
 
 
@@ -187,6 +187,14 @@ def test_an_error_of_big_settles_the_batch_with_its_message(submit, stage, settl
     stage.error = "out of memory"
     submit()
     assert settled.wait() == [BigFailure("error", "out of memory")]
+
+
+def test_an_error_that_says_nothing_about_big_opens_no_breaker(big, submit, stage, settled):
+    stage.error, stage.blames = "batch size 4294967297 for 'big', max allowed is 32", False
+    for _ in range(5):
+        submit()
+    assert {result.message for result in settled.wait(5)} == {stage.error}
+    assert big.breaker.state == CLOSED
 
 
 def test_an_unexpected_exception_settles_the_batch_and_does_not_count_against_big(big, submit, settled):

@@ -1,0 +1,112 @@
+"""Ends this process before Triton gives up on it, so that no caller gets another caller's answer.
+
+Triton 24.10 sends a batch to a model's process (stub) and waits a second at a time for the answer. If the stub's health
+thread, which runs every 300 ms, was not heard from in that second, Triton fails the batch and leaves process and queue
+as they are (`ReceiveMessageFromStub` in python_backend's stub_launcher.cc). Answers carry no number. A stub that only
+stood still then answers the failed batch, and Triton takes that for the answer to the next one: from there on, every
+caller gets the answer of the batch before, and both sides use memory that the other has freed.
+
+So a stub that stands still must not come back. Two causes, two guards:
+
+    the process stood still    a stopped process, a cgroup freezer, a suspended machine, no CPU time: a timer of the
+                               kernel kills it unless a thread starts the timer anew every 100 ms. The timer also kills
+                               a process that is stopped.
+    the wall clock stepped     Triton measures its second by that clock, so it ends early: the process kills itself
+                               instead of answering the batch in hand.
+
+A process stands still from at most 300 ms after Triton's second began, so it has to be gone 700 ms later.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+# Most seconds that the process may stand still, or the wall clock may gain during a batch.
+LIMIT_S = 0.6
+_INTERVAL_S = 0.1
+# Counts while the machine is suspended, too.
+_CLOCK = time.CLOCK_BOOTTIME
+_SIGEV_SIGNAL = 0
+
+
+class _Event(ctypes.Structure):
+    """`struct sigevent` of 64-bit Linux."""
+
+    _fields_ = (
+        ("value", ctypes.c_void_p),
+        ("signal", ctypes.c_int),
+        ("notify", ctypes.c_int),
+        ("unused", ctypes.c_byte * 48),
+    )
+
+
+class _Interval(ctypes.Structure):
+    """`struct itimerspec`: a timer that fires once, after seconds and nanoseconds."""
+
+    _fields_ = (
+        ("every_s", ctypes.c_long),
+        ("every_ns", ctypes.c_long),
+        ("after_s", ctypes.c_long),
+        ("after_ns", ctypes.c_long),
+    )
+
+
+class Watchdog:
+    """Kills this process once it has stood still for LIMIT_S seconds. Make it when the model is loaded."""
+
+    def __init__(self) -> None:
+        """Start the timer, and the thread that starts it anew.
+
+        Raises:
+            OSError: if the system gives no timer.
+        """
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._timer = ctypes.c_void_p()
+        event = _Event(signal=signal.SIGKILL, notify=_SIGEV_SIGNAL)
+        if self._libc.timer_create(_CLOCK, ctypes.byref(event), ctypes.byref(self._timer)) != 0:
+            raise OSError(ctypes.get_errno(), "no timer for the watchdog")
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+        self._start_timer(LIMIT_S)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Let the process live on without a watchdog."""
+        self._stopped.set()
+        self._thread.join()
+        self._start_timer(0.0)
+
+    def _run(self) -> None:
+        while not self._stopped.wait(_INTERVAL_S):
+            self._start_timer(LIMIT_S)
+
+    def _start_timer(self, seconds: float) -> None:
+        """Start the timer anew; 0 stops it."""
+        self._libc.timer_settime(self._timer, 0, ctypes.byref(_Interval(0, 0, 0, int(seconds * 1e9))), None)
+
+
+def end_if_clock_steps(execute: Callable[[Any, list[Any]], list[Any]]) -> Callable[[Any, list[Any]], list[Any]]:
+    """Decorate a model's `execute`: a batch during which the wall clock gained LIMIT_S seconds is not answered."""
+
+    @functools.wraps(execute)
+    def guarded(model: Any, requests: list[Any]) -> list[Any]:
+        before = _wall_clock_lead()
+        try:
+            return execute(model, requests)
+        finally:
+            if _wall_clock_lead() - before > LIMIT_S:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    return guarded
+
+
+def _wall_clock_lead() -> float:
+    """How far the wall clock is ahead of the clock that no one sets, in seconds."""
+    return time.time() - time.clock_gettime(_CLOCK)
