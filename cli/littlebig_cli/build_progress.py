@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from types import TracebackType
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from littlebig_cli.terminal import console
 
 
 class BuildProgress:
@@ -17,9 +18,9 @@ class BuildProgress:
 
     def __init__(self) -> None:
         """Nothing is shown before the first phase begins."""
-        console = Console(stderr=True)
-        columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-        self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        errors = console(stderr=True)
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
+        self._bar = Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal)
         self._lock = threading.Lock()
         self._top = ""
         self._task = self._bar.add_task("building", total=None)

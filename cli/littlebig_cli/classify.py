@@ -6,20 +6,24 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.text import Text
 
-from littlebig_cli.classify_output import AsCsv, AsJson, AsTable, Output, printable
+from littlebig_cli.classify_output import AsCsv, AsJson, AsTable, Output, name_of
+from littlebig_cli.connection import add_connection_options
 from littlebig_cli.failures import report_failures
+from littlebig_cli.terminal import console
 from littlebig_client import (
     POLICIES,
     Client,
     ClientError,
     InvalidImage,
     ModelNotServed,
+    RequestRejected,
+    ServerFailure,
     ServerUnreachable,
 )
 from littlebig_contract.pictures import SUFFIXES, pictures_in
@@ -30,7 +34,7 @@ _BAR_FROM = 5
 
 @click.command(epilog="Example:  littlebig classify coffee.png photos/ --policy cascade --json")
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--url", default="localhost:8001", show_default=True, help="Triton's gRPC endpoint, host:port.")
+@add_connection_options()
 @click.option(
     "--top-k", default=5, show_default=True, help="Number of candidates; the table lists them for a single image only."
 )
@@ -38,7 +42,8 @@ _BAR_FROM = 5
     "--threshold",
     type=float,
     show_default="as served",
-    help="Escalate below this score, 0 to 1.",
+    help="Escalate below this score, 0 to 1: little's confidence or its margin, as the server's gate is set; the table "
+    "says which.",
 )
 @click.option(
     "--policy",
@@ -53,11 +58,17 @@ _BAR_FROM = 5
 @click.option("--csv", "as_csv", is_flag=True, help="Print one CSV row per image, with candidates in further columns.")
 @click.option("--concurrency", default=8, show_default=True, help="Requests in flight.")
 @click.option("--timeout", default=30.0, show_default=True, help="Seconds until a request fails.")
+@click.option(
+    "--retry-for",
+    default=20.0,
+    show_default=True,
+    help="Seconds to wait for a server that restarts or is lost; at most --timeout.",
+)
 @report_failures(ClientError)
 def command(
     *,
     images: Sequence[Path],
-    url: str,
+    connection: dict[str, Any],
     top_k: int,
     threshold: float | None,
     policy: str | None,
@@ -66,6 +77,7 @@ def command(
     as_csv: bool,
     concurrency: int,
     timeout: float,
+    retry_for: float,
 ) -> None:
     """Classify image files, or all image files in a folder, with a served cascade.
 
@@ -74,9 +86,13 @@ def command(
     if as_json and as_csv:
         raise click.UsageError("--json and --csv exclude each other")
     files = expand(images)
-    output: Output = AsJson() if as_json else AsCsv(top_k) if as_csv else AsTable(show_candidates=len(files) == 1)
     failures = 0
-    with Client(url, timeout) as client, output, _bar(len(files), streaming=as_json or as_csv) as bar:
+    client = Client(timeout=timeout, retry_for=retry_for, **connection)
+    if as_json or as_csv:
+        output: Output = AsJson() if as_json else AsCsv(top_k)
+    else:
+        output = AsTable(show_candidates=len(files) == 1, note=_note(client, threshold))
+    with client, output, _bar(len(files), streaming=as_json or as_csv) as bar:
         task = bar.add_task("", total=len(files))
         answers = client.classify_many(
             files, concurrency=concurrency, top_k=top_k, threshold=threshold, policy=policy, within=within
@@ -87,7 +103,7 @@ def command(
             if isinstance(answer, ClientError):
                 failures += 1
                 bar.console.print(Text(f"littlebig: {answer}"), soft_wrap=True)
-            output.add(printable(file), answer)
+            output.add(name_of(file), answer)
             bar.advance(task)
     if failures:
         raise SystemExit(1)
@@ -109,25 +125,35 @@ def expand(images: Sequence[Path]) -> list[Path]:
             continue
         inside = pictures_in(image)
         if not inside:
-            raise InvalidImage(f"{printable(image)}: no image files ({', '.join(SUFFIXES)}) in this folder")
+            raise InvalidImage(f"{name_of(image)}: no image files ({', '.join(SUFFIXES)}) in this folder")
         files.extend(inside)
     return files
 
 
+def _note(client: Client, threshold: float | None) -> str:
+    """What a given threshold is compared with."""
+    if threshold is None:
+        return ""
+    try:
+        return f"escalated below a {client.score()} of {threshold:g}"
+    except (RequestRejected, ServerFailure):
+        return ""  # the server keeps its configuration to itself
+
+
 @contextmanager
 def _bar(images: int, *, streaming: bool) -> Iterator[Progress]:
-    console = Console(stderr=True, highlight=False)
+    errors = console(stderr=True)
     bar = Progress(
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        console=console,
+        console=errors,
         transient=True,
         redirect_stdout=False,  # stdout is for the output only
     )
     # Rows printed to the same terminal would break the bar.
     shares_terminal = streaming and sys.stdout.isatty()
-    if console.is_terminal and images >= _BAR_FROM and not shares_terminal:
+    if errors.is_terminal and images >= _BAR_FROM and not shares_terminal:
         with bar:
             yield bar
     else:

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Protocol
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from littlebig_cli.terminal import print_table
 from littlebig_client import Classification, ClientError, Stage
+from littlebig_contract.text import printable
 
 
 class Output(Protocol):
@@ -37,13 +38,15 @@ class Output(Protocol):
 class AsTable:
     """A table of all answers; for a single image, its candidates below."""
 
-    def __init__(self, *, show_candidates: bool) -> None:
+    def __init__(self, *, show_candidates: bool, note: str = "") -> None:
         """Prepare the table.
 
         Args:
             show_candidates: list the candidates of the first image; used for a single image.
+            note: a line below the table.
         """
         self._show_candidates = show_candidates
+        self._note = note
         self._rows: list[tuple[str, Classification]] = []
         self._stages: Counter[str] = Counter()
 
@@ -55,26 +58,29 @@ class AsTable:
         """Print the table, unless there is no answer."""
         if not self._rows:
             return
-        console = Console(highlight=False)
         table = _columns("file", "answer", "*confidence", "!stage")
         for file, answer in self._rows:
             style = "yellow" if answer.stage in (Stage.LITTLE_BIG_FAILED, Stage.LITTLE_OVERLOADED) else ""
             table.add_row(
-                Text(file),
-                Text(answer.name),
+                Text(printable(file)),
+                Text(printable(answer.name)),
                 f"{answer.confidence:.3f}",
                 Text(str(answer.stage), style=style),
             )
-        console.print(table)
-        console.print()
+        print_table(table)
+        click.echo()
         if self._show_candidates:
             candidates = _columns("*probability", "*label", "candidate")
             for candidate in self._rows[0][1].top_k:
-                candidates.add_row(f"{candidate.probability:.3f}", str(candidate.label), Text(candidate.name))
-            console.print(candidates)
+                candidates.add_row(
+                    f"{candidate.probability:.3f}", str(candidate.label), Text(printable(candidate.name))
+                )
+            print_table(candidates)
         else:
             counts = ", ".join(f"{count} {stage}" for stage, count in self._stages.most_common())
-            console.print(f"{self._stages.total()} images: {counts}", markup=False)
+            click.echo(f"{self._stages.total()} images: {counts}")
+        if self._note:
+            click.echo(self._note)
 
     def add(self, file: str, answer: Classification | ClientError) -> None:
         """Store an answer for the table; count an error, which the command reports itself."""
@@ -118,6 +124,8 @@ class AsCsv:
             top_k: number of requested candidates; each has three columns.
         """
         self._writer = csv.writer(sys.stdout, lineterminator="\n")
+        # A program gets names as they are; a terminal would interpret them.
+        self._text = printable if sys.stdout.isatty() else str
         self._top_k = top_k
         self._opened = False
 
@@ -137,17 +145,24 @@ class AsCsv:
             self._writer.writerow(["file", "label", "name", "confidence", "stage", "error", *ranked])
             self._opened = True
         if isinstance(answer, ClientError):
-            self._writer.writerow([file, "", "", "", "", answer.message, *[""] * (3 * self._top_k)])
+            self._writer.writerow([self._text(file), "", "", "", "", answer.message, *[""] * (3 * self._top_k)])
             return
-        cells: list[object] = [file, answer.label, answer.name, answer.confidence, answer.stage, ""]
+        cells: list[object] = [
+            self._text(file),
+            answer.label,
+            self._text(answer.name),
+            answer.confidence,
+            answer.stage,
+            "",
+        ]
         for candidate in answer.top_k:
-            cells += [candidate.label, candidate.name, candidate.probability]
+            cells += [candidate.label, self._text(candidate.name), candidate.probability]
         missing = self._top_k - len(answer.top_k)  # fewer classes than requested candidates
         self._writer.writerow(cells + [""] * (3 * missing))
 
 
-def printable(file: Path) -> str:
-    """The file's name as text that any stream can encode."""
+def name_of(file: Path) -> str:
+    """The file's name as text; bytes that are no text become U+FFFD."""
     return os.fsencode(file).decode("utf-8", "replace")
 
 

@@ -8,6 +8,8 @@ from typing import ParamSpec, TypeVar
 
 import click
 
+from littlebig_contract.text import one_line
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -16,8 +18,8 @@ class Failure(click.ClickException):
     """An expected failure: prints `littlebig: MESSAGE`, exit code 1."""
 
     def show(self, file: object = None) -> None:
-        """Print the message to stderr."""
-        click.echo(f"littlebig: {self.format_message()}", err=True)
+        """Print the message to stderr as one printable line, whatever file names and servers put into it."""
+        click.echo(f"littlebig: {one_line(self.format_message())}", err=True)
 
 
 def report_failures(*expected: type[Exception]) -> Callable[[Callable[P, R]], Callable[P, R]]:

@@ -12,6 +12,8 @@ import click
 
 from littlebig_cli.failures import missing_extra
 from littlebig_cli.renamed import removed_command
+from littlebig_cli.terminal import encode_anything, ends_silently
+from littlebig_contract.text import one_line
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,15 @@ class LazyCommands(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, COMMANDS[name].help) for name in self.list_commands(ctx)])
 
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the sub-command; errors become printable, and Ctrl-C and a closed pipe end it silently."""
+        with ends_silently():
+            try:
+                return super().invoke(ctx)
+            except click.ClickException as failure:
+                vars(failure)["message"] = one_line(failure.message)  # click declares it Final
+                raise
+
 
 @click.group(
     cls=LazyCommands,
@@ -97,8 +108,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: the words after `littlebig`; sys.argv by default.
 
     Raises:
-        SystemExit: always; code 0 for success, 1 for a reported failure, 2 for wrong usage.
+        SystemExit: always; code 0 for success, 1 for a reported failure, 2 for wrong usage, 130 for Ctrl-C, 141 for a
+            closed pipe.
     """
+    encode_anything()
     try:
         littlebig.main(args=None if arguments is None else list(arguments), prog_name="littlebig")
     except ModuleNotFoundError as missing:

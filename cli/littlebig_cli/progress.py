@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from littlebig_cli.terminal import console
 
 
 @contextmanager
 def images_bar(title: str, images: int) -> Iterator[Callable[[int], None]]:
     """Show a bar on stderr; yields a function that advances it by a number of images."""
-    columns = (TextColumn("{task.description}"), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    columns = (TextColumn("{task.description}", markup=False), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console(stderr=True)) as bar:
         task = bar.add_task(title, total=images)
         yield lambda count: bar.advance(task, count)

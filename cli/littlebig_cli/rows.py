@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 
 import click
 import rich.box
-import rich.console
-import rich.markup
-import rich.table
+from rich.table import Table
+from rich.text import Text
+
+from littlebig_cli.terminal import print_table
+from littlebig_contract.text import one_line
 
 FORMATS = ("table", "json", "csv", "md")
 
@@ -33,12 +35,12 @@ def show_rows(columns: Sequence[str], rows: Sequence[Mapping[str, str]], form: s
     filled = [name for name in columns if any(row[name] for row in rows)]
     if form == "md":
         for cells in (filled, ["---"] * len(filled), *([row[name] for name in filled] for row in rows)):
-            click.echo("| " + " | ".join(cells) + " |")
+            click.echo("| " + " | ".join(one_line(cell).replace("|", "\\|") for cell in cells) + " |")
         return
-    table = rich.table.Table(box=rich.box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    table = Table(box=rich.box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for name in filled:
         first = name == filled[0]
         table.add_column(name, justify="left" if first else "right", no_wrap=not first, overflow="fold")
     for row in rows:
-        table.add_row(*(rich.markup.escape(row[name]) for name in filled))
-    rich.console.Console(highlight=False).print(table)
+        table.add_row(*(Text(one_line(row[name])) for name in filled))
+    print_table(table)

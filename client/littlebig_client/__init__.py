@@ -1,7 +1,9 @@
 """The gRPC client of a served cascade. Needs tritonclient, NumPy and Pillow, and no other package of the project."""
 
 from littlebig_client._answers import Candidate, Classification, Stage
+from littlebig_client._async_client import AsyncClient
 from littlebig_client._client import Client
+from littlebig_client._connection import COMPRESSIONS, Connection, Tls, connection
 from littlebig_client._errors import (
     ClientError,
     InvalidImage,
@@ -18,11 +20,14 @@ from littlebig_client._options import POLICIES
 from littlebig_client._probe import Probe
 
 __all__ = [
+    "COMPRESSIONS",
     "POLICIES",
+    "AsyncClient",
     "Candidate",
     "Classification",
     "Client",
     "ClientError",
+    "Connection",
     "ImageInput",
     "InvalidImage",
     "InvalidRequest",
@@ -34,4 +39,6 @@ __all__ = [
     "ServerTimeout",
     "ServerUnreachable",
     "Stage",
+    "Tls",
+    "connection",
 ]

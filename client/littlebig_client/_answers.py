@@ -63,37 +63,41 @@ class Classification:
     top_k: tuple[Candidate, ...]
 
 
-def read_answer(result: Any) -> Classification:
-    """Read the answer to a request of one image.
+def read_answers(result: Any, count: int) -> list[Classification]:
+    """Read the answer to a request of `count` images.
 
     Args:
-        result: tritonclient's InferResult with `label` INT32 [1,1], `confidence` FP32 [1,1], `stage` INT32
-            [1,1] and `probabilities` BYTES [1,k] of "probability:index:name".
+        result: tritonclient's InferResult with `label` INT32 [count,1], `confidence` FP32 [count,1], `stage` INT32
+            [count,1] and `probabilities` BYTES [count,k] of "probability:index:name".
+        count: number of images in the request.
 
     Raises:
         ServerFailure: the answer has another form, so another model produced it.
     """
     try:
-        label = int(_scalar(result, "label"))
-        stage = _stage(int(_scalar(result, "stage")))
-        confidence = float(_scalar(result, "confidence"))
-        top_k = tuple(_candidate(text) for text in result.as_numpy("probabilities").reshape(-1))
+        labels, confidences, stages = (_column(result, name, count) for name in ("label", "confidence", "stage"))
+        candidates = result.as_numpy("probabilities").reshape(count, -1)
+        return [_answer(*row) for row in zip(labels, confidences, stages, candidates, strict=True)]
     except (AttributeError, TypeError, ValueError) as unreadable:
         raise ServerFailure(
             f"the server's answer is not that of a Little-Big model ({unreadable}): "
             "were this client and the model repository made by the same version?",
             status="OK",
         ) from unreadable
+
+
+def _answer(label: int, confidence: float, stage: int, texts: NDArray[Any]) -> Classification:
+    top_k = tuple(_candidate(text) for text in texts)
     # Look the name up by label: equal probabilities leave the order of candidates open.
     name = next((candidate.name for candidate in top_k if candidate.label == label), str(label))
-    return Classification(label, name, confidence, stage, top_k)
+    return Classification(label, name, confidence, _stage(stage), top_k)
 
 
-def _scalar(result: Any, output: str) -> Any:
+def _column(result: Any, output: str, count: int) -> list[Any]:
     values: NDArray[Any] | None = result.as_numpy(output)
-    if values is None or values.size != 1:
-        raise ValueError(f"output '{output}' is missing or is not a single value")
-    return values.reshape(-1)[0]
+    if values is None or values.size != count:
+        raise ValueError(f"output '{output}' is missing or is not one value for each image")
+    return list(values.reshape(-1).tolist())
 
 
 def _stage(code: int) -> Stage:

@@ -16,24 +16,28 @@ with it.
 
 from __future__ import annotations
 
+from littlebig_contract.text import one_line, printable
+
 
 class ClientError(Exception):
     """Base of all errors of this package.
 
+    Its text is one printable line, whatever a server or a file name contains.
+
     Attributes:
-        message: one line: what is wrong and what to do.
-        image: the image's file name, or None if it has none.
+        message: what is wrong and what to do.
+        image: the image's file name as it is, or None if it has none.
     """
 
     def __init__(self, message: str) -> None:
-        """Store the message, with line breaks replaced by spaces."""
-        self.message = " ".join(message.split())
+        """Store the message as one printable line."""
+        self.message = one_line(message)
         self.image: str | None = None
         super().__init__(self.message)
 
     def __str__(self) -> str:
         """Return the message, preceded by the image's name if there is one."""
-        return self.message if self.image is None else f"{self.image}: {self.message}"
+        return self.message if self.image is None else f"{printable(self.image)}: {self.message}"
 
 
 class InvalidRequest(ClientError):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Union
 
@@ -38,21 +37,31 @@ def name_of(image: object) -> str | None:
     return None
 
 
-def encoded(image: ImageInput, max_bytes: Callable[[], int] = lambda: DEFAULT_MAX_BYTES) -> bytes:
+class TooLarge(InvalidImage):
+    """The encoded picture is longer than the limit."""
+
+
+def is_encoded(image: object) -> bool:
+    """Whether an image is encoded bytes already, so that `encoded` neither reads a file nor computes."""
+    return isinstance(image, bytes | bytearray | memoryview)
+
+
+def encoded(image: ImageInput, max_bytes: int = DEFAULT_MAX_BYTES) -> bytes:
     """Return the encoded picture to send to `classify`.
 
     Args:
         image: a path or encoded bytes, sent unchanged; or a PIL image, turned upright and sent as PNG.
-        max_bytes: the server's limit; called only for a picture above the default limit.
+        max_bytes: the server's limit.
 
     Raises:
-        InvalidImage: the image is empty, unreadable, too large, or cannot be sent without loss.
+        TooLarge: the picture is above the limit.
+        InvalidImage: the image is empty, unreadable, or cannot be sent without loss.
     """
     if isinstance(image, Image.Image):
         data = _png(image)
     elif isinstance(image, str | os.PathLike):
         data = _file(image, max_bytes)
-    elif isinstance(image, bytes | bytearray | memoryview):
+    elif isinstance(image, bytes | bytearray | memoryview):  # `is_encoded`, in words that narrow the type
         data = bytes(image)
     else:
         raise InvalidImage(
@@ -84,7 +93,25 @@ def check_canonical(array: NDArray[Any], shape: tuple[int, ...]) -> None:
     )
 
 
-def _file(path: str | os.PathLike[str], max_bytes: Callable[[], int]) -> bytes:
+def check_canonical_batch(array: NDArray[Any], shape: tuple[int, ...]) -> None:
+    """Check that an array holds canonical images.
+
+    Args:
+        array: the caller's images.
+        shape: [H, W, 3] of the served model.
+
+    Raises:
+        InvalidImage: names the expected shape.
+    """
+    if not isinstance(array, np.ndarray):
+        raise InvalidImage(f"a {type(array).__name__} is not a batch: pass a uint8 array [N, H, W, 3]")
+    if array.dtype != np.uint8 or array.ndim != 4 or array.shape[1:] != shape or not len(array):
+        raise InvalidImage(
+            f"a batch must be canonical images, uint8 [N, {_shape(shape)[1:]}, not {array.dtype} {_shape(array.shape)}"
+        )
+
+
+def _file(path: str | os.PathLike[str], max_bytes: int) -> bytes:
     try:
         with Path(path).open("rb") as file:
             _check_size(os.fstat(file.fileno()).st_size, max_bytes)  # before reading, say, a whole film
@@ -98,9 +125,9 @@ def _file(path: str | os.PathLike[str], max_bytes: Callable[[], int]) -> bytes:
         raise InvalidImage(f"cannot be read: {reason}") from unreadable
 
 
-def _check_size(size: int, max_bytes: Callable[[], int]) -> None:
-    if size > DEFAULT_MAX_BYTES and size > (limit := max_bytes()):
-        raise InvalidImage(f"has {size} bytes, more than the limit of {limit} (parameter max_bytes)")
+def _check_size(size: int, max_bytes: int) -> None:
+    if size > max_bytes:
+        raise TooLarge(f"has {size} bytes, more than the limit of {max_bytes} (parameter max_bytes)")
 
 
 def _png(image: Image.Image) -> bytes:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
+from typing import Any
 
+from littlebig_client._connection import check_metadata
 from littlebig_client._errors import InvalidRequest
 
 POLICIES = ("cascade", "little", "big")
@@ -20,12 +23,14 @@ class Options:
         threshold: escalate below this score, in [0, 1]; None for the served threshold.
         policy: one of POLICIES; None for the served policy.
         within: seconds after which the server answers with what it has; None for no limit.
+        metadata: gRPC metadata of this request, beside the client's own.
     """
 
     top_k: int = 5
     threshold: float | None = None
     policy: str | None = None
     within: float | None = None
+    metadata: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
         """Check every option.
@@ -41,6 +46,15 @@ class Options:
             raise InvalidRequest(f"policy must be one of {', '.join(POLICIES)}, not {self.policy!r}")
         if self.within is not None:
             check_seconds("within", self.within)
+        if self.metadata is not None:
+            check_metadata(self.metadata)
+
+    def settings(self) -> dict[str, Any]:
+        """Keyword arguments of tritonclient's `infer`."""
+        settings: dict[str, Any] = {"parameters": self.parameters(), "timeout": self.timeout_us()}
+        if self.metadata:
+            settings["headers"] = dict(self.metadata)
+        return settings
 
     def parameters(self) -> dict[str, float | str]:
         """The KServe v2 request parameters; options left at None are absent."""
@@ -77,17 +91,6 @@ def check_concurrency(concurrency: int) -> int:
     if not _is_count(concurrency):
         raise InvalidRequest(f"concurrency must be a whole number of at least 1, not {concurrency!r}")
     return int(concurrency)
-
-
-def check_url(url: str) -> str:
-    """Check a gRPC target such as localhost:8001.
-
-    Raises:
-        InvalidRequest: the url is empty or an HTTP address, which gRPC would report as a failed DNS lookup.
-    """
-    if not url or url.startswith(("http://", "https://")):
-        raise InvalidRequest(f"url must be host:port of Triton's gRPC endpoint, such as localhost:8001, not {url!r}")
-    return url
 
 
 def _is_count(value: object) -> bool:

@@ -12,20 +12,21 @@ from __future__ import annotations
 
 import io
 import time
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-import grpc
 import numpy as np
 import tritonclient.grpc as triton
 from numpy.typing import NDArray
 from PIL import Image
 from tritonclient.utils import InferenceServerException
 
-from littlebig_client._errors import InvalidRequest, ProbeFailed
-from littlebig_client._options import check_seconds, check_url
-from littlebig_client._transport import picture_tensor
-from littlebig_client._triton_messages import is_busy, is_dead, is_stopping
+from littlebig_client._connection import Tls, connection
+from littlebig_client._errors import ProbeFailed
+from littlebig_client._failures import status_of, unreachable
+from littlebig_client._options import check_seconds
+from littlebig_client._session import picture_tensor
+from littlebig_client._triton_messages import is_busy, is_closed_to_clients, is_dead, is_stopping
 
 _ENSEMBLE, _PREPROCESS, _GATE, _BIG = "classify", "preprocess", "little_big", "big"
 _MODELS = ("little", _GATE, _PREPROCESS, _ENSEMBLE)
@@ -41,30 +42,35 @@ class Probe:
         url: host:port of Triton's gRPC endpoint.
         timeout: seconds for the whole probe.
         big_required: whether the probe fails without a working big stage.
-        tls_ca: PEM file with the authority that signed the server's certificate; None for a server without TLS.
-        tls_name: name in that certificate, if it differs from the url's host.
+        tls: as `Client`, and so are the others.
+        token: a bearer token.
+        metadata: gRPC metadata of every call.
+        compression: of what is sent.
     """
 
     def __init__(
         self,
-        url: str,
+        url: str | None = None,
         timeout: float = 4.0,
         *,
         big_required: bool = True,
-        tls_ca: Path | None = None,
-        tls_name: str | None = None,
+        tls: bool | Tls | None = None,
+        token: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        compression: str | None = None,
     ) -> None:
         """Prepare the connection.
 
         Raises:
-            InvalidRequest: the url is not host:port, the timeout is not a finite number above 0, or the authority
-                cannot be read.
+            InvalidRequest: a setting is invalid.
         """
-        self._url = check_url(url)
+        way = connection(url, tls=tls, token=token, metadata=metadata, compression=compression)
+        self._url = way.url
         self._timeout = check_seconds("timeout", timeout)
         self._deadline = time.monotonic() + self._timeout
         self._big_required = big_required
-        self._triton = _connect(url, tls_ca, tls_name)
+        self._connection = way
+        self._triton = way.open()
 
     def startup(self) -> None:
         """Return if every model of the cascade is ready, and `classify` answers a picture.
@@ -119,7 +125,7 @@ class Probe:
     ) -> None:
         """Raise ProbeFailed, unless the model can recover from the failure by itself."""
         message = failure.message() or "no message"
-        status = (failure.status() or "").removeprefix("StatusCode.")
+        status = status_of(failure)
         if is_stopping(message):
             raise _Stopping(f"the server at {self._url} is stopping: {message}")
         if is_dead(message):
@@ -132,7 +138,7 @@ class Probe:
                     f"model '{model}' at {self._url} hangs: no request was answered within {self._timeout:g} s"
                 )
         elif late:
-            raise self._unreachable()
+            raise self._unreachable(failure)
         elif must_succeed:
             raise ProbeFailed(f"the server at {self._url} fails: {message}")
 
@@ -183,8 +189,8 @@ class Probe:
             message = failure.message() or "no message"
             if is_stopping(message):
                 raise _Stopping(f"the server at {self._url} is stopping: {message}") from failure
-            if failure.status() in ("StatusCode.UNAVAILABLE", "StatusCode.DEADLINE_EXCEEDED"):
-                raise self._unreachable() from failure
+            if status_of(failure) in ("UNAVAILABLE", "DEADLINE_EXCEEDED") and not is_closed_to_clients(message):
+                raise self._unreachable(failure) from failure
             raise ProbeFailed(f"the server at {self._url} fails: {message}") from failure
 
     def _infer(self, model: str, image: triton.InferInput, parameters: dict[str, str]) -> Any:
@@ -194,8 +200,8 @@ class Probe:
     def _remaining_s(self) -> float:
         return max(self._deadline - time.monotonic(), _POLL_SECONDS)
 
-    def _unreachable(self) -> ProbeFailed:
-        return ProbeFailed(f"no Triton server answers gRPC at {self._url} within {self._timeout:g} s")
+    def _unreachable(self, failure: InferenceServerException) -> ProbeFailed:
+        return ProbeFailed(unreachable(self._connection, failure, self._timeout).message)
 
     def close(self) -> None:
         """Close the connection."""
@@ -219,18 +225,6 @@ def _blank_picture() -> triton.InferInput:
     buffer = io.BytesIO()
     Image.new("RGB", (64, 64), "grey").save(buffer, "JPEG")
     return picture_tensor(buffer.getvalue())
-
-
-def _connect(url: str, ca: Path | None, name: str | None) -> triton.InferenceServerClient:
-    if ca is None:
-        return triton.InferenceServerClient(url)
-    try:
-        authority = ca.read_bytes()
-    except OSError as reason:
-        raise InvalidRequest(f"the authority '{ca}' cannot be read: {reason.strerror}") from None
-    credentials = grpc.ssl_channel_credentials(root_certificates=authority)
-    options = [("grpc.ssl_target_name_override", name)] if name else None
-    return triton.InferenceServerClient(url, creds=credentials, channel_args=options)
 
 
 class _Stopping(ProbeFailed):

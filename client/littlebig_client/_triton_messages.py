@@ -10,6 +10,8 @@ from __future__ import annotations
 _STOPPING = ("Server exiting", "Server is stopping", "Server not ready", "has no available versions")
 _BUSY = ("Exceeds maximum queue size", "Request timeout expired")
 _DEAD = "is not healthy"
+_CLOSED = "This protocol is restricted"
+_NO_REGION = "Unable to find shared memory region"
 
 
 def is_stopping(message: str | None) -> bool:
@@ -25,3 +27,13 @@ def is_busy(message: str | None) -> bool:
 def is_dead(message: str | None) -> bool:
     """Whether the Python process of a model is dead. Triton reports this one second after a request."""
     return _DEAD in (message or "")
+
+
+def is_closed_to_clients(message: str | None) -> bool:
+    """Whether the server allows a call only with a secret header (`--grpc-restricted-protocol`)."""
+    return _CLOSED in (message or "")
+
+
+def has_no_region(message: str | None) -> bool:
+    """Whether the server does not know a shared-memory region, for instance because it restarted."""
+    return _NO_REGION in (message or "")

@@ -90,7 +90,7 @@ def test_code_that_triton_runs_imports_only_modules_beside_it():
         ("import numpy, littlebig_client._options", []),
         ("from littlebig_server import TritonServer", ["littlebig_server"]),
         ("def late():\n    import littlebig_export.pair", ["littlebig_export.pair"]),
-        ("from littlebig_contract.stages import STAGES", ["littlebig_contract.stages"]),
+        ("from littlebig_contract.text import one_line", []),
         ("from . import _options", ["."]),
         ("import tests.tiny_pair", ["tests.tiny_pair"]),
     ],

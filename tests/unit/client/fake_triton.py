@@ -81,6 +81,8 @@ class FakeTriton(GRPCInferenceServiceServicer):
         stage_code: stage of every answer.
         names: names of the classes; empty for a model without label_filename.
         shape: shape of the canonical image.
+        score: what the gate compares with the threshold; None refuses to say.
+        max_batch: images per request at most.
     """
 
     fail_with: tuple[grpc.StatusCode, str] | None = None
@@ -91,6 +93,8 @@ class FakeTriton(GRPCInferenceServiceServicer):
     stage_code: int | None = None
     names: tuple[str, ...] = NAMES
     shape: tuple[int, ...] = SHAPE
+    score: str | None = "confidence"
+    max_batch: int = 4
     seen: list[ReceivedRequest] = field(default_factory=list)
     metadata_requests: int = 0
     in_flight: int = 0
@@ -135,6 +139,14 @@ class FakeTriton(GRPCInferenceServiceServicer):
         image = pb.ModelMetadataResponse.TensorMetadata(name="image", datatype="UINT8", shape=[-1, *self.shape])
         return pb.ModelMetadataResponse(name=request.name, inputs=[image])
 
+    def ModelConfig(self, request, context):  # noqa: N802
+        if self.score is None:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "This protocol is restricted, expecting header 'x'")
+        response = pb.ModelConfigResponse()
+        response.config.max_batch_size = self.max_batch
+        response.config.parameters["score"].string_value = self.score
+        return response
+
     def ModelInfer(self, request, context):  # noqa: N802
         content = _content(request)
         with self._changed:
@@ -168,19 +180,22 @@ class FakeTriton(GRPCInferenceServiceServicer):
         if request.model_name == "classify":
             try:
                 with Image.open(io.BytesIO(content)) as image:
-                    red, green, blue, _ = image.convert("RGBA").getpixel((0, 0))
+                    pixels = [image.convert("RGBA").getpixel((0, 0))[:3]]
             except UnidentifiedImageError:
                 context.abort(
                     grpc.StatusCode.INVALID_ARGUMENT,
                     "input 'encoded_image': not an image\nthat can be decoded",
                 )
         else:
-            red, green, blue = np.frombuffer(content, np.uint8).reshape(self.shape)[0, 0].tolist()
-        label, confidence = red // 16, green / 255
-        if self.hold_label_until_seen is not None and label == self.hold_label_until_seen[0]:
-            self.wait_for_requests(self.hold_label_until_seen[1])
+            pixels = np.frombuffer(content, np.uint8).reshape(-1, *self.shape)[:, 0, 0].tolist()
         top_k = next(o.parameters["classification"].int64_param for o in request.outputs if o.name == "probabilities")
-        return self._response(label, confidence, self._stage(request, confidence, blue), top_k)
+        answers = []
+        for red, green, blue in pixels:
+            label, confidence = red // 16, green / 255
+            if self.hold_label_until_seen is not None and label == self.hold_label_until_seen[0]:
+                self.wait_for_requests(self.hold_label_until_seen[1])
+            answers.append((label, confidence, self._stage(request, confidence, blue), top_k))
+        return self._response(answers)
 
     def _stage(self, request, confidence: float, blue: int) -> int:
         if self.stage_code is not None:
@@ -192,25 +207,30 @@ class FakeTriton(GRPCInferenceServiceServicer):
         escalated = policy == "big" or (policy == "cascade" and confidence < threshold)
         return (2 if blue == 255 else 1) if escalated else 0
 
-    def _response(self, label: int, confidence: float, stage: int, top_k: int):
-        classes = len(NAMES)
-        others = [(1 - confidence) / (classes - 1) * (1 + (classes / 2 - i) / 100) for i in range(classes)]
-        ranked = sorted(
-            ((confidence if i == label else others[i], i) for i in range(classes)),
-            key=lambda p: (p[1] != label, -p[0]),
-        )[:top_k]
-        texts = [f"{p:f}:{i}:{self.names[i]}" if self.names else f"{p:f}:{i}" for p, i in ranked]
+    def _response(self, answers: list[tuple[int, float, int, int]]):
+        texts = [self._candidates(label, confidence, top_k) for label, confidence, _, top_k in answers]
+        labels, confidences, stages, _ = zip(*answers, strict=True)
+        rows = len(answers)
         tensors = [
-            ("label", "INT32", [1, 1], np.int32(label).tobytes()),
-            ("confidence", "FP32", [1, 1], np.float32(confidence).tobytes()),
-            ("stage", "INT32", [1, 1], np.int32(stage).tobytes()),
-            ("probabilities", "BYTES", [1, len(texts)], b"".join(_length_prefixed(text) for text in texts)),
+            ("label", "INT32", [rows, 1], np.array(labels, np.int32).tobytes()),
+            ("confidence", "FP32", [rows, 1], np.array(confidences, np.float32).tobytes()),
+            ("stage", "INT32", [rows, 1], np.array(stages, np.int32).tobytes()),
+            ("probabilities", "BYTES", [rows, len(texts[0])], b"".join(_length_prefixed(text) for row in texts for text in row)),
         ]
         response = pb.ModelInferResponse(model_name="little_big")
         for name, datatype, shape, raw in tensors:
             response.outputs.add(name=name, datatype=datatype, shape=shape)
             response.raw_output_contents.append(raw)
         return response
+
+    def _candidates(self, label: int, confidence: float, top_k: int) -> list[str]:
+        classes = len(NAMES)
+        others = [(1 - confidence) / (classes - 1) * (1 + (classes / 2 - i) / 100) for i in range(classes)]
+        ranked = sorted(
+            ((confidence if i == label else others[i], i) for i in range(classes)),
+            key=lambda p: (p[1] != label, -p[0]),
+        )[:top_k]
+        return [f"{p:f}:{i}:{self.names[i]}" if self.names else f"{p:f}:{i}" for p, i in ranked]
 
 
 def _content(request) -> bytes:
@@ -221,7 +241,7 @@ def _content(request) -> bytes:
         (length,) = struct.unpack("<I", raw[:4])
         assert len(raw) == 4 + length
         return raw[4:]
-    assert (tensor.name, tensor.datatype, tensor.shape[0]) == ("image", "UINT8", 1)
+    assert (tensor.name, tensor.datatype, len(tensor.shape)) == ("image", "UINT8", 4)
     return raw
 
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import json
 import os
+import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
+import termios
 import threading
 
 import grpc
 import pytest
 from click.testing import CliRunner
-from fake_triton import encoded_picture
+from fake_triton import NAMES, encoded_picture
 
 from littlebig_cli.classify import command
 
@@ -69,13 +73,22 @@ def test_folder_stands_for_its_image_files_sorted(ask, photos, monkeypatch):
     ]
 
 
-def test_long_names_wrap_within_80_columns(ask, tmp_path):
+def test_piped_table_keeps_each_row_on_one_line(ask, tmp_path):
     file = tmp_path / ("a-very-long-file-name" * 6 + ".png")
     file.write_bytes(encoded_picture(9))
-    result = ask(file)
-    assert max(len(line.rstrip()) for line in result.stdout.splitlines()) <= 80
-    assert "0.902  little" in result.stdout
-    assert "a-very-long-file-name" in result.stdout
+    header, row, *_ = ask(file).stdout.splitlines()
+    assert row.split()[0] == str(file)
+    assert row.endswith(f"{NAMES[9]}       0.902  little")
+    assert header == header.rstrip()
+
+
+def test_long_names_wrap_within_the_width_of_a_terminal(server, tmp_path):
+    file = tmp_path / ("a-very-long-file-name" * 6 + ".png")
+    file.write_bytes(encoded_picture(9))
+    lines = on_terminal("classify", str(file), "--url", server.url, columns=80)
+    assert max(len(line) for line in lines) <= 80
+    assert any(line.endswith("0.902  little") for line in lines)
+    assert any("a-very-long-file-name" in line for line in lines)
 
 
 def test_names_are_printed_verbatim_not_as_markup(ask, tmp_path):
@@ -84,6 +97,32 @@ def test_names_are_printed_verbatim_not_as_markup(ask, tmp_path):
     assert "[bold]ostrich[/bold]" in ask(file).stdout
     file.write_bytes(b"junk")
     assert "[red].png: input 'encoded_image'" in ask(file).stderr
+
+
+def test_control_characters_of_names_are_escaped_in_tables_and_errors_but_not_in_json(
+    ask, server, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a\x1b[2J\nb.png").write_bytes(encoded_picture(1))
+    server.names = ("", "gold\x1b[31mfish", *[""] * 8)
+    result = ask("a\x1b[2J\nb.png", "missing\x1b.png", "a\x1b[2J\nb.png")
+    assert r"a\x1b[2J\nb.png  gold\x1b[31mfish" in result.stdout
+    assert r"littlebig: missing\x1b.png: no such file" in result.stderr
+    assert "\x1b" not in result.output
+    assert json.loads(ask("a\x1b[2J\nb.png", "--json").stdout)[0]["file"] == "a\x1b[2J\nb.png"
+
+
+@pytest.mark.parametrize("score", ["confidence", "margin"])
+def test_table_says_which_score_the_threshold_is_compared_with(ask, server, photos, score):
+    server.score = score
+    assert ask(photos, "--threshold", 0.5).stdout.splitlines()[-1] == f"escalated below a {score} of 0.5"
+    assert score not in ask(photos).stdout.splitlines()[-1]
+
+
+def test_server_that_hides_its_configuration_is_asked_for_answers_only(ask, server, photos):
+    server.score = None
+    result = ask(photos, "--threshold", 0.5)
+    assert (result.exit_code, result.stderr) == (0, "")
 
 
 def test_failed_image_is_one_line_on_stderr_and_the_others_continue(ask, photos, monkeypatch):
@@ -153,8 +192,8 @@ def test_missing_server_is_reported_once_for_many_images(ask, server, photos, fo
     result = ask(*[photos / "b.png"] * 20, *form)
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == (
-        f"littlebig: no Triton server answers gRPC at {server.url}: "
-        "is it running there (littlebig serve), and is this its gRPC port?\n"
+        f"littlebig: no Triton server answers gRPC at {server.url}: nothing listens there: "
+        "is it running (littlebig serve), and is this its gRPC port?\n"
     )
 
 
@@ -207,9 +246,9 @@ def test_folder_without_images_is_reported_in_one_line(ask, tmp_path):
 
 
 def test_help_shows_defaults_and_an_example():
-    text = CliRunner().invoke(command, ["--help"]).output
-    assert "Example:  littlebig classify coffee.png" in text
-    for default in ("localhost:8001", "as served", "[default: 5]", "[default: 8]", "[default: 30.0]"):
+    text = " ".join(CliRunner().invoke(command, ["--help"]).output.split())
+    assert "Example: littlebig classify coffee.png" in text
+    for default in ("localhost:8001;", "as served", "[default: 5]", "[default: 8]", "[default: 30.0]", "LITTLEBIG_URL"):
         assert default in text
 
 
@@ -217,9 +256,31 @@ def _started(*words: str, **settings: object) -> subprocess.Popen:
     # A background job of a shell inherits an ignored SIGINT; restore the default.
     script = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "from littlebig_cli.classify import command; command()"
+        "from littlebig_cli.main import main; main()"
     )
-    return subprocess.Popen([sys.executable, "-c", script, *words], **settings)
+    return subprocess.Popen([sys.executable, "-c", script, "classify", *words], **settings)
+
+
+def on_terminal(*words: str, columns: int, **environment: str) -> list[str]:
+    """The lines that a command prints on a terminal of its own, without colours and trailing spaces."""
+    terminal, its_end = os.openpty()
+    fcntl.ioctl(its_end, termios.TIOCSWINSZ, struct.pack("4H", 24, columns, 0, 0))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "littlebig_cli", *words],
+        stdout=its_end,
+        stderr=its_end,
+        env={**os.environ, "TERM": "xterm", "NO_COLOR": "1", **environment},
+    )
+    os.close(its_end)
+    printed = b""
+    while True:
+        try:
+            printed += os.read(terminal, 65536)
+        except OSError:  # the other end of the terminal is closed
+            break
+    os.close(terminal)
+    process.wait(60)
+    return [re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip() for line in printed.decode().splitlines()]
 
 
 @pytest.mark.parametrize("form", [[], ["--json"], ["--csv"]])
@@ -234,7 +295,7 @@ def test_closed_pipe_ends_the_command_silently(server, tmp_path, form):
     )
     os.close(writing)
     _, errors = process.communicate(timeout=120)
-    assert errors == ""
+    assert (process.returncode, errors) == (141, "")
 
 
 def test_file_name_with_invalid_encoding_is_printed(server, tmp_path):
@@ -291,7 +352,7 @@ def test_ctrl_c_does_not_wait_for_requests_in_flight(server, tmp_path):
     server.wait_for_requests(1)
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=60)
-    assert (process.returncode, output, errors.strip()) == (1, b"", b"Aborted!")
+    assert (process.returncode, output, errors) == (130, b"", b"")
 
 
 def test_port_without_grpc_is_reported_in_one_line(photos):

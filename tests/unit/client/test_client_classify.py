@@ -223,9 +223,9 @@ def test_clients_default_limit_is_that_of_the_reference_repository():
 
 
 def test_server_with_a_larger_limit_gets_longer_pictures():
-    assert len(encoded(bytes(DEFAULT_MAX_BYTES + 1), lambda: DEFAULT_MAX_BYTES + 1)) == DEFAULT_MAX_BYTES + 1
+    assert len(encoded(bytes(DEFAULT_MAX_BYTES + 1), DEFAULT_MAX_BYTES + 1)) == DEFAULT_MAX_BYTES + 1
     with pytest.raises(InvalidImage, match="more than the limit of 20971521 "):
-        encoded(bytes(DEFAULT_MAX_BYTES + 2), lambda: DEFAULT_MAX_BYTES + 1)
+        encoded(bytes(DEFAULT_MAX_BYTES + 2), DEFAULT_MAX_BYTES + 1)
 
 
 def test_unsendable_pil_image_is_refused_with_the_reason(client, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.server
 import pickle
 import socket
 import threading
@@ -24,7 +25,11 @@ from littlebig_client import (
 )
 
 UNREACHABLE = (
-    "no Triton server answers gRPC at {url}: is it running there (littlebig serve), and is this its gRPC port?"
+    "no Triton server answers gRPC at {url}: "
+    "nothing listens there: is it running (littlebig serve), and is this its gRPC port?"
+)
+SILENT = (
+    "no Triton server answers gRPC at {url}: it does not respond within 0.2 s: the host is down, or the server hangs"
 )
 
 
@@ -111,15 +116,34 @@ def test_no_server_raises_server_unreachable():
             assert str(unreachable.value) == UNREACHABLE.format(url=url)
 
 
-def test_unresolvable_name_raises_server_unreachable():
-    with Client("no.such.host.invalid:8001") as client, pytest.raises(ServerUnreachable):
+def test_unknown_host_is_called_one():
+    with Client("no.such.host.invalid:8001") as client, pytest.raises(ServerUnreachable) as unreachable:
         client.classify(encoded_picture(1))
+    assert str(unreachable.value) == (
+        "no Triton server answers gRPC at no.such.host.invalid:8001: its host name is unknown: check the url"
+    )
+
+
+def test_http_port_is_called_one():
+    web = http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
+    web.RequestHandlerClass.log_message = lambda *_: None
+    threading.Thread(target=web.serve_forever).start()
+    url = f"127.0.0.1:{web.server_address[1]}"
+    try:
+        with Client(url) as client, pytest.raises(ServerUnreachable) as unreachable:
+            client.classify(encoded_picture(1))
+    finally:
+        web.shutdown()
+        web.server_close()
+    assert str(unreachable.value) == (
+        f"no Triton server answers gRPC at {url}: it answers HTTP: use Triton's gRPC port, 8001 by default"
+    )
 
 
 def test_server_that_never_responds_is_unreachable(silent):
     with Client(silent, connect_timeout=0.2) as client, pytest.raises(ServerUnreachable) as unreachable:
         client.classify(encoded_picture(1))
-    assert str(unreachable.value) == UNREACHABLE.format(url=silent)
+    assert str(unreachable.value) == SILENT.format(url=silent)
 
 
 def test_connecting_is_limited_by_the_request_timeout(silent):
@@ -205,11 +229,6 @@ def test_close_ends_requests_in_flight(server):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (
-            {"url": "http://localhost:8000"},
-            "url must be host:port of Triton's gRPC endpoint, such as localhost:8001, not 'http://localhost:8000'",
-        ),
-        ({"url": ""}, "url must be host:port of Triton's gRPC endpoint, such as localhost:8001, not ''"),
         ({"timeout": 0}, "timeout must be a finite number of seconds above 0, not 0"),
         ({"timeout": float("inf")}, "timeout must be a finite number of seconds above 0, not inf"),
         ({"timeout": None}, "timeout must be a finite number of seconds above 0, not None"),
@@ -226,6 +245,66 @@ def test_invalid_setting_is_refused(settings, message):
     assert str(refused.value) == message
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "http://localhost:8000",
+        "grpc://localhost:8001",
+        "localhost",
+        "localhost:",
+        "localhost:abc",
+        "localhost:0",
+        "localhost:99999",
+        "localhost:\N{ARABIC-INDIC DIGIT ONE}",
+        ":8001",
+        "::1:8001",
+        "user@localhost:8001",
+        "localhost:8001/v2",
+        "local host:8001",
+        "localhost:8001\x1b[31m",
+        "dns:///localhost",
+        "ipv4:127.0.0.1",
+        "unix:",
+        8001,
+    ],
+)
+def test_malformed_url_is_called_one(url):
+    with pytest.raises(InvalidRequest) as refused:
+        Client(url)
+    message = "url must be host:port of Triton's gRPC endpoint, such as localhost:8001, not "
+    assert str(refused.value) == f"{message}{url!r}"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "localhost:8001",
+        "triton.example:8001",
+        "[::1]:8001",
+        "dns:///triton:8001",
+        "dns://1.1.1.1/triton:8001",
+        "dns:triton:8001",
+        "ipv4:127.0.0.1:8001,127.0.0.1:8002",
+        "ipv6:[::1]:8001",
+        "unix:/run/triton.sock",
+        "unix:///run/triton.sock",
+    ],
+)
+def test_grpc_target_is_accepted(url):
+    Client(url).close()
+
+
+def test_text_from_outside_is_one_printable_line():
+    failure = RequestRejected("no\n\x1b[31mfile\u202e" + "x" * 2000)
+    failure.image = "a\nb\x07.png"
+    text = str(failure)
+    assert text.startswith("a\\nb\\x07.png: no \\x1b[31mfile\\u202exxx")
+    assert text.isprintable()
+    assert len(text) < 1100
+    assert failure.image == "a\nb\x07.png"
+
+
 def test_errors_can_be_pickled():
     failure = ServerFailure("out of memory", "INTERNAL")
     failure.image = "cat.png"
@@ -238,7 +317,7 @@ def test_other_grpc_service_is_unreachable():
     port = other.add_insecure_port("127.0.0.1:0")
     other.start()
     try:
-        with Client(f"127.0.0.1:{port}") as client, pytest.raises(ServerUnreachable):
+        with Client(f"127.0.0.1:{port}") as client, pytest.raises(ServerUnreachable, match="another service answers"):
             client.classify(encoded_picture(1))
     finally:
         other.stop(None).wait()

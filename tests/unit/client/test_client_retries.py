@@ -10,7 +10,7 @@ import grpc
 import pytest
 from fake_triton import FakeTriton, canonical, encoded_picture
 
-from littlebig_client import Client, ServerFailure, ServerUnreachable
+from littlebig_client import Client, InvalidRequest, RequestRejected, ServerFailure, ServerUnreachable
 
 # Answers of tritonserver 24.10 after SIGTERM; tests/e2e/operations/test_draining.py checks the real server.
 STOPPING = {
@@ -108,12 +108,95 @@ def test_requests_of_a_lost_server_are_answered_by_the_other(servers):
     assert [getattr(answer, "label", answer) for answer in answers] == [2] * 16
 
 
-def test_request_waits_for_a_restarting_server(server):
+@pytest.mark.parametrize("requests", [1, 3])
+def test_every_request_waits_for_a_restarting_server(server, requests):
     with Client(server.url, retry_for=30) as client:
         assert client.classify(canonical(1)).label == 1
+        for _ in range(requests):
+            server.stop()
+            starting = threading.Timer(0.3, server.start)
+            starting.start()
+            assert client.classify(canonical(2)).label == 2
+            starting.join()
+
+
+def test_images_in_flight_and_after_them_wait_for_a_restarting_server(server):
+    images = [canonical(label % 10) for label in range(200)]
+    with Client(server.url, retry_for=30) as client:
+        answers = client.classify_many(images, concurrency=4)
+        given = [next(answers) for _ in range(20)]
         server.stop()
-        threading.Timer(0.3, server.start).start()
+        starting = threading.Timer(1.0, server.start)
+        starting.start()
+        given += answers
+        starting.join()
+    assert [getattr(answer, "label", answer) for answer in given] == [label % 10 for label in range(200)]
+
+
+def test_server_that_never_returns_costs_one_wait_for_all_images(server):
+    images = [encoded_picture(1)] * 500
+    with Client(server.url, retry_for=1.0) as client:
+        answers = client.classify_many(images, concurrency=4)
+        first = next(answers)
+        server.stop()
+        before = time.monotonic()
+        others = list(answers)
+        took = time.monotonic() - before
+    assert first.label == 1
+    failures = {str(answer) for answer in others if isinstance(answer, ServerUnreachable)}
+    assert failures == {
+        f"the server at {server.url} is gone and did not return within 1 s: "
+        "nothing listens there: is it running (littlebig serve), and is this its gRPC port?"
+    }
+    assert 0.5 < took < 60  # 500 / 4 waits would take 125 s
+
+
+def test_server_that_returns_after_the_wait_is_waited_for_again(server):
+    with Client(server.url, retry_for=0.2) as client:
+        client.classify(canonical(1))
+        server.stop()
+        for _ in range(2):
+            with pytest.raises(ServerUnreachable):
+                client.classify(canonical(1))
+        server.start()
+        client.wait_until_ready()
+        server.fail_with, server.fail_times = STOPPING["the server"], 2
         assert client.classify(canonical(2)).label == 2
+
+
+def test_dead_model_process_is_waited_for(server, client):
+    server.fail_with = (
+        grpc.StatusCode.INTERNAL,
+        "in ensemble 'classify', Stub process 'little_big_0_0' is not healthy.",
+    )
+    server.fail_times = 2
+    assert client.classify(canonical(3)).label == 3
+
+
+def test_call_that_is_closed_to_clients_is_not_repeated(server, client):
+    server.fail_with = (grpc.StatusCode.UNAVAILABLE, "This protocol is restricted, expecting header 'x'")
+    with pytest.raises(ServerFailure):
+        client.classify(canonical(3))
+    assert len(server.seen) == 1
+
+
+def test_invalid_request_is_not_repeated(server, client):
+    server.fail_with = (grpc.StatusCode.INVALID_ARGUMENT, "no")
+    with pytest.raises(RequestRejected):
+        client.classify(canonical(3))
+    assert len(server.seen) == 1
+
+
+def test_close_ends_a_wait_for_a_lost_server(server):
+    client = Client(server.url, retry_for=100, timeout=100)
+    client.classify(canonical(1))
+    server.stop()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(client.classify, canonical(1))
+        time.sleep(0.1)  # whether it waits already or not, it must end
+        client.close()
+        with pytest.raises(InvalidRequest, match="this client is closed"):
+            waiting.result(60)
 
 
 def test_server_that_never_responded_is_not_retried(server):
