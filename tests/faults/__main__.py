@@ -1,8 +1,9 @@
-"""Runs the fault campaign: python -m tests.faults [--seed N] [--within SECONDS] [--only TEXT]."""
+"""Runs the fault campaign: python -m tests.faults [--seed N] [--within SECONDS] [--only PATTERN]."""
 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import tempfile
 
@@ -21,22 +22,22 @@ def main():
     options = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     options.add_argument("--seed", type=int, default=0, help="of images, durations and requests  [default: 0]")
     options.add_argument("--within", type=float, default=10, help="seconds to heal or exit  [default: 10]")
-    options.add_argument("--only", default="", help="only what has this text in its name")
+    options.add_argument("--only", default="", help="a regular expression: only the parts whose name has a match")
     chosen = options.parse_args()
     random = np.random.default_rng(chosen.seed)
 
     rows, found = [], []
     with tempfile.TemporaryDirectory() as folder, Service(write_repository(folder), folder) as service:
         asked = questions(service.grpc_url, chosen.seed)
-        if chosen.only in "administration":
+        if re.search(chosen.only, "administration"):
             found += administration.allowed(service)
         for attack in (attack_grpc, attack_http):
-            if chosen.only in attack.__name__:
+            if re.search(chosen.only, attack.__name__):
                 result = attack(service, asked, seed=chosen.seed)
                 print(result, flush=True)
                 found += result.found
         for fault in every_fault(random):
-            if chosen.only not in fault.name:
+            if not re.search(chosen.only, fault.name):
                 continue
             if fault.needs_private and not service.is_private:
                 print(f"left out: {fault.name}, because this process may not mount a /dev/shm of its own")

@@ -11,7 +11,7 @@ from littlebig_client import Client, ClientError
 from tests.faults.serving import INSTANCES, MODELS
 
 # Beyond this a fault counts as not healed, and the campaign starts the server anew.
-_GIVE_UP_S = 30.0
+_GIVE_UP_S = 60.0
 # A heal replaces processes one after another: the service is whole when nothing has changed for this long.
 _STILL_S = 1.0
 _SETTLE_S = 1.0
@@ -65,6 +65,7 @@ def run(service, asked, fault, **settings):
         undo = fault.inject(service)
         injected = time.monotonic()
         whole = _whole_again(service, asked, injected, fault.may_stay)
+        gone = service.exits[exits:]
         if undo is not None:
             undo()
         if whole is None:
@@ -72,7 +73,6 @@ def run(service, asked, fault, **settings):
             await_whole(service, asked, 90)
         traffic.wait_for(1)
         time.sleep(_SETTLE_S)
-    gone = service.exits[exits:]
     after = await_whole(service, asked, 90)
     if whole is None:
         happened, seconds = "still broken", None

@@ -7,12 +7,17 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
+import numpy as np
 import psutil
+from PIL import Image
 
+from littlebig_client import Client, ClientError
 from tests.faults.serving import INSTANCES, MODELS
 from tests.faults.traffic import ManyImages, Traffic
+from tests.fuzz.hostile import encoded
 
 # Nobody watches these: while they are frozen, the server must answer as before.
 WATCHERS = ("keeper", "serve")
@@ -77,7 +82,7 @@ def both(first, second):
 
 
 def fill_shared_memory(seconds):
-    """Nothing is left in /dev/shm for some seconds; the server's own /dev/shm only."""
+    """Nothing is left in the server's own /dev/shm for some seconds, while pictures arrive that need more of it."""
 
     def inject(service):
         # Through this descriptor the file system can be reached after the process is gone.
@@ -87,12 +92,27 @@ def fill_shared_memory(seconds):
                 with contextlib.suppress(OSError):
                     while True:
                         os.write(descriptor, b"\1" * size)
-            time.sleep(seconds)
+            _need_memory(service.grpc_url, seconds)
         finally:
             os.ftruncate(descriptor, 0)
             os.close(descriptor)
 
     return Fault(f"shared memory full for {seconds:g} s", inject, needs_private=True)
+
+
+def _need_memory(url, seconds):
+    """Large pictures, eight at a time, each of which takes megabytes of shared memory; their answers do not matter."""
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (800, 800, 3), np.uint8))
+    picture, over = encoded(noise, "PNG"), time.monotonic() + seconds
+
+    def ask(_):
+        with Client(url, retry_for=0, timeout=seconds) as client:
+            while time.monotonic() < over:
+                with contextlib.suppress(ClientError):
+                    client.classify(picture)
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(ask, range(8)))
 
 
 def restart():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import re
 import threading
@@ -14,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from littlebig_client import Client, ClientError
+from tests.fuzz.hostile import encoded
 
 CLIENTS, IMAGES = 8, 1000
 # Longer than any client's timeout.
@@ -55,9 +55,7 @@ def _pictures(count, seed):
         if random.integers(2):
             yield image
         else:
-            buffer = io.BytesIO()
-            Image.fromarray(image).save(buffer, "PNG")
-            yield buffer.getvalue()
+            yield encoded(Image.fromarray(image), "PNG")
 
 
 def questions(url, seed=0, **options):
