@@ -116,7 +116,7 @@ def test_text_over_http_that_is_no_utf_8_is_refused_for_its_own_request(load_gat
     )
     url = f"http://{running.server.http_url}/v2/models/{running.gate}/infer"
     with pytest.raises(urllib.error.HTTPError) as error:
-        urllib.request.urlopen(urllib.request.Request(url, body), timeout=30)  # noqa: S310 - http, by the server
+        urllib.request.urlopen(urllib.request.Request(url, body), timeout=30)
     assert error.value.code == 400
     assert "\\n" not in json.loads(error.value.read())["error"]
     assert running.ask(SURE) == [(0, 1)]
