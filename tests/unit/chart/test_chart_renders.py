@@ -71,6 +71,18 @@ def test_the_dashboard_is_rendered_unchanged_and_the_rules_at_a_scrape_a_minute_
     assert json.loads(dashboard["data"]["littlebig.json"]) == json.loads((CHART / "files/dashboard.json").read_text())
 
 
+def test_the_rules_windows_follow_from_the_interval_and_their_objectives_from_values():
+    objectives = {"errorBudget": 0.01, "latencySeconds": 0.25, "runbookUrl": "https://wiki.example/cascade"}
+    rendered = find(render(merged(MONITORED, {"monitoring": {"prometheusRule": objectives}})), "PrometheusRule")["spec"]
+    text = (CHART / "files" / "rules.yaml").read_text()
+    # Four scrapes at 15 s, and a minute more; tests/unit/rules runs these.
+    text = text.replace("240s", "60s").replace("300s", "120s")
+    text = text.replace("vector(0.001)", "vector(0.01)").replace("vector(1)", "vector(0.25)")
+    assert rendered == yaml.safe_load(
+        text.replace("https://littlebig.example/docs/runbook.md", objectives["runbookUrl"])
+    )
+
+
 def test_a_cpu_pod_requests_no_gpu_and_builds_no_engines():
     pod = pod_of(render(CPU))
     assert [container["name"] for container in pod["initContainers"]] == ["repository", "preflight"]

@@ -1,4 +1,7 @@
-"""promtool runs the rules: every alert fires in its scenario and in no other, every record has its value."""
+"""promtool runs the rules: every alert fires in its scenario and in no other, every record has its value.
+
+The file as it is at a scrape a minute; at a scrape every 15 s, both the file and what the chart makes of it.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,11 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
-from tests.unit.rules.scenarios import LONG, SCENARIOS, Scenario
+from tests.unit.rules.scenarios import LONG, NUMBER, SCENARIOS, Scenario
 
 ROOT = Path(__file__).parents[3]
 RULES = ROOT / "deploy" / "helm" / "littlebig" / "files" / "rules.yaml"
@@ -28,27 +32,37 @@ def alerts() -> dict[str, str]:
     return {part.split("\n", 1)[0]: part for part in parts}
 
 
-def promtool(folder: Path, scenario: Scenario, **checks: object) -> subprocess.CompletedProcess[str]:
+def rules_for(folder: Path, scrape: int) -> Path:
+    """The rules as the chart renders them for an interval between scrapes; tests/unit/chart compares both."""
+    text = RULES.read_text().replace("240s", f"{4 * scrape}s").replace("300s", f"{4 * scrape + 60}s")
+    file = folder / "rules.yaml"
+    file.write_text(text)
+    return file
+
+
+def promtool(folder: Path, rules: Path, scenario: Scenario, scrape: int, **checks: object) -> CompletedProcess[str]:
     """Check a scenario; promtool reads YAML, and JSON is YAML."""
-    interval = f"{scenario.scrape}s"
-    test = {"interval": interval, "input_series": scenario.input_series(), **checks}
+    interval = f"{scrape}s"
+    test = {"interval": interval, "input_series": scenario.input_series(scrape), **checks}
     file = folder / "test.yaml"
-    file.write_text(json.dumps({"rule_files": [str(RULES)], "evaluation_interval": interval, "tests": [test]}))
+    # Evaluations are what takes promtool long.
+    evaluation = f"{4 * scrape}s" if scenario.minutes >= LONG else interval
+    file.write_text(json.dumps({"rule_files": [str(rules)], "evaluation_interval": evaluation, "tests": [test]}))
     return subprocess.run(["promtool", "test", "rules", str(file)], capture_output=True, text=True, check=False)  # noqa: S607
 
 
-def assert_passes(result: subprocess.CompletedProcess[str]) -> None:
+def assert_passes(result: CompletedProcess[str]) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
 @needs_promtool
 def test_the_file_is_well_formed():
     result = subprocess.run(["promtool", "check", "rules", RULES], capture_output=True, text=True, check=False)  # noqa: S607
-    assert "SUCCESS: 20 rules found" in result.stdout, result.stdout + result.stderr
+    assert "SUCCESS: 37 rules found" in result.stdout, result.stdout + result.stderr
 
 
-def with_long_ones_slow() -> list[object]:
-    """All scenarios; those of six hours are slow if they fire nothing, apart from the healthy server."""
+def fast_and_slow() -> list[object]:
+    """All scenarios at a scrape a minute; those of six hours are slow if they fire nothing, apart from the healthy server."""
     return [
         name
         if scenario.minutes < LONG or scenario.fires or name == HEALTHY_SERVER
@@ -57,10 +71,18 @@ def with_long_ones_slow() -> list[object]:
     ]
 
 
-@needs_promtool
-@pytest.mark.parametrize("name", with_long_ones_slow())
-def test_each_scenario_fires_its_alert_with_its_description_and_no_other(tmp_path, name):
-    scenario = SCENARIOS[name]
+# Those that the length of a window decides.
+WINDOWS = ("one process of the gate is dead", "the gate died and Kubernetes restarted it", "big fails for a moment")
+
+
+def at_15_seconds() -> list[object]:
+    """The scenarios of minutes, which take promtool four times as long as at a scrape a minute."""
+    names = [name for name, scenario in SCENARIOS.items() if scenario.minutes < LONG]
+    return [name if name in WINDOWS else pytest.param(name, marks=pytest.mark.slow) for name in names]
+
+
+def check_alerts(folder: Path, rules: Path, scenario: Scenario, scrape: int) -> None:
+    """Assert that a scenario's alerts fire at its end, with their descriptions, and no others."""
     firing = [{"labels": f'{{alertname="{alert}"}}', "value": 1} for alert in scenario.fires]
     check = {
         "expr": 'count by (alertname) (ALERTS{alertstate="firing"})',
@@ -70,12 +92,30 @@ def test_each_scenario_fires_its_alert_with_its_description_and_no_other(tmp_pat
     # promtool prints alerts that are not expected, with their descriptions; this is the only failure.
     at = {"eval_time": f"{scenario.minutes}m", "exp_alerts": []}
     described = [{**at, "alertname": alert} for alert in scenario.fires]
-    result = promtool(tmp_path, scenario, promql_expr_test=[check], alert_rule_test=described)
+    result = promtool(folder, rules, scenario, scrape, promql_expr_test=[check], alert_rule_test=described)
     if not scenario.fires:
         assert_passes(result)
     assert "expr:" not in result.stderr, result.stderr
     for description in scenario.fires.values():
-        assert f'description="{description}"' in result.stderr
+        pattern = re.escape(f'description="{description}"').replace(re.escape(NUMBER), r"[\d.]+")
+        assert re.search(pattern, result.stderr), result.stderr
+
+
+@needs_promtool
+@pytest.mark.parametrize("name", fast_and_slow())
+def test_each_scenario_fires_its_alert_with_its_description_and_no_other(tmp_path, name):
+    check_alerts(tmp_path, RULES, SCENARIOS[name], 60)
+
+
+@needs_promtool
+@pytest.mark.parametrize("name", at_15_seconds())
+def test_the_charts_windows_fire_the_same_alerts_at_a_scrape_every_15_seconds(tmp_path, name):
+    check_alerts(tmp_path, rules_for(tmp_path, 15), SCENARIOS[name], 15)
+
+
+@needs_promtool
+def test_the_file_itself_serves_shorter_intervals_too(tmp_path):
+    check_alerts(tmp_path, RULES, SCENARIOS["one process of the gate is dead"], 15)
 
 
 def test_every_alert_has_a_scenario():
@@ -87,7 +127,7 @@ def test_every_alert_has_a_severity_a_summary_and_a_runbook_section(alert):
     lines = alerts()[alert]
     assert re.search(r"severity: (warning|critical)\n", lines)
     assert re.search(r"summary: \S", lines)
-    assert f"runbook_url: docs/runbook.md#{alert.lower()}\n" in lines
+    assert f"runbook_url: https://littlebig.example/docs/runbook.md#{alert.lower()}\n" in lines
     assert f"\n## {alert}\n" in RUNBOOK.read_text()
 
 
@@ -106,7 +146,16 @@ RECORDED = {
     'littlebig:stage_queue_seconds:mean5m{model="big"}': 0.005,
     'littlebig:stage_queue_seconds:mean5m{model="little_big"}': 0.003,
     "littlebig:cost_saved:ratio5m": 1 - 0.0025 / (0.4 / 21) - 0.21,
-    "littlebig:big_failures:ratio2m": 0,
+    "littlebig:big_failures:ratio": 0,
+    "littlebig:little_failures:ratio": 0,
+    **{f"littlebig:errors:ratio{window}": 0 for window in ("5m", "30m", "1h", "6h")},
+    "littlebig:errors:increase6h": 0,
+    "littlebig:error_budget:ratio": 0.001,
+    "littlebig:latency_objective:seconds": 1,
+    "littlebig:latency_exceeded:bool": 0,
+    'littlebig:stage_latency_seconds:mean5m{model="little"}': 0.014,
+    'littlebig:image_latency_seconds:mean5m{image="sure"}': 0.003 + 0.014,
+    'littlebig:image_latency_seconds:mean5m{image="unsure"}': 0.003 + 0.014 + 0.050,
     'littlebig:queue_wait_seconds:mean5m{model="little_big"}': 0.04,
     'littlebig:queue_wait_seconds:mean5m{model="big"}': 0.1,
     "littlebig:audits:increase6h": 21_600,
@@ -129,4 +178,4 @@ def test_every_record_has_the_value_that_the_counters_give(tmp_path):
         }
         for name, value in RECORDED.items()
     ]
-    assert_passes(promtool(tmp_path, SCENARIOS[HEALTHY_SERVER], promql_expr_test=checks))
+    assert_passes(promtool(tmp_path, RULES, SCENARIOS[HEALTHY_SERVER], 60, promql_expr_test=checks))
