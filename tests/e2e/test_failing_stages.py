@@ -1,11 +1,14 @@
 """Broken stages and broken settings, with a pair of tiny bring-your-own ONNX models."""
 
 import shutil
+import threading
 from pathlib import Path
 
+import grpc
 import numpy as np
 import pytest
 import tritonclient.grpc
+from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from littlebig_client import Client, ServerFailure
 from littlebig_server import ServerError, ServerSettings, TritonServer
@@ -71,6 +74,56 @@ def test_a_failed_call_of_big_does_not_affect_the_sure_requests_of_its_batch(cli
     assert executions < 200, "no requests shared a batch"
     assert all(getattr(answer, "stage", None) == "little" for answer in answers[::2])
     assert all(isinstance(answer, ServerFailure) for answer in answers[1::2])
+
+
+def claim(triton, model, images, datatype="UINT8", shape=(32, 32, 3), content=bytes(32 * 32 * 3)):
+    """Send a request that claims a number of images and brings one; returns the error."""
+    request = service_pb2.ModelInferRequest(model_name=model, raw_input_contents=[content])
+    name = "image" if datatype == "UINT8" else "encoded_image"
+    request.inputs.add(name=name, datatype=datatype, shape=[images, *shape])
+    with pytest.raises(grpc.RpcError) as error:
+        triton.ModelInfer(request, timeout=30)
+    return error.value
+
+
+@pytest.fixture
+def protocol(server):
+    """Triton's protocol itself: tritonclient sends no claims."""
+    with grpc.insecure_channel(server.grpc_url) as channel:
+        yield service_pb2_grpc.GRPCInferenceServiceStub(channel)
+
+
+@pytest.mark.parametrize("images", [0, 2**32])
+def test_an_impossible_number_of_images_is_refused_by_each_model(protocol, images):
+    for model in ("little", "big", "little_big"):
+        error = claim(protocol, model, images)
+        assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
+        assert "'image' claims an impossible number of images" in error.details()
+    error = claim(protocol, "preprocess", images, "BYTES", (1,), b"\4\0\0\0abcd")
+    assert "'encoded_image' claims an impossible number of pictures" in error.details()
+
+
+def test_impossible_numbers_of_images_sent_to_big_do_not_open_the_gates_breaker(client, protocol):
+    unsure = [(IMAGE + index).astype(np.uint8) for index in range(100)]
+    stop = threading.Event()
+
+    def attack():
+        while not stop.is_set():
+            claim(protocol, "big", 0)
+
+    attackers = [threading.Thread(target=attack) for _ in range(2)]
+    for attacker in attackers:
+        attacker.start()
+    try:
+        answers = client.classify_many(unsure, threshold=1.0, concurrency=8)
+        failed = [str(answer) for answer in answers if not hasattr(answer, "stage")]
+    finally:
+        stop.set()
+        for attacker in attackers:
+            attacker.join(30)
+    assert len(failed) < 50  # repeated once; each time the attack may hit again
+    assert not [error for error in failed if "max allowed is" not in error]
+    assert client.classify(IMAGE, threshold=1.0).stage == "big"
 
 
 def test_a_wrong_setting_is_named_when_the_server_starts(repository):

@@ -15,6 +15,8 @@ import onnxruntime
 import triton_python_backend_utils as pb_utils
 from littlebig_watchdog import Watchdog, end_if_clock_steps
 
+_BATCH_DIMS = 4
+
 
 class TritonPythonModel:
     """Runs one ONNX graph."""
@@ -38,9 +40,21 @@ class TritonPythonModel:
     @end_if_clock_steps
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer every request with the outputs it asked for."""
-        wanted = [request.requested_output_names() for request in requests]
-        names = sorted({name for names in wanted for name in names})
         images = [pb_utils.get_input_tensor_by_name(request, "image").as_numpy() for request in requests]
+        # Triton 24.10 lets a batch of 0 or 2^32 images pass, as no batch at all.
+        asked = [
+            (request, pixels) for request, pixels in zip(requests, images, strict=True) if pixels.ndim == _BATCH_DIMS
+        ]
+        responses = iter(self._responses(asked))
+        return [next(responses) if pixels.ndim == _BATCH_DIMS else _impossible_batch() for pixels in images]
+
+    def _responses(self, asked: list[tuple[Any, Any]]) -> list[Any]:
+        """The responses to requests, each given with its images."""
+        if not asked:
+            return []
+        wanted = [request.requested_output_names() for request, _ in asked]
+        names = sorted({name for names in wanted for name in names})
+        images = [pixels for _, pixels in asked]
         batch = images[0] if len(images) == 1 else np.concatenate(images)
         starts = range(0, len(batch), self.images_per_run)
         runs = [self.session.run(names, {"image": batch[at : at + self.images_per_run]}) for at in starts]
@@ -56,3 +70,8 @@ class TritonPythonModel:
     def finalize(self) -> None:
         """Let the process end in its own time."""
         self.watchdog.stop()
+
+
+def _impossible_batch() -> Any:
+    message = "input 'image' claims an impossible number of images: send [images, H, W, 3]"
+    return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, pb_utils.TritonError.INVALID_ARG))

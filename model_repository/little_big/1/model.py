@@ -58,9 +58,10 @@ _POLL_S, _PUBLISH_S = 0.1, 1.0
 # Checking cancellation costs an IPC round trip, so skip it for the first 100 ms: Triton drops cancelled requests from
 # its own queue, and few callers give up sooner.
 _CANCELLATION_GRACE_S = 0.1
+_BATCH_DIMS = 4
 # Most characters of a stage's error that callers and logs get.
 _LONGEST_ERROR = 300
-# What every request of a stage's batch gets if one of them, sent by a stranger, claims 2^32 images or more.
+# What every request of a stage's batch gets if one of them, sent by a stranger, claims 0 or 2^32 images.
 _CLAIMED_BATCH = re.compile(r"batch size \d+ for '.*', max allowed is \d+")
 
 
@@ -155,6 +156,8 @@ class TritonPythonModel:
         (tensor,) = request.inputs()
         # The stub has copied the images out of shared memory: this array stays ours when the request is answered.
         images = Images(tensor.as_numpy(), tensor)
+        if images.pixels.ndim != _BATCH_DIMS:  # Triton 24.10 lets a batch of 0 or 2^32 images pass, as no batch at all
+            return GateError(INVALID_ARG, "input 'image' claims an impossible number of images: send [images, H, W, 3]")
         return Request(request, images, request.requested_output_names(), request.timeout(), options, received)
 
     def _returned(self, batch: Batch, entry: Request | GateError) -> Any:

@@ -9,12 +9,15 @@ caller gets the answer of the batch before, and both sides use memory that the o
 So a stub that stands still must not come back. Two causes, two guards:
 
     the process stood still    a stopped process, a cgroup freezer, a suspended machine, no CPU time: a timer of the
-                               kernel kills it unless a thread starts the timer anew every 100 ms. The timer also kills
-                               a process that is stopped.
+                               kernel kills it, also while it is stopped, unless the process puts the timer off in time
     the wall clock stepped     Triton measures its second by that clock, so it ends early: the process kills itself
-                               instead of answering the batch in hand.
+                               instead of answering the batch in hand
 
 A process stands still from at most 300 ms after Triton's second began, so it has to be gone 700 ms later.
+
+A thread puts the timer off every 100 ms. If other threads keep Python's lock for longer than that, the process is slow
+but runs, and Triton, whose health thread needs no lock, is content. So a second timer, which needs a running process
+but not the lock, takes the first one away before it kills; the thread makes a new one when it has the lock again.
 """
 
 from __future__ import annotations
@@ -30,10 +33,13 @@ from typing import Any
 
 # Most seconds that the process may stand still, or the wall clock may gain during a batch.
 LIMIT_S = 0.6
+# Seconds after which a process that runs, but whose thread is late, is spared.
+_SPARE_S = 0.2
 _INTERVAL_S = 0.1
 # Counts while the machine is suspended, too.
 _CLOCK = time.CLOCK_BOOTTIME
-_SIGEV_SIGNAL = 0
+# Of signal.h: a timer that sends a signal, or calls a function on a thread of its own.
+_SIGEV_SIGNAL, _SIGEV_THREAD = 0, 2
 
 
 class _Event(ctypes.Structure):
@@ -43,7 +49,8 @@ class _Event(ctypes.Structure):
         ("value", ctypes.c_void_p),
         ("signal", ctypes.c_int),
         ("notify", ctypes.c_int),
-        ("unused", ctypes.c_byte * 48),
+        ("function", ctypes.c_void_p),
+        ("unused", ctypes.c_byte * 40),
     )
 
 
@@ -62,34 +69,51 @@ class Watchdog:
     """Kills this process once it has stood still for LIMIT_S seconds. Make it when the model is loaded."""
 
     def __init__(self) -> None:
-        """Start the timer, and the thread that starts it anew.
+        """Start the timers, and the thread that puts them off.
 
         Raises:
             OSError: if the system gives no timer.
         """
         self._libc = ctypes.CDLL(None, use_errno=True)
-        self._timer = ctypes.c_void_p()
-        event = _Event(signal=signal.SIGKILL, notify=_SIGEV_SIGNAL)
-        if self._libc.timer_create(_CLOCK, ctypes.byref(event), ctypes.byref(self._timer)) != 0:
-            raise OSError(ctypes.get_errno(), "no timer for the watchdog")
+        self._make_timers()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
-        self._start_timer(LIMIT_S)
+        self._put_off()
         self._thread.start()
 
     def stop(self) -> None:
         """Let the process live on without a watchdog."""
         self._stopped.set()
         self._thread.join()
-        self._start_timer(0.0)
+        for timer in (self._kill, self._spare):
+            self._libc.timer_delete(timer)
 
     def _run(self) -> None:
         while not self._stopped.wait(_INTERVAL_S):
-            self._start_timer(LIMIT_S)
+            self._put_off()
 
-    def _start_timer(self, seconds: float) -> None:
-        """Start the timer anew; 0 stops it."""
-        self._libc.timer_settime(self._timer, 0, ctypes.byref(_Interval(0, 0, 0, int(seconds * 1e9))), None)
+    def _put_off(self) -> None:
+        if not self._start(self._kill, LIMIT_S):  # it was taken away
+            self._libc.timer_delete(self._spare)
+            self._make_timers()
+            self._start(self._kill, LIMIT_S)
+        self._start(self._spare, _SPARE_S)
+
+    def _make_timers(self) -> None:
+        delete = ctypes.cast(self._libc.timer_delete, ctypes.c_void_p)
+        self._kill = self._make_timer(_Event(notify=_SIGEV_SIGNAL, signal=signal.SIGKILL))
+        self._spare = self._make_timer(_Event(notify=_SIGEV_THREAD, function=delete, value=self._kill))
+
+    def _make_timer(self, event: _Event) -> ctypes.c_void_p:
+        timer = ctypes.c_void_p()
+        if self._libc.timer_create(_CLOCK, ctypes.byref(event), ctypes.byref(timer)) != 0:
+            raise OSError(ctypes.get_errno(), "no timer for the watchdog")
+        return timer
+
+    def _start(self, timer: ctypes.c_void_p, seconds: float) -> bool:
+        """Let a timer fire after some seconds; False if it does not exist."""
+        after = _Interval(after_ns=int(seconds * 1e9))
+        return bool(self._libc.timer_settime(timer, 0, ctypes.byref(after), None) == 0)
 
 
 def end_if_clock_steps(execute: Callable[[Any, list[Any]], list[Any]]) -> Callable[[Any, list[Any]], list[Any]]:

@@ -22,6 +22,7 @@ from littlebig_preprocess import PreprocessSettings
 from littlebig_watchdog import Watchdog, end_if_clock_steps
 
 # Overrides the parameter: a container knows its memory, a repository does not.
+_BATCH_DIMS = 2
 _MEMORY = "LITTLEBIG_PREPROCESS_MEMORY_MIB"
 
 
@@ -51,7 +52,8 @@ class TritonPythonModel:
             A response for each request, or None for those that are answered when their large pictures are decoded.
         """
         pictures = [pb_utils.get_input_tensor_by_name(request, "encoded_image").as_numpy() for request in requests]
-        started = [self.lanes.start(batch[:, 0]) for batch in pictures]
+        # Triton 24.10 lets a batch of 0 or 2^32 pictures pass, as no batch at all.
+        started = [self.lanes.start(batch[:, 0]) if batch.ndim == _BATCH_DIMS else None for batch in pictures]
         del pictures
         return [self._answer(request, futures) for request, futures in zip(requests, started, strict=True)]
 
@@ -60,7 +62,10 @@ class TritonPythonModel:
         self.lanes.close()
         self.watchdog.stop()
 
-    def _answer(self, request: Any, started: Sequence[Future[Any]]) -> Any:
+    def _answer(self, request: Any, started: Sequence[Future[Any]] | None) -> Any:
+        if started is None:
+            message = "input 'encoded_image' claims an impossible number of pictures: send [pictures, 1]"
+            return _error(message, pb_utils.TritonError.INVALID_ARG)
         try:
             images, jobs = self.lanes.gather(started)
             if not jobs:

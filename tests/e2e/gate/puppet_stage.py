@@ -5,6 +5,7 @@ version folder may set:
 
     seconds    per image, before it answers
     error      the text of an error that it returns
+    once       whether it behaves so for one request only
     wait_for   a file that must exist before it answers
     announce   a file that it makes when it is called
     rows       the number of rows it answers, whatever it was asked
@@ -31,6 +32,8 @@ class TritonPythonModel:
 
     def answer(self, request, behaviour):
         images = pb_utils.get_input_tensor_by_name(request, "image").as_numpy()
+        if behaviour.get("once"):
+            self.file.unlink()
         if "announce" in behaviour:
             Path(behaviour["announce"]).touch()
         time.sleep(behaviour.get("seconds", 0) * len(images))

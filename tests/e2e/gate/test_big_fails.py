@@ -185,3 +185,24 @@ def test_a_stage_that_answers_another_number_of_rows_has_failed(load_gate, stage
         running.ask(UNSURE, UNSURE)
     running.set_behaviour(stage)
     assert running.ask(UNSURE, UNSURE) == [(1, 2), (1, 2)]
+
+
+# What all requests of a stage's batch get if one of them claims 0 or 2^32 images of a height of 260.
+CLAIMED = "batch size 261 for 'big_0_0', max allowed is 32"
+
+
+@pytest.mark.parametrize("stage", ["little", "big"])
+def test_a_call_that_a_strangers_claimed_batch_has_failed_is_repeated(load_gate, stage):
+    running = load_gate(threshold=0.5)
+    running.set_behaviour(stage, error=CLAIMED, once=True)
+    assert running.ask(UNSURE) == [(1, 2)]
+
+
+def test_claimed_batches_open_no_breaker(load_gate):
+    running = load_gate(threshold=0.5, breaker_retry_ms=60_000)
+    running.set_behaviour("big", error=CLAIMED)
+    for _ in range(5):
+        with pytest.raises(InferenceServerException, match="max allowed is 32"):
+            running.ask(UNSURE)
+    running.set_behaviour("big")
+    assert running.ask(UNSURE) == [(1, 2)]

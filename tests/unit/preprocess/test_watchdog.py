@@ -49,6 +49,26 @@ def test_a_process_that_runs_is_left_alone_for_longer_than_the_limit(child):
     assert process.wait(20) == 0
 
 
+HOLD_THE_LOCK = "import ctypes\nctypes.PyDLL(None).usleep(1_500_000)\n"
+
+
+def test_a_process_whose_threads_keep_pythons_lock_for_long_is_left_alone(child):
+    process = child(
+        "from littlebig_watchdog import Watchdog\nwatchdog = Watchdog()\nprint('ready', flush=True)\n"
+        f"for _ in range(2):\n    time.sleep(0.3)\n    {HOLD_THE_LOCK.replace(chr(10), '; ')}"
+    )
+    assert process.wait(20) == 0
+
+
+def test_after_pythons_lock_was_kept_for_long_a_stopped_process_is_killed_again(child):
+    process = child(
+        f"from littlebig_watchdog import Watchdog\nwatchdog = Watchdog()\n{HOLD_THE_LOCK}"
+        "time.sleep(0.5)\nprint('ready', flush=True)\ntime.sleep(60)"
+    )
+    os.kill(process.pid, signal.SIGSTOP)
+    assert process.wait(20) == -signal.SIGKILL
+
+
 def test_a_watchdog_that_was_stopped_kills_nothing(child):
     process = child(
         "from littlebig_watchdog import Watchdog\nwatchdog = Watchdog()\nwatchdog.stop()\nprint('ready', flush=True)\n"
