@@ -17,12 +17,16 @@ from tritonclient.utils import InferenceServerException
 
 from littlebig_client._connection import Connection
 from littlebig_client._errors import ClientError
-from littlebig_client._failures import closed, error, may_repeat, status_of, unreachable
+from littlebig_client._failures import closed, error, is_refused, may_repeat, status_of, unreachable
 from littlebig_client._steps import Call, Pause, Steps
 from littlebig_client._triton_messages import is_stopping
 
 # Seconds between two attempts; doubled each time, up to the longest.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
+
+# localhost is often both ::1 and 127.0.0.1: one may refuse while the other says that its certificate has expired. The
+# pause is that of gRPC's own attempts.
+_TELLING_ATTEMPTS, _TELLING_PAUSE = 4, 0.1
 
 
 class Calls:
@@ -133,6 +137,19 @@ class Calls:
         if self.is_closed:
             return closed()
         if not self._was_heard:
+            failure = yield from self._telling(failure)
             return unreachable(self.connection, failure, self._connect_timeout)
         self._lost_since = self._lost_since or time.monotonic()
         return unreachable(self.connection, failure, self._connect_timeout, self._retry_for if repeat else 0)
+
+    def _telling(self, failure: InferenceServerException) -> Steps[InferenceServerException]:
+        """The failure that says most: of a name's several addresses, gRPC reports the one that failed last."""
+        for _ in range(_TELLING_ATTEMPTS):
+            if self.connection.has_one_address or not is_refused(failure):
+                break
+            yield Pause(_TELLING_PAUSE)
+            try:
+                yield Call("is_server_live", self._connect_timeout)
+            except InferenceServerException as reason:
+                failure = reason
+        return failure

@@ -14,7 +14,7 @@ import tritonclient.grpc as triton
 import tritonclient.grpc.aio as triton_aio
 
 from littlebig_client._errors import InvalidRequest
-from littlebig_client._target import DEFAULT_URL, check_url, first_host, is_loopback, proxy_variable
+from littlebig_client._target import DEFAULT_URL, check_url, first_host, is_address, is_loopback, proxy_variable
 
 FilePath = Union[str, "os.PathLike[str]"]
 
@@ -104,6 +104,11 @@ class Connection:
     def host(self) -> str:
         """The first host of the target."""
         return first_host(self.url)
+
+    @property
+    def has_one_address(self) -> bool:
+        """Whether the target is a single address, not a name that may stand for several."""
+        return is_address(self.host)
 
     def open(self) -> Any:
         """Return a tritonclient.grpc.InferenceServerClient; it connects with its first call."""

@@ -19,8 +19,9 @@ from littlebig_client._errors import (
 from littlebig_client._triton_messages import is_busy, is_closed_to_clients, is_dead, is_stopping
 
 # gRPC core's words for a connection that failed, and what they mean to a caller; the first that occurs counts.
+_REFUSED = "Connection refused"
 _CAUSES = (
-    ("Connection refused", "nothing listens there: is it running (littlebig serve), and is this its gRPC port?"),
+    (_REFUSED, "nothing listens there: is it running (littlebig serve), and is this its gRPC port?"),
     ("No such file or directory", "there is no such socket: is the server running, and is this its path?"),
     ("HTTP proxy returned", "the proxy refuses to connect"),
     ("resol", "its host name is unknown: check the url"),
@@ -48,6 +49,11 @@ def may_repeat(failure: InferenceServerException) -> bool:
     if status == "UNAVAILABLE" and not is_busy(message) and not is_closed_to_clients(message):
         return True
     return is_stopping(message) or is_dead(message)
+
+
+def is_refused(failure: InferenceServerException) -> bool:
+    """Whether nothing listens at the address that gRPC reports."""
+    return _REFUSED in (failure.message() or "")
 
 
 def unreachable(
@@ -82,7 +88,7 @@ def _cause(connection: Connection, failure: InferenceServerException, connect_ti
         return known
     if "Socket closed" in message or "reset" in message:
         return _closes(connection.tls)
-    return re.sub(r"^failed to connect to all addresses; last error: ", "", message)
+    return re.sub(r"^.*; last error: ", "", message)
 
 
 def _closes(tls: Tls | None) -> str:

@@ -56,6 +56,11 @@ def first_host(url: str) -> str:
     return _endpoints(url)[0][0] if url.partition(":")[0] not in _LOCAL_SCHEMES else "localhost"
 
 
+def is_address(host: str) -> bool:
+    """Whether a host is an IP address, not a name."""
+    return _address(host) is not None
+
+
 def _is_target(url: str) -> bool:
     scheme, _, rest = url.partition(":")
     if scheme in _LOCAL_SCHEMES:

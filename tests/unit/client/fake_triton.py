@@ -68,6 +68,16 @@ class ReceivedRequest:
     outputs: dict[str, int]
 
 
+class _Recorder(grpc.ServerInterceptor):
+    def __init__(self, metadata: list[tuple[str, frozenset[tuple[str, str]]]]) -> None:
+        self._metadata = metadata
+
+    def intercept_service(self, continuation, call):
+        method = call.method.rpartition("/")[2]
+        self._metadata.append((method, frozenset((item.key, item.value) for item in call.invocation_metadata)))
+        return continuation(call)
+
+
 @dataclass
 class FakeTriton(GRPCInferenceServiceServicer):
     """The server. Its fields control how it answers and fails.
@@ -83,6 +93,7 @@ class FakeTriton(GRPCInferenceServiceServicer):
         shape: shape of the canonical image.
         score: what the gate compares with the threshold; None refuses to say.
         max_batch: images per request at most.
+        metadata: method and metadata of every call.
     """
 
     fail_with: tuple[grpc.StatusCode, str] | None = None
@@ -96,6 +107,7 @@ class FakeTriton(GRPCInferenceServiceServicer):
     score: str | None = "confidence"
     max_batch: int = 4
     seen: list[ReceivedRequest] = field(default_factory=list)
+    metadata: list[tuple[str, frozenset[tuple[str, str]]]] = field(default_factory=list)
     metadata_requests: int = 0
     in_flight: int = 0
     most_in_flight: int = 0
@@ -113,6 +125,7 @@ class FakeTriton(GRPCInferenceServiceServicer):
         """Serve; on the previous port after a restart."""
         self._server = grpc.server(
             ThreadPoolExecutor(32),
+            interceptors=[_Recorder(self.metadata)],
             options=[("grpc.max_receive_message_length", -1), ("grpc.so_reuseport", 0)],
         )
         add_GRPCInferenceServiceServicer_to_server(self, self._server)
@@ -215,7 +228,12 @@ class FakeTriton(GRPCInferenceServiceServicer):
             ("label", "INT32", [rows, 1], np.array(labels, np.int32).tobytes()),
             ("confidence", "FP32", [rows, 1], np.array(confidences, np.float32).tobytes()),
             ("stage", "INT32", [rows, 1], np.array(stages, np.int32).tobytes()),
-            ("probabilities", "BYTES", [rows, len(texts[0])], b"".join(_length_prefixed(text) for row in texts for text in row)),
+            (
+                "probabilities",
+                "BYTES",
+                [rows, len(texts[0])],
+                b"".join(_length_prefixed(text) for row in texts for text in row),
+            ),
         ]
         response = pb.ModelInferResponse(model_name="little_big")
         for name, datatype, shape, raw in tensors:
