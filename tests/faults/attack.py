@@ -78,6 +78,8 @@ def _attack(name, service, asked, requests, send):
                 break
         else:
             traffic.wait_for(20)
-    if await_whole(service, asked, 90) != before:
-        found.append(f"{name}: a process was replaced")
+    after = await_whole(service, asked, 90)
+    found += [
+        f"{name}: a process of {part} was replaced" for part in before if not set(before[part]) <= set(after[part])
+    ]
     return Attack(name, statuses, traffic.outcome, found + traffic.outcome.problems(f"{name}, beside them"))
