@@ -55,7 +55,7 @@ class Callers:
             tensor = grpc.InferInput("image", [1, 32, 32, 3], "UINT8")
             tensor.set_data_from_numpy(CANONICAL[image])
         # Requests that wait in a dead process get no answer.
-        answer = triton.infer(self.through, [tensor], outputs=OUTPUTS, client_timeout=5)
+        answer = triton.infer(self.through, [tensor], outputs=OUTPUTS, client_timeout=3)
         return tuple(answer.as_numpy("probabilities").ravel().round(5).tolist())
 
     def call(self, seed):
@@ -103,13 +103,13 @@ def freeze_one(repository, folder, model, seconds):
         os.kill(process, signal.SIGCONT)  # a process that was killed is a zombie, and may be sent signals
         right = callers.right
         # An answer that is one behind shows at the next request, of which there are many in this time.
-        callers.stop.wait(1.5)
+        callers.stop.wait(1.0)
         until(lambda: callers.right > right + 20, "answers of the other processes")
         return callers, triton.is_server_live()
 
 
 def test_no_caller_gets_anothers_answer_after_a_gate_was_frozen(tiny_repository, tmp_path):
-    callers, is_live = freeze_one(tiny_repository, tmp_path / "models", "little_big", 2.5)
+    callers, is_live = freeze_one(tiny_repository, tmp_path / "models", "little_big", 1.8)
     assert callers.wrong == []
     assert is_live
 
