@@ -93,11 +93,13 @@ class Watchdog:
             self._put_off()
 
     def _put_off(self) -> None:
+        # The rescue first, because this thread may have to wait for Python's lock between two calls.
+        self._start(self._rescue, _RESCUE_S)
         if not self._start(self._kill, LIMIT_S):  # it was taken away
             self._libc.timer_delete(self._rescue)
             self._make_timers()
+            self._start(self._rescue, _RESCUE_S)
             self._start(self._kill, LIMIT_S)
-        self._start(self._rescue, _RESCUE_S)
 
     def _make_timers(self) -> None:
         delete = ctypes.cast(self._libc.timer_delete, ctypes.c_void_p)
