@@ -95,7 +95,7 @@ def _load(running, seconds):
 
 def test_every_rule_is_evaluated_without_an_error(observed):
     rules = observed.prometheus.rules()
-    assert len(rules) == 37
+    assert len(rules) == 40
     assert {rule["name"]: rule.get("lastError") for rule in rules if rule["health"] != "ok"} == {}
 
 

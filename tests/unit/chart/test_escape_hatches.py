@@ -110,3 +110,27 @@ def test_a_cpu_pod_claims_no_gpu():
     manifests = render(merged(CPU, {"gpu": {"claims": [{"name": "gpu", "resourceClaimName": "one"}]}}))
     assert "resourceClaims" not in pod_of(manifests)
     assert "claims" not in server_of(manifests)["resources"]
+
+
+# Values that a user may remove with null, which leaves no default behind.
+REMOVED = {
+    **dict.fromkeys(("affinity", "extraVolumes", "imagePullSecrets", "nodeSelector", "schedulerName", "tolerations")),
+    **dict.fromkeys(
+        ("containerSecurityContext", "podAnnotations", "podLabels", "podSecurityContext", "topologySpread")
+    ),
+    "calibration": {"json": None},
+    "gpu": {"claims": None},
+    "networkPolicy": {"clients": None, "egress": None},
+    "resources": {"limits": None},
+    "server": {"env": None, "extraArguments": None},
+    "service": {"annotations": None},
+    "serviceAccount": {"annotations": None},
+    "updateStrategy": {"type": "Recreate", "rollingUpdate": None},
+}
+
+
+@pytest.mark.parametrize("own", [None, {"engines": None}, {"engines": {"env": None, "resources": None}}])
+def test_values_that_are_removed_have_no_effect_instead_of_an_error(own):
+    server = server_of(render({**REMOVED, "initContainers": own}))
+    assert "securityContext" not in server
+    assert server["resources"]["limits"] == {"nvidia.com/gpu": "1"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import yaml
 
@@ -102,6 +104,14 @@ def test_no_selector_of_a_release_matches_the_others_pods(releases):
     for release, other in (("main", "canary"), ("canary", "main")):
         labels = template(releases[other])["metadata"]["labels"]
         assert not selectors[release].items() <= labels.items()
+
+
+def test_the_main_releases_autoscaler_counts_no_request_of_the_canary():
+    triggers = find(render({"autoscaling": {"kind": "keda"}}), "ScaledObject")["spec"]["triggers"]
+    for trigger in triggers:
+        (pods,) = re.findall(r'pod=~"([^"]+)"', trigger["metadata"]["query"])
+        assert re.fullmatch(pods, "littlebig-6d4cf56db6-x2x9z")
+        assert not re.fullmatch(pods, "littlebig-canary-6d4cf56db6-x2x9z")
 
 
 def test_the_documented_command_names_the_file():

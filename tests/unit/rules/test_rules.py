@@ -58,7 +58,7 @@ def assert_passes(result: CompletedProcess[str]) -> None:
 @needs_promtool
 def test_the_file_is_well_formed():
     result = subprocess.run(["promtool", "check", "rules", RULES], capture_output=True, text=True, check=False)  # noqa: S607
-    assert "SUCCESS: 37 rules found" in result.stdout, result.stdout + result.stderr
+    assert "SUCCESS: 40 rules found" in result.stdout, result.stdout + result.stderr
 
 
 def fast_and_slow() -> list[object]:
@@ -148,8 +148,11 @@ RECORDED = {
     "littlebig:cost_saved:ratio5m": 1 - 0.0025 / (0.4 / 21) - 0.21,
     "littlebig:big_failures:ratio": 0,
     "littlebig:little_failures:ratio": 0,
-    **{f"littlebig:errors:ratio{window}": 0 for window in ("5m", "30m", "1h", "6h")},
-    "littlebig:errors:increase6h": 0,
+    **{
+        f"littlebig:failed_images:{kind}{window}": 0
+        for kind in ("rate", "ratio")
+        for window in ("5m", "30m", "1h", "6h")
+    },
     "littlebig:error_budget:ratio": 0.001,
     "littlebig:latency_objective:seconds": 1,
     "littlebig:latency_exceeded:bool": 0,

@@ -34,7 +34,7 @@ what to do. deployment.yaml includes this first.
 {{- if lt $shm 268435456 -}}
   {{- fail (printf "shm.size is %s: Triton's Python backend needs at least 256Mi of /dev/shm and fails when it is full" .shm.size) -}}
 {{- end -}}
-{{- if .resources.limits.memory -}}
+{{- if (.resources.limits).memory -}}
   {{- if ge $shm (include "littlebig.bytes" (toString .resources.limits.memory) | int64) -}}
     {{- fail (printf "shm.size is %s and resources.limits.memory %s: /dev/shm counts towards the limit; raise the limit above it" .shm.size (toString .resources.limits.memory)) -}}
   {{- end -}}
@@ -68,10 +68,10 @@ what to do. deployment.yaml includes this first.
 {{- if and (eq .target "tensorrt") (not .gpu.count) (not .gpu.claims) -}}
   {{- fail "gpu.count is 0 and gpu.claims is empty: target tensorrt needs a GPU; set one of them" -}}
 {{- end -}}
-{{- if gt (len .calibration.json) 200000 -}}
-  {{- fail (printf "calibration.json has %d bytes: an annotation of the pods holds it, and Kubernetes limits all annotations to 256 KiB; put it into the repository with 'littlebig apply'" (len .calibration.json)) -}}
+{{- if gt (len (default "" .calibration.json)) 200000 -}}
+  {{- fail (printf "calibration.json has %d bytes: an annotation of the pods holds it, and Kubernetes limits all annotations to 256 KiB; put it into the repository with 'littlebig apply'" (len (default "" .calibration.json))) -}}
 {{- end -}}
-{{- if hasKey .podAnnotations "littlebig/calibration" -}}
+{{- if hasKey (default dict .podAnnotations) "littlebig/calibration" -}}
   {{- fail "podAnnotations has littlebig/calibration, which the chart sets: give calibration.json instead" -}}
 {{- end -}}
 {{- if .canaryOf -}}

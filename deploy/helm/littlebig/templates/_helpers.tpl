@@ -32,12 +32,12 @@ argument is a list: root context, the user's labels.
 {{- define "littlebig.labelsWith" -}}
 {{- $root := index . 0 -}}
 {{- $selector := include "littlebig.selector" $root | fromYaml -}}
-{{- toYaml (merge dict $selector (index . 1) (include "littlebig.labels" $root | fromYaml)) -}}
+{{- toYaml (merge dict $selector (index . 1 | default dict) (include "littlebig.labels" $root | fromYaml)) -}}
 {{- end -}}
 
 {{/* A container's variables: a user's replace the chart's of the same name. The argument is a list: the chart's variables as YAML, the user's. */}}
 {{- define "littlebig.variables" -}}
-{{- $user := index . 1 -}}
+{{- $user := index . 1 | default list -}}
 {{- $names := list -}}
 {{- range $user }}{{- $names = append $names .name -}}{{- end -}}
 {{- $all := list -}}
@@ -89,8 +89,8 @@ argument is a list: root context, the user's labels.
 {{- define "littlebig.decodeMemoryMiB" -}}
 {{- if .Values.server.decodeMemoryMiB -}}
 {{- .Values.server.decodeMemoryMiB -}}
-{{- else if .Values.resources.limits.memory -}}
-{{- div (include "littlebig.bytes" (toString .Values.resources.limits.memory) | int64) 4194304 -}}
+{{- else if (.Values.resources.limits).memory -}}
+{{- div (include "littlebig.bytes" (toString (.Values.resources.limits).memory) | int64) 4194304 -}}
 {{- end -}}
 {{- end -}}
 

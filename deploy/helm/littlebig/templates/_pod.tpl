@@ -1,7 +1,7 @@
 {{/* The init containers in order: fetch the repository, apply a calibration, check what needs no GPU, build plans. */}}
 {{- define "littlebig.initContainers" -}}
 {{- $image := include "littlebig.imageSettings" . -}}
-{{- $own := .Values.initContainers -}}
+{{- $own := default dict .Values.initContainers -}}
 - name: repository
   {{- if eq .Values.repository.source "volume" }}
   {{- $image | nindent 2 }}
@@ -30,8 +30,8 @@
   {{- end }}
   env:
     # Tools for object storage write caches and locks to HOME.
-    {{- $given := ternary .Values.repository.objectStorage.env list (eq .Values.repository.source "objectStorage") }}
-    {{- include "littlebig.variables" (list (include "littlebig.environment" .) (concat $given $own.repository.env)) | nindent 4 }}
+    {{- $given := ternary .Values.repository.objectStorage.env list (eq .Values.repository.source "objectStorage") | default list }}
+    {{- include "littlebig.variables" (list (include "littlebig.environment" .) (concat $given (($own.repository).env | default list))) | nindent 4 }}
   {{- include "littlebig.initSettings" (list . "repository" .Values.initResources) | nindent 2 }}
   volumeMounts:
     {{- with .Values.extraVolumeMounts }}
@@ -55,7 +55,7 @@
   command: [littlebig, apply]
   args: [--repository=/models, /calibration/calibration.json]
   env:
-    {{- include "littlebig.variables" (list (include "littlebig.environment" .) $own.calibration.env) | nindent 4 }}
+    {{- include "littlebig.variables" (list (include "littlebig.environment" .) ($own.calibration).env) | nindent 4 }}
   {{- include "littlebig.initSettings" (list . "calibration" .Values.initResources) | nindent 2 }}
   volumeMounts:
     {{- with .Values.extraVolumeMounts }}
@@ -78,7 +78,7 @@
     - --require-calibration
     {{- end }}
   env:
-    {{- include "littlebig.variables" (list (include "littlebig.environment" .) $own.preflight.env) | nindent 4 }}
+    {{- include "littlebig.variables" (list (include "littlebig.environment" .) ($own.preflight).env) | nindent 4 }}
   {{- include "littlebig.initSettings" (list . "preflight" .Values.initResources) | nindent 2 }}
   volumeMounts:
     {{- with .Values.extraVolumeMounts }}
@@ -104,7 +104,7 @@
   env:
     # XDG_CACHE_HOME: the cache of kernel timings, which speeds up the next build.
     {{- $cached := printf "%s\n- name: XDG_CACHE_HOME\n  value: /cache" (include "littlebig.environment" .) }}
-    {{- include "littlebig.variables" (list $cached $own.engines.env) | nindent 4 }}
+    {{- include "littlebig.variables" (list $cached ($own.engines).env) | nindent 4 }}
   {{- include "littlebig.initSettings" (list . "engines" .Values.resources) | nindent 2 }}
   volumeMounts:
     {{- with .Values.extraVolumeMounts }}
@@ -131,15 +131,18 @@ unless it has its own.
 {{- define "littlebig.initSettings" -}}
 {{- $root := index . 0 -}}
 {{- $name := index . 1 -}}
-{{- $resources := default (index . 2) (index $root.Values.initContainers $name).resources -}}
+{{- $own := get (default dict $root.Values.initContainers) $name | default dict -}}
+{{- $resources := default (index . 2) $own.resources -}}
 resources:
   {{- if eq $name "engines" }}
   {{- include "littlebig.resources" (list $root $resources) | nindent 2 }}
   {{- else }}
   {{- toYaml $resources | nindent 2 }}
   {{- end }}
+{{- with $root.Values.containerSecurityContext }}
 securityContext:
-  {{- toYaml $root.Values.containerSecurityContext | nindent 2 }}
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end -}}
 
 {{- define "littlebig.environment" -}}
@@ -161,9 +164,9 @@ context, resources.
 {{- $gpu = dict .Values.gpu.resource (.Values.gpu.count | toString) -}}
 {{- end -}}
 requests:
-  {{- toYaml (merge dict $gpu $resources.requests) | nindent 2 }}
+  {{- toYaml (merge dict $gpu (default dict $resources.requests)) | nindent 2 }}
 limits:
-  {{- toYaml (merge dict $gpu $resources.limits) | nindent 2 }}
+  {{- toYaml (merge dict $gpu (default dict $resources.limits)) | nindent 2 }}
 {{- if and $tensorrt .Values.gpu.claims }}
 claims:
   {{- range .Values.gpu.claims }}
