@@ -11,6 +11,7 @@ import tritonclient.grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from littlebig_client import Client, ServerFailure
+from littlebig_contract.pictures import sample_photographs
 from littlebig_server import ServerError, ServerSettings, TritonServer
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
@@ -101,6 +102,19 @@ def test_an_impossible_number_of_images_is_refused_by_each_model(protocol, image
         assert "'image' claims an impossible number of images" in error.details()
     error = claim(protocol, "preprocess", images, "BYTES", (1,), b"\4\0\0\0abcd")
     assert "'encoded_image' claims an impossible number of pictures" in error.details()
+
+
+@pytest.mark.parametrize("pictures", [0, 2**32])
+def test_at_classify_an_impossible_number_of_pictures_is_one_and_harms_nobody(protocol, client, pictures):
+    request = service_pb2.ModelInferRequest(model_name="classify")
+    request.inputs.add(name="encoded_image", datatype="BYTES", shape=[pictures, 1])
+    content = (sample_photographs()[0]).read_bytes()
+    request.raw_input_contents.append(len(content).to_bytes(4, "little") + content)
+    claims = [protocol.ModelInfer.future(request, timeout=30) for _ in range(8)]
+    beside = list(client.classify_many([content] * 16, concurrency=8))
+    assert {answer.label for answer in beside} == {client.classify(content).label}
+    for claimed in claims:
+        assert [list(output.shape) for output in claimed.result().outputs if output.name == "label"] == [[1]]
 
 
 def test_impossible_numbers_of_images_sent_to_big_do_not_open_the_gates_breaker(client, protocol):

@@ -16,7 +16,8 @@ import secrets
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,19 +117,18 @@ class AuditFolder:
             return
         disagree = little.label != big.label
         try:
-            with self._write_lock:
-                record = {"little": _fields(little), "big": _fields(big)}
-                self._write_run()
+            with self._write_lock, self._manifest() as manifest:
                 if self._rows >= self._max_rows:
                     self.is_open = False
                     self._log(f"audit folder '{self._folder}' has its {self._max_rows} rows: move it away to go on")
                     self.count(full=1)
                     return
                 picture, problem = self._write_picture(image) if disagree else (None, None)
-                self._append("image", {**record, "picture": picture})
+                fields = {"little": _fields(little), "big": _fields(big), "picture": picture}
+                self._append(manifest, "image", fields)
                 if problem is not None:  # the row says that its picture is lost
                     raise problem
-        except OSError as problem:
+        except Exception as problem:  # no caller waits for an audit: whatever it is, answers go on
             self._fail(problem)
             self.count(unwritten=1)
             return
@@ -159,17 +159,21 @@ class AuditFolder:
     def _write_counts(self) -> None:
         try:
             with self._write_lock:
-                if self._file is not None and self._is_moved():  # the next audit begins a folder, with a run of its own
+                if self._file is None:
+                    return
+                if self._is_moved():  # the next audit begins a folder, with a run of its own
                     self.is_open, self._file = True, None
                     self._begin()
+                    return
                 counts = Counter(self._counts)
-                if counts == self._written or self._file is None:
+                if counts == self._written:
                     return
                 lost = {reason: counts[reason] for reason in _LOST}
                 names = ("seen", "chosen", "kept", "disagreed")
-                self._append("counts", {**{name: counts[name] for name in names}, "lost": lost})
+                with self._manifest() as manifest:
+                    self._append(manifest, "counts", {**{name: counts[name] for name in names}, "lost": lost})
                 self._written = counts
-        except OSError as problem:
+        except Exception as problem:
             self._fail(problem)
 
     def _is_moved(self) -> bool:
@@ -178,37 +182,38 @@ class AuditFolder:
         except FileNotFoundError:
             return True
 
-    def _write_run(self) -> None:
-        """Write the run's record, unless this manifest has it. One that took another's place gets a run of its own."""
-        if self._file is not None and not self._is_moved():
-            self._append("", {})
-            return
-        if self._file is not None:
-            self._begin()
-        (self._folder / _PICTURES).mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._rows = self._read = 0
-        self._append("run", {"version": VERSION, **self._about})
-
-    def _append(self, record: str, fields: Mapping[str, object]) -> None:
-        """Count the manifest's rows and append a record, under the lock; an empty record only counts."""
-        file = os.open(self._folder / _MANIFEST, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-        with os.fdopen(file, "rb+", buffering=0) as manifest:
+    @contextmanager
+    def _manifest(self) -> Iterator[io.FileIO]:
+        """The manifest for this process alone, with this run's record in it and its rows counted."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (self._folder / _PICTURES).mkdir(mode=0o700, exist_ok=True)
+        with io.FileIO(self._folder / _MANIFEST, "a+", opener=_private) as manifest:
             fcntl.flock(manifest, fcntl.LOCK_EX)  # closing the file lets it go
-            end = manifest.seek(0, os.SEEK_END)
-            self._file = os.fstat(file).st_ino
+            inode = os.fstat(manifest.fileno()).st_ino
+            is_new = inode != self._file
+            if is_new:
+                if self._file is not None:  # the folder was moved away
+                    self._begin()
+                self._file, self._rows, self._read = inode, 0, 0
             manifest.seek(self._read)
-            added = manifest.readall() or b""
+            added = manifest.readall()
             whole = added.rfind(b"\n") + 1
             self._rows += sum(line.startswith(_IMAGE_RECORD) for line in added[:whole].splitlines())
             self._read += whole
-            if not record:
-                return
-            head = {"record": record, "run": self._run, "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
-            line = (json.dumps({**head, **fields}, allow_nan=False) + "\n").encode()
-            if self._read < end:  # a crash has cut the line before
+            if is_new:
+                self._append(manifest, "run", {"version": VERSION, **self._about})
+            yield manifest
+
+    def _append(self, manifest: io.FileIO, record: str, fields: Mapping[str, object]) -> None:
+        head = {"record": record, "run": self._run, "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+        line = (json.dumps({**head, **fields}, allow_nan=False) + "\n").encode()
+        end = manifest.seek(0, os.SEEK_END)
+        if end:
+            manifest.seek(end - 1)
+            if manifest.read(1) != b"\n":  # a crash has cut the line before
                 line = b"\n" + line
-            if manifest.write(line) != len(line):
-                raise OSError("only a part of a line could be written")
+        if manifest.write(line) != len(line):
+            raise OSError("only a part of a line could be written")
 
     def _write_picture(self, image: Pixels) -> tuple[str | None, OSError | None]:
         """The picture's name, relative to the folder, or why it could not be written."""
@@ -220,7 +225,7 @@ class AuditFolder:
         Image.fromarray(image).save(buffer, "PNG")
         part = path.with_suffix(f".{self._run}")
         try:
-            with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            with open(part, "wb", opener=_private) as file:
                 file.write(buffer.getvalue())
             part.replace(path)
         except OSError as problem:
@@ -228,11 +233,16 @@ class AuditFolder:
             return None, problem
         return name, None
 
-    def _fail(self, problem: OSError) -> None:
+    def _fail(self, problem: Exception) -> None:
         """Keep no more: small lines would still fit where pictures do not, and the sample would not be uniform."""
         if not self._failed:
             self._failed, self.is_open = True, False
             self._log(f"audit folder '{self._folder}' cannot be written, so no more audits are kept: {problem}")
+
+
+def _private(path: str, flags: int) -> int:
+    """Open a file that only this user can read."""
+    return os.open(path, flags, 0o600)
 
 
 def _fields(prediction: Prediction) -> dict[str, Any]:

@@ -77,10 +77,8 @@ class TritonPythonModel:
             folder = self._audit_folder(Path(args["model_repository"]).parent, config["input"][0]["dims"])
         except BadSetting as reason:
             raise pb_utils.TritonModelException(f"{args['model_name']}: {reason}") from None
-        self.defaults, self.permission = (
-            Options(settings.threshold, settings.policy),
-            Permission.from_settings(settings),
-        )
+        self.defaults = Options(settings.threshold, settings.policy)
+        self.permission = Permission.from_settings(settings)
         self.max_batch_size = config["max_batch_size"]
         dims = config["input"][0]["dims"]
         self.buffer = make_buffer(self.max_batch_size, dims)

@@ -20,9 +20,9 @@ from littlebig_server import ServerSettings, TritonServer
 
 CALLERS, IMAGES = 8, 32
 RANDOM = np.random.default_rng(0)
-CANONICAL = RANDOM.integers(0, 256, (IMAGES, 1, 32, 32, 3), np.uint8)
-# 4x4 blocks survive the resizing, so each picture keeps an answer of its own.
-BLOCKS = RANDOM.integers(0, 256, (IMAGES, 4, 4, 3), np.uint8).repeat(10, axis=1).repeat(10, axis=2)
+# Of little contrast, so that no class has all the probability, and in blocks that survive the resizing of preprocess.
+BLOCKS = RANDOM.integers(96, 160, (IMAGES, 4, 4, 3), np.uint8).repeat(10, axis=1).repeat(10, axis=2)
+CANONICAL = BLOCKS[:, np.newaxis, 4:36, 4:36]
 OUTPUTS = [grpc.InferRequestedOutput(name) for name in ("label", "probabilities")]
 
 
@@ -54,8 +54,9 @@ class Callers:
         else:
             tensor = grpc.InferInput("image", [1, 32, 32, 3], "UINT8")
             tensor.set_data_from_numpy(CANONICAL[image])
-        # Requests that wait in a dead process get no answer.
-        answer = triton.infer(self.through, [tensor], outputs=OUTPUTS, client_timeout=5)
+        # A request that waits in a dead process gets no answer.
+        options = {"parameters": {"threshold": float(image % 2)}, "client_timeout": 3}  # every other image goes to big
+        answer = triton.infer(self.through, [tensor], outputs=OUTPUTS, **options)
         return tuple(answer.as_numpy("probabilities").ravel().round(5).tolist())
 
     def call(self, seed):
@@ -103,13 +104,13 @@ def freeze_one(repository, folder, model, seconds):
         os.kill(process, signal.SIGCONT)  # a process that was killed is a zombie, and may be sent signals
         right = callers.right
         # An answer that is one behind shows at the next request, of which there are many in this time.
-        callers.stop.wait(1.5)
+        callers.stop.wait(1.0)
         until(lambda: callers.right > right + 20, "answers of the other processes")
         return callers, triton.is_server_live()
 
 
 def test_no_caller_gets_anothers_answer_after_a_gate_was_frozen(tiny_repository, tmp_path):
-    callers, is_live = freeze_one(tiny_repository, tmp_path / "models", "little_big", 2.5)
+    callers, is_live = freeze_one(tiny_repository, tmp_path / "models", "little_big", 1.8)
     assert callers.wrong == []
     assert is_live
 

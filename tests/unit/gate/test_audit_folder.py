@@ -63,7 +63,8 @@ def test_an_agreement_is_a_line_and_a_disagreement_has_its_picture(folder, opene
 
 def test_only_the_servers_user_can_read_the_folder(folder, opened):
     opened().keep(picture(1), *DISAGREED)
-    assert [oct(path.stat().st_mode & 0o077) for path in (folder / "pictures", *folder.rglob("*.*"))] == ["0o0"] * 3
+    made = [folder, *folder.rglob("*")]
+    assert [path.stat().st_mode & 0o077 for path in made] == [0] * 4
 
 
 def test_a_score_that_is_no_number_is_null(folder, opened):
@@ -207,6 +208,14 @@ def test_a_run_is_described_by_its_weights_and_calibration(tmp_path):
 def test_a_repository_that_does_not_name_its_weights_keeps_no_audits(tmp_path):
     with pytest.raises(BadSetting, match=r"'audit_folder' needs littlebig\.json beside the models"):
         describe_run(tmp_path, GateSettings(0.25), [4])
+
+
+def test_an_unexpected_fault_ends_the_run_and_nothing_else(folder, opened, said, monkeypatch):
+    run = opened()
+    monkeypatch.setattr("PIL.Image.fromarray", lambda pixels: 1 / 0)
+    run.keep(picture(1), *DISAGREED)
+    assert not run.is_open
+    assert "division by zero" in said[0]
 
 
 def test_no_file_stays_open(folder, opened):
