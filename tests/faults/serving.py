@@ -25,16 +25,19 @@ MODELS = ("little", "big", "little_big", "preprocess")
 INSTANCES = 2
 SHARED_MEMORY_MIB = 256
 _PORTS = {"gRPC": "--grpc-port", "HTTP": "--http-port", "metrics": "--metrics-port"}
-# A mount namespace of its own: what fills /dev/shm there takes nothing from other processes.
-_PRIVATE = ("unshare", "--mount", "--", "sh", "-c")
+# A mount namespace of its own, by root's right or in a user namespace: what fills /dev/shm there takes nothing from other
+# processes.
+_NAMESPACES = (("unshare", "--mount"), ("unshare", "--map-root-user", "--mount"))
 _MOUNT = f'mount -t tmpfs -o size={SHARED_MEMORY_MIB}m,mode=1777 private /dev/shm && exec "$@"'
 
 
-def has_private_shared_memory():
-    """Whether this process may mount a /dev/shm of its own."""
-    if not shutil.which("unshare"):
-        return False
-    return subprocess.run([*_PRIVATE, _MOUNT, "sh", "true"], capture_output=True, check=False).returncode == 0
+def private_shared_memory():
+    """The begin of a command line that gives the command a /dev/shm of its own; empty where that is not allowed."""
+    for namespace in _NAMESPACES if shutil.which("unshare") else ():
+        prefix = [*namespace, "--", "sh", "-c", _MOUNT, "sh"]
+        if subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode == 0:
+            return prefix
+    return []
 
 
 def write_repository(folder):
@@ -82,7 +85,7 @@ class Service:
             words: further words of the command line.
         """
         self._repository, self._folder, self._words = repository, Path(folder), words
-        self.is_private = has_private_shared_memory()
+        self._private = private_shared_memory()
         self._ports, self._urls, self._starts = dict.fromkeys(_PORTS, "0"), {}, 0
         self.exits, self._seen = [], set()
         self._over, self._ready = threading.Event(), threading.Event()
@@ -134,6 +137,11 @@ class Service:
         os.kill(self._process.pid, signal.SIGTERM)
 
     @property
+    def is_private(self):
+        """Whether the command has a /dev/shm of its own."""
+        return bool(self._private)
+
+    @property
     def shared_memory(self):
         """The command's own /dev/shm, as a path that other processes can use."""
         return Path(f"/proc/{self._process.pid}/root/dev/shm")
@@ -159,7 +167,7 @@ class Service:
         for name, option in _PORTS.items():
             command += [option, self._ports[name]]
         command += ["--exit-timeout", "5", *self._words]
-        return [*_PRIVATE, _MOUNT, "sh", *command] if self.is_private else command
+        return [*self._private, *command]
 
     def _read_endpoints(self, process):
         for line in process.stdout:
