@@ -12,7 +12,7 @@ from littlebig_export.engines import ensure_engines
 from littlebig_export.errors import ExportError, NotHereError
 from littlebig_export.exporting import TARGETS, export_pair, override_weights
 from littlebig_export.pair import load_pair, shipped_pairs
-from littlebig_export.parity import pictures_in
+from littlebig_export.pictures import pictures_in
 from littlebig_export.precision import PRECISIONS
 
 STATE_DICT = click.Path(path_type=Path, dir_okay=False)
@@ -54,7 +54,8 @@ STATE_DICT = click.Path(path_type=Path, dir_okay=False)
 @click.option(
     "--pictures",
     type=click.Path(path_type=Path, file_okay=False),
-    help="A folder of your own pictures to measure the effect of fp16 or bf16 on.  [default: seven sample photographs]",
+    help="A folder of your own pictures. Measures on them how often little's labels are those of the model's own "
+    "transform, and the effect of fp16 or bf16.  [default: crops of sample photographs]",
 )
 @click.option("--cores", type=click.IntRange(min=1), help="Cores of the cpu target.  [default: those found]")
 @report_failures(ExportError)

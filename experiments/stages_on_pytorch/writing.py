@@ -19,9 +19,9 @@ from littlebig_contract.provenance import PROVENANCE, ProvenanceError, read_prov
 from littlebig_contract.stages import STAGES
 from littlebig_export.config_pbtxt import Config, read_config, set_parameter, write_config
 from littlebig_export.pair import Pair, TimmModel
-from littlebig_export.preprocessing import Preprocessing, view_box
+from littlebig_export.preprocessing import Preprocessing
 from littlebig_export.repository import replacing
-from littlebig_export.resampling import resampling_matrix
+from littlebig_export.view import view_matrix
 from littlebig_export.weights import load_timm
 
 _MODEL = Path(__file__).parent / "model.py"
@@ -35,10 +35,8 @@ class TorchStage(nn.Module):  # type: ignore[misc]  # torch is not installed for
         super().__init__()
         self.network = network.to(dtype)
         self.dtype = dtype
-        start, end = view_box(canonical, model)
-        self.resampled = (start, end, model.size) != (0.0, float(canonical.size), canonical.size)
-        matrix = resampling_matrix(canonical.size, model.size, model.interpolation, (start, end))
-        self.register_buffer("matrix", torch.from_numpy(matrix))
+        matrix = view_matrix(canonical, model)
+        self.register_buffer("matrix", None if matrix is None else torch.from_numpy(matrix))
         mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (model.mean, model.std))
         self.register_buffer("scale", 1.0 / (255.0 * std))
         self.register_buffer("shift", -mean / std)
@@ -46,10 +44,9 @@ class TorchStage(nn.Module):  # type: ignore[misc]  # torch is not installed for
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """Canonical images, uint8 [N, H, W, 3] -> label int32, confidence, margin float32 [N, 1], probabilities."""
         pixels = image.permute(0, 3, 1, 2).to(torch.float32)
-        if self.resampled:
-            matrix: torch.Tensor = self.matrix
-            pixels = (pixels @ matrix.T).round().clamp(0.0, 255.0)
-            pixels = (matrix @ pixels).round().clamp(0.0, 255.0)
+        matrix: torch.Tensor | None = self.matrix
+        if matrix is not None:
+            pixels = (matrix @ (pixels @ matrix.T)).clamp(0.0, 255.0)
         view = (pixels * self.scale + self.shift).to(dtype=self.dtype, memory_format=torch.channels_last)
         probabilities = self.network(view).to(torch.float32).softmax(-1)
         top, labels = probabilities.topk(2, dim=-1)

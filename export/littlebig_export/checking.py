@@ -96,9 +96,9 @@ def check_pair(
     """
     trt = load_tensorrt_rtx()
     # torch and timm are needed from here on, and not to check a repository.
+    from littlebig_export.class_names import check_same_classes  # noqa: PLC0415
     from littlebig_export.classifiers import prepare  # noqa: PLC0415
-    from littlebig_export.exporting import check_same_classes  # noqa: PLC0415
-    from littlebig_export.parity import photographs  # noqa: PLC0415
+    from littlebig_export.pictures import photographs  # noqa: PLC0415
     from littlebig_export.precision_effect import lower  # noqa: PLC0415
     from littlebig_export.repository import save_graph  # noqa: PLC0415
     from littlebig_export.stage_graph import stage_graph  # noqa: PLC0415

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
+import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx
-import onnxruntime
 import timm
 import timm.data
 import torch
 
-from littlebig_contract.onnx_runtime import open_session
-from littlebig_export.errors import GraphError, PairError
+from littlebig_export.errors import PairError
+from littlebig_export.onnx_model import read_classifier
 from littlebig_export.pair import OnnxModel, TimmModel
 from littlebig_export.preprocessing import Preprocessing
-from littlebig_export.stage_graph import IR_VERSION, OPSET, Backbone
+from littlebig_export.stage_graph import Backbone
+from littlebig_export.tracing import export_network
 from littlebig_export.weights import hash_weights, load_timm
 
 Images = npt.NDArray[np.float32]
 Scores = npt.NDArray[np.float32]
+# How far FP32, or FP16 inside a model, may miss [0, 1], and a sum of 1.
+_ROUNDING, _SUM_ROUNDING = 1e-3, 1e-2
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,11 @@ class Classifier:
     Attributes:
         name: what people call it.
         source: where its weights came from, for the provenance file.
-        weights_sha256: identity of its weights, a hex string.
+        weights_sha256: identity of its weights and of every setting of the pair's file that changes its answers, a hex
+            string.
         classes: number of classes.
         backbone: the ONNX graph with its preprocessing.
-        reference: probabilities [N,C] of normalised float32 images [N,3,S,S], by the original model.
+        scores: what the original model answers, float32 [N,C], for normalised float32 images [N,3,S,S].
         class_names: one per class where the source knows them.
     """
 
@@ -46,8 +49,21 @@ class Classifier:
     weights_sha256: str
     classes: int
     backbone: Backbone
-    reference: Callable[[Images], Scores]
+    scores: Callable[[Images], Scores]
     class_names: tuple[str, ...] | None
+
+    def reference(self, images: Images) -> Scores:
+        """Probabilities [N,C] by the original model.
+
+        Args:
+            images: normalised float32 [N,3,S,S].
+
+        Raises:
+            PairError: if the scores are not what the pair's file says they are.
+        """
+        scores = self.scores(images)
+        check_scores(scores, self.backbone.scores, self.name)
+        return _softmax(scores) if self.backbone.scores == "logits" else scores
 
 
 def prepare(model: TimmModel | OnnxModel) -> Classifier:
@@ -63,43 +79,29 @@ def prepare(model: TimmModel | OnnxModel) -> Classifier:
 
 def _from_timm(model: TimmModel) -> Classifier:
     network = load_timm(model)
-    config = timm.data.resolve_model_data_config(network)
+    classes = int(network.num_classes)
+    if classes < 2:
+        raise PairError(
+            f"'{model.architecture}' has no classifier head (num_classes = {classes}), it only computes features: "
+            "choose a model that was trained to classify"
+        )
+    config = {**timm.data.resolve_model_data_config(network), **model.transform}
     preprocessing = Preprocessing.from_timm(config)
 
-    def reference(images: Images) -> Scores:
+    def scores(images: Images) -> Scores:
         with torch.inference_mode():
-            probabilities: Scores = network(torch.from_numpy(images)).softmax(-1).numpy()
-        return probabilities
+            logits: Scores = network(torch.from_numpy(images)).numpy()
+        return logits
 
-    classes = int(network.num_classes)
     return Classifier(
         name=model.architecture,
         source=model.weights if not model.weights.startswith("file:") else f"file:{Path(model.weights[5:]).name}",
-        weights_sha256=hash_weights(network),
+        weights_sha256=_identity(hash_weights(network), dict(model.transform)),
         classes=classes,
-        backbone=Backbone(_trace(network, preprocessing.size), preprocessing),
-        reference=reference,
+        backbone=Backbone(export_network(network, preprocessing.size, model.architecture), preprocessing),
+        scores=scores,
         class_names=_imagenet_names() if classes == 1000 else None,
     )
-
-
-def _trace(network: torch.nn.Module, size: int) -> onnx.ModelProto:
-    """Export a network to ONNX: float32 [N,3,S,S] -> logits [N,C], dynamic in N."""
-    example = torch.zeros(2, 3, size, size)  # a batch of 1 would be taken for a constant
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's exporter warns of its own deprecations
-        program = torch.onnx.export(
-            network,
-            (example,),
-            dynamo=True,
-            opset_version=OPSET,
-            dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
-            input_names=["pixels"],
-            output_names=["logits"],
-            verbose=False,
-        )
-    model: onnx.ModelProto = program.model_proto
-    return model
 
 
 def _imagenet_names() -> tuple[str, ...]:
@@ -108,67 +110,54 @@ def _imagenet_names() -> tuple[str, ...]:
 
 
 def _from_onnx(model: OnnxModel) -> Classifier:
-    if not model.path.is_file():
-        raise PairError(f"no ONNX file '{model.path}'")
-    try:
-        graph = onnx.load(str(model.path))
-        session = open_session(model.path, cpu_only=True)
-    except Exception as reason:  # protobuf and ONNX Runtime each raise their own
-        raise GraphError(f"'{model.path}' is not a readable ONNX model: {str(reason).splitlines()[0]}") from reason
-    classes = _check_classifier(session, model)
-    source, target = session.get_inputs()[0].name, session.get_outputs()[0].name
-
-    def reference(images: Images) -> Scores:
-        scores: Scores = session.run([target], {source: images})[0]
-        return _softmax(scores) if model.scores == "logits" else scores
-
+    given = read_classifier(model)
     return Classifier(
         name=model.path.stem,
         source=f"onnx:{model.path.name}",
-        weights_sha256=hashlib.sha256(model.path.read_bytes()).hexdigest(),
-        classes=classes,
-        backbone=Backbone(_at_our_opset(graph, model.path), model.preprocessing, model.scores),
-        reference=reference,
+        weights_sha256=_identity(
+            given.sha256, {**asdict(model.preprocessing), "scores": model.scores, "output": given.output}
+        ),
+        classes=given.classes,
+        backbone=Backbone(given.graph, model.preprocessing, model.scores),
+        scores=given.scores,
         class_names=None,
     )
 
 
-def _check_classifier(session: onnxruntime.InferenceSession, model: OnnxModel) -> int:
-    """The number of classes, after refusing whatever cannot become a stage."""
-    inputs, outputs = session.get_inputs(), session.get_outputs()
-    if len(inputs) != 1:
-        raise GraphError(f"'{model.path}' has {len(inputs)} inputs; a classifier has one, the image")
-    size = model.preprocessing.size
-    batch, *shape = inputs[0].shape or [None]
-    wanted = [3, size, size]
-    fits = len(shape) == 3 and all(
-        have in (want, None) or isinstance(have, str) for have, want in zip(shape, wanted, strict=True)
-    )
-    if inputs[0].type != "tensor(float)" or not fits:
-        raise GraphError(
-            f"'{model.path}' takes {inputs[0].type} {inputs[0].shape}; "
-            f"it must take float images [batch, {', '.join(map(str, wanted))}]"
+def _identity(weights_sha256: str, settings: dict[str, Any]) -> str:
+    """Weights with other settings answer differently, so a calibration of the one is none of the other."""
+    if not settings:
+        return weights_sha256
+    return hashlib.sha256((weights_sha256 + json.dumps(settings, sort_keys=True)).encode()).hexdigest()
+
+
+def check_scores(scores: Scores, kind: str, name: str) -> None:
+    """Refuse scores that are not of the kind that the pair's file says.
+
+    Args:
+        scores: float32 [N,C] of photographs.
+        kind: `logits` or `probabilities`.
+        name: the model's, for the message.
+
+    Raises:
+        PairError: if probabilities are no distribution, or if logits are one on every photograph.
+    """
+    low, high, sums = float(scores.min()), float(scores.max()), scores.sum(axis=-1)
+    if not np.isfinite(scores).all():
+        raise PairError(f"'{name}' answers photographs with values that are not finite: check its mean and std")
+    within = low >= -_ROUNDING and high <= 1.0 + _ROUNDING
+    distribution = within and bool(np.abs(sums - 1.0).max() <= _SUM_ROUNDING)
+    if kind == "probabilities" and not distribution:
+        fact = f"sums from {sums.min():.2g} to {sums.max():.2g}" if within else f"values from {low:.2g} to {high:.2g}"
+        raise PairError(
+            f"the scores of '{name}' are not probabilities: on photographs it answers {fact}; "
+            + ("a stage needs one distribution over the classes" if within else 'set scores = "logits"')
         )
-    if isinstance(batch, int):
-        raise GraphError(f"'{model.path}' has a fixed batch of {batch}; export it with a dynamic batch")
-    classes = outputs[0].shape[-1]
-    if len(outputs[0].shape) != 2 or not isinstance(classes, int) or classes < 2:
-        raise GraphError(f"'{model.path}' answers {outputs[0].shape}; its first output must be [batch, classes]")
-    return classes
-
-
-def _at_our_opset(graph: onnx.ModelProto, path: Path) -> onnx.ModelProto:
-    version = next(opset.version for opset in graph.opset_import if opset.domain in ("", "ai.onnx"))
-    if version != OPSET:
-        try:
-            graph = onnx.version_converter.convert_version(graph, OPSET)
-        except Exception as reason:  # the converter raises RuntimeError for unknown operators
-            raise GraphError(f"'{path}' cannot be brought from opset {version} to {OPSET}: {reason}") from reason
-    graph.ir_version = IR_VERSION
-    first_output = graph.graph.output[0]
-    del graph.graph.output[:]
-    graph.graph.output.append(first_output)
-    return graph
+    if kind == "logits" and distribution:
+        raise PairError(
+            f"the scores of '{name}' are not logits: on every photograph they are in [0, 1] and sum to 1; "
+            'set scores = "probabilities"'
+        )
 
 
 def _softmax(scores: Scores) -> Scores:

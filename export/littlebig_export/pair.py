@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+_TRANSFORM = {"crop_pct": float, "crop_mode": str, "interpolation": str}
 _KINDS = {str: "text", int: "a whole number", float: "a number"}
 SHIPPED = Path(__file__).parent / "pairs"
 
@@ -31,11 +32,13 @@ class TimmModel:
         architecture: timm's model name, with its tag if there are several.
         weights: `package:NAME`, `hub`, `random` or `file:PATH`.
         fp32: patterns of what stays in FP32 in a half-precision graph: nodes, operators, modules or their classes.
+        transform: settings that replace timm's own: `crop_pct`, `crop_mode`, `interpolation`.
     """
 
     architecture: str
     weights: str
     fp32: tuple[str, ...] = ()
+    transform: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -45,14 +48,16 @@ class OnnxModel:
     Attributes:
         path: the file.
         preprocessing: how its input is made from a picture.
-        scores: what its first output holds, `logits` or `probabilities`.
+        scores: what its output holds, `logits` or `probabilities`.
         fp32: patterns of what stays in FP32 in a half-precision graph: names of nodes or operators.
+        output: name of the output with the scores; the first one by default.
     """
 
     path: Path
     preprocessing: Preprocessing
     scores: str
     fp32: tuple[str, ...] = ()
+    output: str | None = None
 
 
 @dataclass(frozen=True)
@@ -101,9 +106,11 @@ def load_pair(name_or_path: str) -> Pair:
                 f"no pair '{name_or_path}': the shipped ones are {known}; your own is a path to a .toml file"
             )
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise PairError(f"no pair file '{path}'") from None
+    except OSError as reason:
+        raise PairError(f"pair file '{path}' cannot be read: {reason.strerror}") from reason
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as reason:
         raise PairError(f"{path}: not valid TOML: {reason}") from reason
     try:
@@ -136,16 +143,17 @@ def _model(table: Mapping[str, Any], stage: str, folder: Path) -> TimmModel | On
         raise PairError(f"there is no [{stage}] table")
     where = f"[{stage}]"
     if "architecture" in model:
-        _refuse_unknown(model, {"architecture", "weights", "fp32"}, where)
+        _refuse_unknown(model, {"architecture", "weights", "fp32", *_TRANSFORM}, where)
         weights = _value(model, "weights", str, where, default="hub")
         kind, _, name = weights.partition(":")
         if weights not in ("hub", "random") and (kind not in ("package", "file") or not name):
             raise PairError(f"{where} weights '{weights}' is not 'package:NAME', 'hub', 'random' or 'file:PATH'")
         if kind == "file":
             weights = f"file:{folder / name}"
-        return TimmModel(_value(model, "architecture", str, where), weights, _patterns(model, where))
+        transform = {key: _value(model, key, kind, where) for key, kind in _TRANSFORM.items() if key in model}
+        return TimmModel(_value(model, "architecture", str, where), weights, _patterns(model, where), transform)
     if "onnx" in model:
-        keys = {"onnx", "scores", "size", "crop_pct", "crop_mode", "interpolation", "mean", "std", "fp32"}
+        keys = {"onnx", "output", "scores", "size", "mean", "std", "fp32", *_TRANSFORM}
         _refuse_unknown(model, keys, where)
         scores = _value(model, "scores", str, where, default="logits")
         if scores not in ("logits", "probabilities"):
@@ -158,7 +166,13 @@ def _model(table: Mapping[str, Any], stage: str, folder: Path) -> TimmModel | On
             mean=_triple(model, "mean", where, default=(0.485, 0.456, 0.406)),
             std=_triple(model, "std", where, default=(0.229, 0.224, 0.225)),
         )
-        return OnnxModel(folder / _value(model, "onnx", str, where), preprocessing, scores, _patterns(model, where))
+        return OnnxModel(
+            path=folder / _value(model, "onnx", str, where),
+            preprocessing=preprocessing,
+            scores=scores,
+            fp32=_patterns(model, where),
+            output=_value(model, "output", str, where, default="") or None,
+        )
     raise PairError(f"{where} needs an 'architecture' of timm or an 'onnx' file")
 
 

@@ -1,8 +1,7 @@
-"""A model's evaluation transform, and the part of the canonical image that corresponds to it.
+"""A model's evaluation transform: how its input is made from a picture.
 
 timm states the transform of its models (`resolve_model_data_config`); it is read once, at export. The canonical image
-is the result of the big model's transform just before the conversion to floating point. The little model's view is a
-centred sub-crop of it, resampled inside the little graph.
+is the result of the big model's transform just before the conversion to floating point.
 """
 
 from __future__ import annotations
@@ -24,7 +23,8 @@ class Preprocessing:
 
     Attributes:
         size: height and width of the model's input, in pixels.
-        crop_pct: input size divided by the resized picture's shorter side, in (0, 1].
+        crop_pct: input size divided by the resized picture's shorter side, in (0, 2]; above 1 the picture gets a black
+            border.
         crop_mode: `center` keeps the aspect ratio, `squash` does not.
         interpolation: `bilinear`, `bicubic` or `lanczos`.
         mean: per channel, of RGB values in [0, 1].
@@ -42,10 +42,12 @@ class Preprocessing:
         """Refuse a transform that the graph or the preprocess model cannot perform."""
         if self.size < 1:
             raise PairError(f"size {self.size} is not a positive number of pixels")
-        if not 0.0 < self.crop_pct <= 1.0:
-            raise PairError(f"crop_pct {self.crop_pct} is outside (0, 1]")
+        if not 0.0 < self.crop_pct <= 2.0:
+            raise PairError(f"crop_pct {self.crop_pct} is outside (0, 2]")
         if self.crop_mode not in ("center", "squash"):
-            raise PairError(f"crop_mode '{self.crop_mode}' is not 'center' or 'squash'")
+            raise PairError(
+                f"crop_mode '{self.crop_mode}' is not 'center' or 'squash': set crop_mode to one of them for this stage"
+            )
         if self.interpolation not in KERNELS:
             raise PairError(f"interpolation '{self.interpolation}' is not one of {', '.join(KERNELS)}")
         if any(deviation <= 0.0 for deviation in self.std):
@@ -55,6 +57,11 @@ class Preprocessing:
     def resize(self) -> int:
         """Length of the resized picture's shorter side before the crop, in pixels: timm's floor(size / crop_pct)."""
         return math.floor(self.size / self.crop_pct)
+
+    @property
+    def kept(self) -> float:
+        """Part of a square picture's side that the input shows; above 1 with a border around the picture."""
+        return self.size / self.resize
 
     @classmethod
     def from_timm(cls, config: Mapping[str, Any]) -> Preprocessing:
@@ -77,33 +84,6 @@ class Preprocessing:
             mean=_triple(config["mean"]),
             std=_triple(config["std"]),
         )
-
-
-def view_box(canonical: Preprocessing, model: Preprocessing) -> tuple[float, float]:
-    """The part of the canonical image that a model's own transform keeps, the same along both axes.
-
-    Both transforms scale the same shorter side, so the fractions of it that they keep are comparable. A model whose
-    transform keeps more than the canonical image holds gets all of that image.
-
-    Args:
-        canonical: the big model's preprocessing, which makes the canonical image.
-        model: the preprocessing of the stage's model.
-
-    Returns:
-        Start and end of the centred part, in canonical pixels, fractional.
-
-    Raises:
-        PairError: if one model keeps the aspect ratio and the other does not.
-    """
-    if canonical.crop_mode != model.crop_mode:
-        raise PairError(
-            f"crop modes differ ('{model.crop_mode}' and '{canonical.crop_mode}'): "
-            "the two models cannot share one canonical image"
-        )
-    share = (model.size / model.resize) / (canonical.size / canonical.resize)
-    width = canonical.size * min(share, 1.0)
-    start = (canonical.size - width) / 2.0
-    return start, start + width
 
 
 def _triple(values: Iterable[float]) -> Triple:

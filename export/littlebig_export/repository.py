@@ -80,13 +80,22 @@ class Rendering:
 
 
 def check_output(output: Path) -> None:
-    """Refuse a folder that is not ours to replace, before any work is done.
+    """Refuse a folder that is not ours to replace or cannot be written, before any work is done.
 
     Raises:
-        RepositoryError: if the folder exists, is not empty, and is no repository that an export wrote.
+        RepositoryError: if the folder exists, is not empty, and is no repository that an export wrote, or if it cannot
+            be written.
     """
+    try:
+        _check_writable(output)
+    except OSError as reason:
+        raise RepositoryError(
+            f"'{output}' cannot be written: {reason.strerror or reason}; choose another --output"
+        ) from reason
     if output.exists() and not output.is_dir():
         raise RepositoryError(f"'{output}' exists and is not a folder; choose another --output")
+    if output.is_mount():
+        raise RepositoryError(f"'{output}' is a mount point, which no other folder can replace: choose a folder in it")
     if output.is_dir() and any(output.iterdir()) and not (output / PROVENANCE).is_file():
         raise RepositoryError(
             f"'{output}' exists and is not a model repository of Little-Big (no {PROVENANCE}); choose another --output"
@@ -108,12 +117,36 @@ def write_repository(output: Path, rendering: Rendering) -> None:
         with replacing(output) as folder:
             for model in MODELS:
                 _write_model(folder / model, rendering)
-            text = json.dumps(rendering.provenance, indent=2, ensure_ascii=False)
+            text = json.dumps(_with_files(rendering.provenance, folder), indent=2, ensure_ascii=False)
             (folder / PROVENANCE).write_text(text + "\n", encoding="utf-8")
             if rendering.calibration is not None:
                 apply_calibration(folder, rendering.calibration)
     except OSError as reason:
         raise RepositoryError(f"cannot write '{output}': {reason.strerror or reason}") from reason
+
+
+def _with_files(provenance: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The provenance with the size of each file that a stage's answers come from; `littlebig preflight` compares."""
+    stages = {
+        stage: {
+            **facts,
+            "files": {path.name: path.stat().st_size for path in sorted((folder / stage / "1").glob("*.onnx*"))},
+        }
+        for stage, facts in provenance["stages"].items()
+    }
+    return {**provenance, "stages": stages}
+
+
+def _check_writable(output: Path) -> None:
+    """Try to make a folder where the new repository will be made.
+
+    Raises:
+        OSError: if that fails.
+    """
+    parent = next(folder for folder in output.absolute().parents if folder.exists())
+    os.stat(output) if os.path.lexists(output) else os.stat(parent)
+    with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=parent):
+        pass
 
 
 def _write_model(folder: Path, rendering: Rendering) -> None:
@@ -226,8 +259,9 @@ def _transform(config: Config, canonical: Preprocessing) -> None:
     set_parameter(message, "interpolation", canonical.interpolation)
     set_parameter(message, "decode", DECODE)
     config.comments["parameters[resize]"] = [
-        f"# The transform of the big model, as timm states it: floor({canonical.size} / {canonical.crop_pct:g}) "
-        "on the shorter side, then the centre."
+        f"# The transform of the big model: floor({canonical.size} / {canonical.crop_pct:g}) on "
+        + ("both sides" if canonical.crop_mode == "squash" else "the shorter side")
+        + ", then the centre."
     ]
 
 
@@ -263,6 +297,7 @@ def save_graph(graph: onnx.ModelProto, path: Path) -> None:
 @contextmanager
 def replacing(output: Path) -> Iterator[Path]:
     """A new folder beside `output` that takes its place when the block ends well, and vanishes when it does not."""
+    output = output.resolve()  # of a link the folder is replaced, not the link
     output.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
     try:

@@ -52,10 +52,11 @@ def resampling_matrix(
         source: pixels along the axis of the source image.
         target: pixels along the axis of the result.
         interpolation: `bilinear`, `bicubic` or `lanczos`.
-        box: start and end of the part to resize, in source pixels, fractional; all of the source by default.
+        box: start and end of the part to resize, in source pixels, fractional; all of the source by default. Beyond the
+            source, where Pillow has none, lies a black border.
 
     Returns:
-        float32 matrix of shape [target, source]; every row sums to 1.
+        float32 matrix of shape [target, source]; every row sums to 1, but for a border's, which are 0.
 
     Raises:
         PairError: if there is no such interpolation.
@@ -70,6 +71,8 @@ def resampling_matrix(
     matrix = np.zeros((target, source), np.float64)
     for row in range(target):
         center = start + (row + 0.5) * scale
+        if not 0.0 < center < source:
+            continue
         first = max(math.floor(center - support + 0.5), 0)
         last = min(math.floor(center + support + 0.5), source)
         weights = np.array([kernel((pixel - center + 0.5) / stretch) for pixel in range(first, last)])

@@ -15,9 +15,9 @@ import onnx
 from onnx import TensorProto, compose, helper, numpy_helper
 
 from littlebig_export.errors import GraphError
-from littlebig_export.preprocessing import Preprocessing, view_box
-from littlebig_export.resampling import resampling_matrix
+from littlebig_export.preprocessing import Preprocessing
 from littlebig_export.skeleton import put_weights_back, without_weights
+from littlebig_export.view import view_matrix
 
 OPSET = 18
 IR_VERSION = 10
@@ -53,8 +53,12 @@ def stage_graph(backbone: Backbone, canonical: Preprocessing) -> onnx.ModelProto
     """
     source, scores = backbone.model.graph.input[0].name, backbone.model.graph.output[0].name
     classes = backbone.model.graph.output[0].type.tensor_type.shape.dim[-1].dim_value
+    # Parts can be joined only if they have the same opset.
+    opset = next((each.version for each in backbone.model.opset_import if not each.domain), OPSET)
     head = _view_of_image(backbone.preprocessing, canonical)
     tail = _answer_of_scores(classes, softmax=backbone.scores == "logits")
+    for part in (head, tail):
+        part.opset_import[0].version, part.ir_version = opset, backbone.model.ir_version
     try:
         # Joining and checking copy a model many times over, and a large one's weights are over a gigabyte.
         light, weights = without_weights(backbone.model)
@@ -85,25 +89,19 @@ def _view_of_image(model: Preprocessing, canonical: Preprocessing) -> onnx.Model
     ]
     constants = []
     pixels = "planes"
-    start, end = view_box(canonical, model)
-    if (start, end, model.size) != (0.0, float(canonical.size), canonical.size):
-        matrix = resampling_matrix(canonical.size, model.size, model.interpolation, (start, end))
+    matrix = view_matrix(canonical, model)
+    if matrix is not None:
         constants += [
             numpy_helper.from_array(matrix, "resample_rows"),
             numpy_helper.from_array(np.ascontiguousarray(matrix.T), "resample_columns"),
             numpy_helper.from_array(np.float32(0.0), "black"),
             numpy_helper.from_array(np.float32(255.0), "white"),
         ]
-        # Pillow resizes columns, then rows, and after each keeps whole numbers from 0 to 255.
-        for matrix_name, operands, result in (
-            ("resample_columns", ["planes", "resample_columns"], "narrow"),
-            ("resample_rows", ["resample_rows", "narrow"], "resized"),
-        ):
-            nodes += [
-                helper.make_node("MatMul", operands, [f"{result}_exact"], name=matrix_name),
-                helper.make_node("Round", [f"{result}_exact"], [f"{result}_whole"], name=f"{matrix_name}_round"),
-                helper.make_node("Clip", [f"{result}_whole", "black", "white"], [result], name=f"{matrix_name}_clip"),
-            ]
+        nodes += [
+            helper.make_node("MatMul", ["planes", "resample_columns"], ["narrow"], name="resample_columns"),
+            helper.make_node("MatMul", ["resample_rows", "narrow"], ["resampled"], name="resample_rows"),
+            helper.make_node("Clip", ["resampled", "black", "white"], ["resized"], name="resample_clip"),
+        ]
         pixels = "resized"
     mean, std = (np.array(triple, np.float64).reshape(1, 3, 1, 1) for triple in (model.mean, model.std))
     constants += [

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import huggingface_hub
 import timm
 import torch
+from huggingface_hub import constants
 
 from littlebig_export.errors import PairError, WeightsError
 from littlebig_export.pair import TimmModel
 
 StateDict = Mapping[str, torch.Tensor]
+# Time for the hub's first answer.
+_HUB_SECONDS = 3.0
 
 
 def load_timm(model: TimmModel) -> torch.nn.Module:
@@ -89,13 +94,29 @@ def fit_state_dict(network: torch.nn.Module, state: StateDict, source: str) -> N
 
 def _from_hub(name: str) -> torch.nn.Module:
     try:
-        network: torch.nn.Module = timm.create_model(name, pretrained=True)
+        with _cache_alone_if_unreachable():
+            network: torch.nn.Module = timm.create_model(name, pretrained=True)
     except Exception as reason:  # the hub's client lets its transport's exceptions through
         raise WeightsError(
             f"weights of '{name}' cannot be loaded from timm's hub ({type(reason).__name__}): give a state dict with "
             "--little-weights/--big-weights FILE, or --random-weights for load tests and build checks"
         ) from reason
     return network.eval()
+
+
+@contextlib.contextmanager
+def _cache_alone_if_unreachable() -> Iterator[None]:
+    """Read the cache alone if the hub does not answer: its client would try again for a minute, with warnings."""
+    before = constants.HF_HUB_OFFLINE
+    try:
+        if not before:
+            huggingface_hub.get_session().head(constants.ENDPOINT, timeout=_HUB_SECONDS)
+    except Exception:  # whatever its transport raises
+        constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
 
 
 def _file_of_package(package: str) -> Path:

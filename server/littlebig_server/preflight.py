@@ -11,17 +11,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from littlebig_contract.provenance import ProvenanceError, read_provenance
-from littlebig_contract.stages import MODELS
+from littlebig_contract.provenance import PROVENANCE, ProvenanceError, read_provenance
+from littlebig_contract.stages import MODELS, STAGES
 from littlebig_server.errors import IncompleteRepositoryError, PreflightError
 from littlebig_server.repository import check_repository
+from littlebig_server.served import COPY_AGAIN, check_folders, check_gate, read_model
 
 _MIB = 1 << 20
 # Each process of the Python backend starts with 1 MiB and grows with its batches; a few batches of large images fill
 # 64 MiB, a container's default.
 LEAST_SHARED_MEMORY = 256 * _MIB
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (nothing is written there)
-_COPY_AGAIN = "the repository is incomplete, copy it again"
 
 
 def preflight(
@@ -43,19 +43,27 @@ def preflight(
         One line with the threshold, its source, and the size of the shared memory.
 
     Raises:
-        IncompleteRepositoryError: if a part of the repository is missing or unreadable.
-        PreflightError: if the shared memory is too small, or a required calibration is missing or another one.
+        IncompleteRepositoryError: if a part of the repository is missing, empty, cut off or unreadable.
+        PreflightError: if the shared memory is too small, Triton would load something else than the export wrote, or a
+            required calibration is missing or another one.
     """
     size = _check_shared_memory(shared_memory, least)
     check_repository(repository, "classify")
-    for model in MODELS:
-        _check_model(repository, model)
+    check_folders(repository)
     try:
-        threshold = read_provenance(repository).get("threshold") or {}
+        provenance = read_provenance(repository)
     except ProvenanceError as error:
         raise IncompleteRepositoryError(str(error)) from None
+    stages, threshold = provenance.get("stages") or {}, provenance.get("threshold") or {}
+    parameters = {
+        model: read_model(repository, model, (stages.get(model) or {}).get("files") or {}) for model in MODELS
+    }
+    check_gate(repository, parameters["little_big"])
+    for stage in STAGES:
+        _check_weights(repository, stage, parameters[stage], stages.get(stage) or {})
+    _check_threshold(repository, parameters["little_big"], threshold)
     if require_calibration:
-        _check_calibration(repository, threshold)
+        _check_calibration(repository, parameters["little_big"], provenance)
     source = f"threshold {threshold.get('value')} from {threshold.get('source')}"
     return f"{repository}: {source}; {shared_memory}: {size // _MIB} MiB"
 
@@ -76,28 +84,60 @@ def _check_shared_memory(folder: Path, least: int) -> int:
     return size
 
 
-def _check_model(repository: Path, model: str) -> None:
-    folder = repository / model
-    if not (folder / "config.pbtxt").is_file():
-        raise IncompleteRepositoryError(f"'{folder / 'config.pbtxt'}' is missing: {_COPY_AGAIN}")
-    if not any(version.name.isdecimal() and version.is_dir() for version in folder.iterdir()):
-        raise IncompleteRepositoryError(f"'{folder}' has no version folder: {_COPY_AGAIN}")
+def _check_weights(repository: Path, stage: str, parameters: Mapping[str, str], facts: Mapping[str, Any]) -> None:
+    served = parameters.get("weights_sha256")
+    recorded = (facts.get("weights") or {}).get("sha256")
+    if served is not None and recorded != served:
+        raise PreflightError(
+            f"'{repository / stage / 'config.pbtxt'}' is of the weights {served[:12]}, {PROVENANCE} of "
+            f"{str(recorded)[:12]}: export the repository again"
+        )
 
 
-def _check_calibration(repository: Path, threshold: Mapping[str, Any]) -> None:
+def _check_threshold(repository: Path, parameters: Mapping[str, str], threshold: Mapping[str, Any]) -> None:
+    """Refuse a gate that serves another threshold than the repository says, and so the metadata and the report."""
+    value, policy = threshold.get("value"), parameters.get("policy", "cascade")
+    served = f"threshold {float(parameters['threshold'])}" if policy == "cascade" else f"policy {policy}"
+    said = "policy big" if value is None else f"threshold {float(value)}"
+    if served != said:
+        raise PreflightError(
+            f"'{repository / 'little_big' / 'config.pbtxt'}' serves {served}, {PROVENANCE} says {said} from "
+            f"'{threshold.get('source')}': set it with 'littlebig apply' or 'littlebig export --threshold'"
+        )
+
+
+def _check_calibration(repository: Path, parameters: Mapping[str, str], provenance: Mapping[str, Any]) -> None:
+    threshold, evidence = provenance.get("threshold") or {}, repository / "calibration.json"
     source = threshold.get("source")
-    evidence = repository / "calibration.json"
     if source != evidence.name or not evidence.is_file():
         raise PreflightError(
             f"'{repository}' has no calibration, its threshold {threshold.get('value')} is from '{source}': run "
             "'littlebig calibrate ... --apply', or allow it with calibration.required=false of the chart"
         )
     try:
-        chosen = json.loads(evidence.read_text(encoding="utf-8"))["chosen"]["threshold"]
+        calibration = json.loads(evidence.read_text(encoding="utf-8"))
+        chosen = calibration["chosen"]["threshold"]
+        weights = {stage: calibration[stage]["weights_sha256"] for stage in STAGES}
+        settings = {
+            "score": calibration["score"] if "score" in calibration else calibration["gate"],
+            "answer": calibration["answer"],
+            "offset": float(calibration.get("offset") or 0.0),
+        }
+        served_weights = {stage: provenance["stages"][stage]["weights"]["sha256"] for stage in STAGES}
     except (OSError, ValueError, KeyError, TypeError):
-        raise IncompleteRepositoryError(f"'{evidence}' is not a calibration: {_COPY_AGAIN}") from None
-    if chosen != threshold.get("value"):
-        raise PreflightError(
-            f"'{evidence}' chose the threshold {chosen}, the repository has {threshold.get('value')}: apply it again "
-            "with 'littlebig apply'"
-        )
+        raise IncompleteRepositoryError(f"'{evidence}' is not a calibration: {COPY_AGAIN}") from None
+    served = {
+        "score": parameters.get("score", "confidence"),
+        "answer": parameters.get("answer", "big"),
+        "offset": float(parameters.get("offset", "0")),
+    }
+    for name, ours, theirs in (
+        ("threshold", chosen, threshold.get("value")),
+        *((name, settings[name], served[name]) for name in settings),
+        *((f"weights of {stage}", weights[stage], served_weights[stage]) for stage in STAGES),
+    ):
+        if ours != theirs:
+            raise PreflightError(
+                f"'{evidence}' is for the {name} {ours}, the repository has {theirs}: apply it again with "
+                "'littlebig apply'"
+            )

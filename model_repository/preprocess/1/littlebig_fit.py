@@ -111,7 +111,7 @@ class Axis:
         start: where the part that is resized begins, in pixels from `first`.
         end: where it ends.
         steps: pixels that it is resized to.
-        margin: how many of them lie before the canonical image.
+        margin: how many of them lie before the canonical image; below 0 for a black border.
     """
 
     first: int
@@ -181,8 +181,10 @@ def _axis(fit: Fit, length: int, target: int, scale: int, backwards: bool) -> Ax
     pixels = -(-length // scale)
     filled = pixels - length / scale if backwards else 0.0
     reach = _SUPPORT[fit.interpolation] * max(1.0, length / scale / target) + 1.0
-    left = round((target - fit.size) / 2.0)
-    right = left + fit.size
+    # torchvision pads what is smaller than the crop with black.
+    border = max(0, fit.size - target) // 2
+    left = max(0, round((target - fit.size) / 2.0))
+    right = min(target, left + fit.size)
 
     def position(step: int) -> float:
         return step * length / (target * scale) + filled
@@ -195,7 +197,7 @@ def _axis(fit: Fit, length: int, target: int, scale: int, backwards: bool) -> Ax
     high = min(range(right, min(target, right + _MARGIN) + 1), key=lambda step: _loss(position(step) - first))
     last = min(pixels, math.ceil(position(high) + reach))
     end = min(position(high) - first, float(last - first))
-    return Axis(first, last, position(low) - first, end, high - low, left - low)
+    return Axis(first, last, position(low) - first, end, high - low, left - low - border)
 
 
 def _loss(position: float) -> float:

@@ -68,8 +68,8 @@ class PreprocessSettings:
             crop_mode=_one_of(parameters, "crop_mode", ("center", "squash")),
             interpolation=_one_of(parameters, "interpolation", ("bilinear", "bicubic", "lanczos")),
         )
-        if fit.resize < size:
-            raise ValueError(f"parameter 'resize' = {fit.resize} is smaller than the canonical image's {size}")
+        if 2 * fit.resize < size:
+            raise ValueError(f"parameter 'resize' = {fit.resize} is less than half of the canonical image's {size}")
         decode = _one_of(parameters, "decode", ("scaled", "full"))
         return cls(fit, decode, Limits.from_parameters(parameters))
 

@@ -69,7 +69,7 @@ def test_an_unknown_pair_is_refused_with_the_names_of_the_shipped_ones():
         ('onnx = "little.onnx"\nsize = 224', 'onnx = "little.onnx"', "[little] lacks 'size'"),
         ("size = 224", "size = true", "[little] size = True is not a whole number"),
         ("mean = [0, 0, 0]", "mean = [0, 0]", "[big] mean = [0, 0] is not three numbers"),
-        ("crop_pct = 1", "crop_pct = 0", "crop_pct 0.0 is outside (0, 1]"),
+        ("crop_pct = 1", "crop_pct = 0", "crop_pct 0.0 is outside (0, 2]"),
         ('"probabilities"', '"odds"', "[big] scores 'odds' is not 'logits' or 'probabilities'"),
         ("crop_pct = 1", "std = [0, 1, 1]", "std (0.0, 1.0, 1.0) must be positive"),
     ],

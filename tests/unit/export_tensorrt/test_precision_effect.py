@@ -11,7 +11,7 @@ from littlebig_cli.main import littlebig
 from littlebig_export.errors import ExportError, NotHereError
 from littlebig_export.exporting import export_pair
 from littlebig_export.pair import load_pair
-from littlebig_export.parity import pictures_in
+from littlebig_export.pictures import pictures_in
 
 
 def export(pair_file, output, **options):

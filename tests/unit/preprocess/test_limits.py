@@ -175,7 +175,7 @@ PARAMETERS = {
     ("change", "message"),
     [
         ({"resize": "0"}, "parameter 'resize' = '0' is not a positive whole number"),
-        ({"resize": "20"}, "parameter 'resize' = 20 is smaller than the canonical image's 32"),
+        ({"resize": "15"}, "parameter 'resize' = 15 is less than half of the canonical image's 32"),
         ({"max_bytes": "many"}, "parameter 'max_bytes' = 'many' is not a positive whole number"),
         ({"max_decode_mib": "-1"}, "parameter 'max_decode_mib' = '-1' is not a positive whole number"),
         ({"interpolation": "nearest"}, "parameter 'interpolation' = 'nearest' is none of bilinear, bicubic, lanczos"),

@@ -8,24 +8,48 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from tests.tiny_pair import write_tiny_pair
 
 from littlebig_cli.main import littlebig
 from littlebig_contract.stages import MODELS
+from littlebig_export.applying import apply_calibration
+from littlebig_export.exporting import export_pair
+from littlebig_export.pair import load_pair
 from littlebig_server import IncompleteRepositoryError, ServerError
 from littlebig_server.preflight import preflight
 
-PROVENANCE = {"pair": {"name": "tiny"}, "threshold": {"value": 0.4, "source": "calibration.json"}}
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny pair's repository with a calibration of its own."""
+    folder = tmp_path_factory.mktemp("exported")
+    repository = folder / "models"
+    export_pair(load_pair(str(write_tiny_pair(folder))), "cpu", repository, threshold=0.4)
+    stages = json.loads((repository / "littlebig.json").read_text())["stages"]
+    rate = {"value": 0.2, "low": 0.1, "high": 0.3}
+    calibration = {
+        **{name: {"name": name, "weights_sha256": facts["weights"]["sha256"]} for name, facts in stages.items()},
+        "score": "confidence",
+        "answer": "big",
+        "chosen": {"threshold": 0.4, "escalation_rate": rate, "disagreement": 0.02},
+    }
+    apply_calibration(repository, json.dumps(calibration))
+    return repository
 
 
 @pytest.fixture
-def repository(tmp_path: Path) -> Path:
-    folder = tmp_path / "models"
-    for model in MODELS:
-        (folder / model / "1").mkdir(parents=True)
-        (folder / model / "config.pbtxt").touch()
-    write(folder / "littlebig.json", PROVENANCE)
-    write(folder / "calibration.json", {"chosen": {"threshold": 0.4}})
-    return folder
+def repository(exported: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(exported, tmp_path / "models"))
+
+
+def change(path: Path, **changes: object) -> None:
+    write(path, {**json.loads(path.read_text()), **changes})
+
+
+def replace(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
 
 
 def write(path: Path, content: object) -> None:
@@ -57,8 +81,12 @@ def test_the_command_fails_with_one_line_if_shared_memory_is_too_small(repositor
 
 
 def test_a_configuration_that_may_stall_passes_with_a_warning(repository: Path) -> None:
-    policy = 'name: "big"\ndynamic_batching { default_queue_policy { max_queue_size: 8 } }\n'
-    (repository / "big" / "config.pbtxt").write_text(policy)
+    replace(
+        repository / "big" / "config.pbtxt",
+        "dynamic_batching {",
+        "dynamic_batching { default_queue_policy { max_queue_size: 8 }",
+    )
+    replace(repository / "big" / "config.pbtxt", "count: ", "count: 1 # ")
     words = ["preflight", "--repository", str(repository), "--least-shared-memory", "0"]
     result = CliRunner().invoke(littlebig, words)
     assert result.exit_code == 0
@@ -80,7 +108,7 @@ def test_a_model_without_configuration_or_version_is_refused(repository: Path, m
         f"'{repository}/{model}/config.pbtxt' is missing: the repository is incomplete, copy it again"
     )
     (repository / model / "config.pbtxt").touch()
-    (repository / model / "1").rmdir()
+    shutil.rmtree(repository / model / "1")
     assert (
         refusal(repository)
         == f"'{repository}/{model}' has no version folder: the repository is incomplete, copy it again"
@@ -110,12 +138,12 @@ def test_a_file_that_is_no_calibration_is_refused(repository: Path, content: str
 
 
 def test_an_uncalibrated_threshold_is_refused_where_a_calibration_is_required(repository: Path) -> None:
-    write(repository / "littlebig.json", {**PROVENANCE, "threshold": {"value": 0.55, "source": "pair"}})
+    change(repository / "littlebig.json", threshold={"value": 0.4, "source": "pair"})
     assert refusal(repository) == (
-        f"'{repository}' has no calibration, its threshold 0.55 is from 'pair': run 'littlebig calibrate ... --apply', "
+        f"'{repository}' has no calibration, its threshold 0.4 is from 'pair': run 'littlebig calibrate ... --apply', "
         "or allow it with calibration.required=false of the chart"
     )
-    assert "threshold 0.55 from pair" in preflight(repository, least=0)
+    assert "threshold 0.4 from pair" in preflight(repository, least=0)
 
 
 def test_a_missing_calibration_file_is_refused(repository: Path) -> None:
@@ -123,9 +151,76 @@ def test_a_missing_calibration_file_is_refused(repository: Path) -> None:
     assert refusal(repository).startswith(f"'{repository}' has no calibration, its threshold 0.4 is from ")
 
 
-def test_a_calibration_of_another_threshold_is_refused(repository: Path) -> None:
-    write(repository / "calibration.json", {"chosen": {"threshold": 0.3}})
+@pytest.mark.parametrize(
+    ("changes", "fact"),
+    [
+        ({"chosen": {"threshold": 0.3}}, "threshold 0.3, the repository has 0.4"),
+        ({"score": "margin"}, "score margin, the repository has confidence"),
+        ({"answer": "arbitrate"}, "answer arbitrate, the repository has big"),
+        ({"big": {"weights_sha256": "f"}}, "weights of big f, the repository has "),
+    ],
+)
+def test_a_calibration_of_something_else_is_refused(repository: Path, changes: dict[str, object], fact: str) -> None:
+    change(repository / "calibration.json", **changes)
+    message = refusal(repository)
+    assert message.startswith(f"'{repository}/calibration.json' is for the {fact}")
+    assert message.endswith(": apply it again with 'littlebig apply'")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            '"0.4"',
+            '"0.5"',
+            "serves threshold 0.5, littlebig.json says threshold 0.4 from 'calibration.json': set it with",
+        ),
+        ('"0.4"', '"abc"', "': parameter 'threshold' = 'abc' is not a number in [0, 1]"),
+        ('"cascade"', '"little"', "serves policy little, littlebig.json says threshold 0.4 from 'calibration.json'"),
+        ("parameters {", "parameters { oops", "cannot be read ("),
+    ],
+)
+@pytest.mark.parametrize("required", [True, False])
+def test_a_gate_that_was_edited_by_hand_is_refused(
+    repository: Path, old: str, new: str, message: str, required: bool
+) -> None:
+    replace(repository / "little_big" / "config.pbtxt", old, new)
+    with pytest.raises(ServerError) as refused:
+        preflight(repository, require_calibration=required, least=0)
+    assert message in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("file", ["little/1/model.onnx", "big/1/model.py", "big/labels.txt", "preprocess/1/model.py"])
+def test_a_missing_or_empty_file_of_a_model_is_refused(repository: Path, file: str) -> None:
+    (repository / file).write_bytes(b"")
+    assert refusal(repository) == f"'{repository}/{file}' is empty: the repository is incomplete, copy it again"
+    (repository / file).unlink()
+    assert refusal(repository) == f"'{repository}/{file}' is missing: the repository is incomplete, copy it again"
+
+
+def test_a_graph_that_was_cut_off_is_refused(repository: Path) -> None:
+    graph = repository / "big" / "1" / "model.onnx"
+    whole = graph.read_bytes()
+    graph.write_bytes(whole[:100])
     assert refusal(repository) == (
-        f"'{repository}/calibration.json' chose the threshold 0.3, the repository has 0.4: apply it again with "
-        "'littlebig apply'"
+        f"'{graph}' has 100 bytes, the export wrote {len(whole)}: the repository is incomplete, copy it again"
+    )
+
+
+def test_weights_of_another_export_are_refused(repository: Path) -> None:
+    config = repository / "little" / "config.pbtxt"
+    sha256 = json.loads((repository / "littlebig.json").read_text())["stages"]["little"]["weights"]["sha256"]
+    replace(config, sha256, "0" * 64)
+    assert refusal(repository) == (
+        f"'{config}' is of the weights 000000000000, littlebig.json of {sha256[:12]}: export the repository again"
+    )
+
+
+@pytest.mark.parametrize("name", ["lost+found", "little.bak", ".git"])
+def test_a_folder_that_is_no_model_is_refused(repository: Path, name: str) -> None:
+    (repository / name).mkdir()
+    assert refusal(repository) == (
+        f"'{repository}/{name}' is no model of the cascade, and Triton loads every folder as a model: move it out of "
+        "the repository"
     )
