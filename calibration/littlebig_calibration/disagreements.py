@@ -33,10 +33,9 @@ import numpy as np
 
 from littlebig_calibration._arrays import Array
 from littlebig_calibration.errors import TableError
+from littlebig_calibration.table import NO_LABEL
 from littlebig_calibration.walk import UNKNOWN, WALK_RATES, place_shares, run_walk
 
-# A labeller's "none of these classes": both models are wrong. Unlike a missing label it is knowledge.
-NO_LABEL, NO_CLASS = -1, -2
 # Escalation rate down to which a budget should last where nothing is known of the pair; and that of a second walk, as a
 # fraction of where the first one failed.
 EXPECTED_REACH, SECOND_REACH = 0.1, 0.7
@@ -186,7 +185,8 @@ def certificate(
     if reached <= first:
         raise TableError(
             f"{np.count_nonzero(gaps < needed[first]):,} labels are missing: the walk starts at threshold "
-            f"{thresholds[first]:.4g} and needs those of all {needed[first]:,} images on which the models differ there"
+            f"{thresholds[first]:.4g} and needs those of all {needed[first]:,} images on which the models differ "
+            "there; 'littlebig label' lists them in a file"
         )
     lost, won = (np.append(0, np.cumsum(outcomes[:known] == sign))[needed[:reached]] for sign in (1, -1))
     proof = run_walk(lost, won, pool.images, tolerance, shares, error_rate)

@@ -109,6 +109,7 @@ def predict(
         ),
         data_set=data_set,
         classes=models.classes,
+        decode=models.decode,
     )
     write_table(table, output)
     shutil.rmtree(parts)

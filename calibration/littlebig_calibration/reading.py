@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +13,9 @@ import pyarrow.compute as pc
 from littlebig_calibration._arrays import Array
 from littlebig_calibration.errors import TableError
 from littlebig_calibration.table import (
+    NO_CLASS,
+    NO_LABEL,
+    PLANNING,
     ModelColumns,
     PredictionTable,
     check_classes,
@@ -20,6 +24,8 @@ from littlebig_calibration.table import (
     named,
 )
 from littlebig_calibration.table_file import TableFile, read_table_file
+
+T = TypeVar("T")
 
 
 def read_tables(
@@ -33,7 +39,7 @@ def read_tables(
 
     Args:
         tables: CSV or Parquet files, ours or published ones (docs/calibration.md has both schemas).
-        labels: a CSV or Parquet file with `file` (or `file_name`) and `label`; needed where no table has labels.
+        labels: a CSV or Parquet file with `file` (or `file_name`) and `label`; it may lack files.
         classes: the number of classes; what the tables say by default.
         data_set: the images' name in the evidence; the tables' own, or the folder's, by default.
 
@@ -66,7 +72,9 @@ def read_tables(
     names = [model.name for model in models]
     if len(set(names)) < len(names):
         repeated = next(name for name in names if names.count(name) > 1)
-        raise TableError(f"model '{repeated}' is in two tables: give each model once")
+        weights = {model.weights_sha256 for model in models if model.name == repeated}
+        several = f", of {len(weights)} different weights" if len(weights) > 1 else ""
+        raise TableError(f"model '{repeated}' is in two tables{several}: give each model once")
 
     own_names = (table.data_set for table in predictions if table.data_set)
     return PredictionTable(
@@ -76,6 +84,8 @@ def read_tables(
         data_set=data_set or next(own_names, _folder_name(Path(labels or tables[0]))),
         classes=classes,
         sources=tuple(table.source for table in everything),
+        part=_part(predictions, orders[: len(predictions)]),
+        decode=_same((table.decode for table in predictions), "how pictures were decoded"),
     )
 
 
@@ -84,16 +94,16 @@ def _folder_name(path: Path) -> str:
 
 
 def _order(reference: pa.Array, table: TableFile, first: str, is_labels: bool) -> Array:
-    """The rows of a file in the order of the reference, int64 [n]; files that only one of both has are refused."""
+    """The rows of a file in the order of the reference, int64 [n]; files that only one of both has are refused.
+
+    A label file may lack some: their row is -1.
+    """
     rows = pc.index_in(reference, value_set=table.files)
     only_first = reference.filter(pc.is_null(rows)).to_pylist()
     only_here = table.files.filter(pc.is_null(pc.index_in(table.files, value_set=reference))).to_pylist()
     name = table.source.name
-    if is_labels and only_first:
-        raise TableError(
-            f"{name}: no label for {counted(len(only_first), 'file')} of {first} "
-            f"({named(only_first)}): add them or remove those rows"
-        )
+    if is_labels and not only_here:
+        return np.asarray(rows.fill_null(-1).to_numpy(zero_copy_only=False), dtype=np.int64)
     if only_first or only_here:
         sides = [
             f"{len(only):,} only in {where} ({named(only)})"
@@ -126,22 +136,51 @@ def _sorted_model(
 
 
 def _labels(tables: Sequence[TableFile], orders: Sequence[Array], files: Sequence[str], classes: int | None) -> Array:
-    """The labels in the joint order; where several files have labels, they must agree."""
+    """The labels in the joint order, missing ones among them; where several files have a label, they must agree."""
     joint: Array | None = None
     first = ""
     for table, order in zip(tables, orders, strict=True):
         if table.labels is None:
             continue
-        labels = table.labels[order]
-        check_classes(labels, files, "label", table.source.name, classes)
+        labels = np.where(order < 0, NO_LABEL, table.labels[order])
+        check_classes(
+            np.where(np.isin(labels, (NO_LABEL, NO_CLASS)), 0, labels), files, "label", table.source.name, classes
+        )
         if joint is None:
             joint, first = labels, table.source.name
-        elif not np.array_equal(joint, labels):
-            wrong = [files[index] for index in np.flatnonzero(joint != labels)]
+            continue
+        conflict = (joint != labels) & (joint != NO_LABEL) & (labels != NO_LABEL)
+        joint = np.where(joint == NO_LABEL, labels, joint)
+        if conflict.any():
+            wrong = [files[index] for index in np.flatnonzero(conflict)]
             raise TableError(
                 f"{first} and {table.source.name} disagree about the labels of {counted(len(wrong), 'file')} "
                 f"({named(wrong)}): keep the right ones"
             )
-    if joint is None:
-        raise TableError("the tables have no labels: give a file of 'file,label' with --labels")
-    return np.asarray(joint, dtype=np.int32)
+    return np.full(len(files), NO_LABEL, np.int32) if joint is None else joint.astype(np.int32)
+
+
+def _same(values: Iterable[T | None], what: str) -> T | None:
+    """The value that all tables which have one agree on.
+
+    Raises:
+        TableError: if they do not.
+    """
+    known = list(dict.fromkeys(value for value in values if value is not None))
+    if len(known) > 1:
+        raise TableError(f"the tables differ in {what} ({known[0]}, {known[1]}): predict all of them in the same way")
+    return known[0] if known else None
+
+
+def _part(tables: Sequence[TableFile], orders: Sequence[Array]) -> Array | None:
+    """What each image is for, from the first table that says it."""
+    for table, order in zip(tables, orders, strict=True):
+        if table.part is not None:
+            part = table.part[order]
+            if part.min() < PLANNING or not np.array_equal(np.unique(part), np.arange(part.max() + 1)):
+                raise TableError(
+                    f"{table.source.name}: 'part' is 0 for planning images and 1, 2 and so on for pools; "
+                    "take the table that 'littlebig label' wrote"
+                )
+            return np.asarray(part, dtype=np.int32)
+    return None

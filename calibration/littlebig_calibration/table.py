@@ -10,7 +10,12 @@ import numpy as np
 from littlebig_calibration._arrays import Array
 from littlebig_calibration.errors import PairChoiceError, TableError
 
-MIN_LABELS = 100
+MIN_IMAGES = 100
+# In place of a class: the label is missing, or a labeller found that the image shows none of the classes. Both models
+# are wrong then.
+NO_LABEL, NO_CLASS = -1, -2
+# Parts of a divided table: images that plan a walk; pools are numbered from 1 on.
+PLANNING = 0
 
 
 @dataclass(frozen=True)
@@ -50,11 +55,14 @@ class PredictionTable:
 
     Attributes:
         files: the n images' names, sorted, each once.
-        labels: int32 [n].
+        labels: int32 [n], `NO_LABEL` where it is missing, `NO_CLASS` where the image shows none of the classes.
         models: the models, in the order in which the tables list them.
         data_set: a name for the images, for the evidence.
         classes: the number of classes, where it is known.
         sources: the files that were read.
+        part: int32 [n], what `littlebig label` drew each image for: `PLANNING`, or a pool's number from 1 on. None
+            where the table is not divided.
+        decode: how pictures were decoded, `scaled` or `full`, where it is known.
     """
 
     files: tuple[str, ...]
@@ -63,6 +71,8 @@ class PredictionTable:
     data_set: str = "unnamed"
     classes: int | None = None
     sources: tuple[SourceFile, ...] = ()
+    part: Array | None = None
+    decode: str | None = None
 
     def model(self, name: str) -> ModelColumns:
         """The columns of one model.
@@ -136,14 +146,18 @@ def check_calibratable(labels: Array) -> None:
     """Refuse label sets from which no threshold can be chosen.
 
     Args:
-        labels: int [n].
+        labels: int [n], `NO_LABEL` where one is missing.
 
     Raises:
-        PairChoiceError: for fewer than 100 labels or a single class.
+        PairChoiceError: for fewer than 100 images, no label at all, or a single class on all images.
     """
-    if labels.size < MIN_LABELS:
+    if labels.size < MIN_IMAGES:
         raise PairChoiceError(
-            f"{counted(labels.size, 'label')}: a calibration needs at least {MIN_LABELS}, better 5,000"
+            f"{counted(labels.size, 'image')}: a calibration needs at least {MIN_IMAGES}, better 5,000"
+        )
+    if np.all(labels == NO_LABEL):
+        raise PairChoiceError(
+            "no image has a label: give them with --labels; 'littlebig label' lists the images that need one"
         )
     if np.all(labels == labels[0]):
         raise PairChoiceError(f"every label is {labels[0]}: calibrate on images of all classes that will be served")

@@ -16,10 +16,12 @@ import pyarrow.parquet
 
 from littlebig_calibration._arrays import Array
 from littlebig_calibration.errors import TableError
-from littlebig_calibration.table import ModelColumns, SourceFile, counted, named
+from littlebig_calibration.table import NO_CLASS, NO_LABEL, ModelColumns, SourceFile, counted, named
 
 METADATA_KEY = b"littlebig"
 FILE_COLUMNS = ("file", "file_name")
+# In a column of labels: the image shows none of the classes.
+NONE_OF_THEM = "none"
 PUBLISHED_LABEL, PUBLISHED_CONFIDENCE = "predicted_class", "predicted_probability"
 
 
@@ -30,10 +32,12 @@ class TableFile:
     Attributes:
         source: the file's name and hash.
         files: Arrow strings [n], the images' names.
-        labels: int [n], or None where it has no labels.
+        labels: int [n], `NO_LABEL` and `NO_CLASS` among them; None where it has no labels.
         models: the models that it has predictions of; values are not checked yet.
         data_set: the images' name, where the file has it.
         classes: the number of classes, where the file has it.
+        part: int [n], what each image is for; None where the file does not say.
+        decode: how pictures were decoded, where the file has it.
     """
 
     source: SourceFile
@@ -42,6 +46,8 @@ class TableFile:
     models: tuple[ModelColumns, ...]
     data_set: str | None
     classes: int | None
+    part: Array | None = None
+    decode: str | None = None
 
 
 def read_table_file(path: Path) -> TableFile:
@@ -75,10 +81,12 @@ def read_table_file(path: Path) -> TableFile:
     return TableFile(
         source=source,
         files=files,
-        labels=reader.integers("label") if "label" in columns.column_names else None,
+        labels=reader.labels() if "label" in columns.column_names else None,
         models=tuple(_models(reader, metadata, path)),
         data_set=metadata.get("data_set"),
         classes=metadata.get("classes"),
+        part=reader.integers("part") if "part" in columns.column_names else None,
+        decode=metadata.get("decode"),
     )
 
 
@@ -95,6 +103,25 @@ class _Columns:
         if not pa.types.is_integer(values.type):
             raise TableError(f"{self.name}: '{column}' is not a column of whole numbers: classes are numbered from 0")
         return np.asarray(values.to_numpy(zero_copy_only=False))
+
+    def labels(self) -> Array:
+        """Classes; an empty field is a missing label, the word `none` means none of the classes."""
+        values = self.table.column("label").combine_chunks()
+        if pa.types.is_floating(values.type):  # what pandas makes of whole numbers with gaps
+            values = pc.if_else(pc.is_nan(values), None, values)
+            if pc.all(pc.fill_null(pc.equal(values, pc.round(values)), True)).as_py():
+                values = values.cast(pa.int32())
+        elif pa.types.is_null(values.type):
+            values = values.cast(pa.int32())
+        elif pa.types.is_string(values.type):
+            text = pc.utf8_trim_whitespace(values)
+            text = pc.if_else(pc.equal(text, NONE_OF_THEM), str(NO_CLASS), text)
+            text = pc.if_else(pc.equal(text, ""), None, text)
+            if pc.all(pc.fill_null(pc.match_substring_regex(text, r"^-?\d{1,9}$"), True)).as_py():
+                values = text.cast(pa.int32())
+        if not pa.types.is_integer(values.type):
+            raise TableError(f"{self.name}: 'label' is not a column of whole numbers: classes are numbered from 0")
+        return np.asarray(values.fill_null(NO_LABEL).to_numpy(zero_copy_only=False))
 
     def floats(self, column: str) -> Array:
         values = self._complete(column)

@@ -13,7 +13,7 @@ import pyarrow.parquet
 from littlebig_calibration._arrays import Array
 from littlebig_calibration._files import replacing
 from littlebig_calibration.errors import TableError
-from littlebig_calibration.table import PredictionTable
+from littlebig_calibration.table import NO_LABEL, PredictionTable
 from littlebig_calibration.table_file import METADATA_KEY
 
 
@@ -21,7 +21,8 @@ def write_table(table: PredictionTable, path: Path) -> None:
     """Write a table that `read_tables` reads back; the file appears whole or not at all.
 
     Args:
-        table: what to write. CSV has no place for the data set, the number of classes and the weights' hashes.
+        table: what to write. CSV has no place for the data set, the number of classes, the decoding and the weights'
+            hashes.
         path: a file that ends in `.parquet` or `.csv`.
 
     Raises:
@@ -30,7 +31,7 @@ def write_table(table: PredictionTable, path: Path) -> None:
     if path.suffix not in (".parquet", ".csv"):
         raise TableError(f"{path}: tables are written as .parquet or .csv")
     as_csv = path.suffix == ".csv"
-    columns: dict[str, pa.Array] = {"file": pa.array(table.files, pa.string()), "label": _int32(table.labels)}
+    columns: dict[str, pa.Array] = {"file": pa.array(table.files, pa.string()), "label": _labels(table.labels)}
     for model in table.models:
         columns[f"{model.name}_label"] = _int32(model.label)
         columns[f"{model.name}_confidence"] = pa.array(model.confidence, pa.float32())
@@ -39,10 +40,13 @@ def write_table(table: PredictionTable, path: Path) -> None:
         if model.top5_labels is not None and model.top5_probabilities is not None:
             columns[f"{model.name}_top5_labels"] = _lists(model.top5_labels, pa.int32(), as_csv)
             columns[f"{model.name}_top5_probabilities"] = _lists(model.top5_probabilities, pa.float32(), as_csv)
+    if table.part is not None:
+        columns["part"] = _int32(table.part)
     metadata = {
         "format_version": 1,
         "data_set": table.data_set,
         "classes": table.classes,
+        "decode": table.decode,
         "models": {model.name: {"weights_sha256": model.weights_sha256} for model in table.models},
     }
     arrow = pa.table(columns).replace_schema_metadata({METADATA_KEY: json.dumps(metadata).encode()})
@@ -54,6 +58,10 @@ def write_table(table: PredictionTable, path: Path) -> None:
                 pyarrow.parquet.write_table(arrow, partial, compression="zstd")
     except OSError as error:
         raise TableError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _labels(labels: Array) -> pa.Array:
+    return pa.array(np.asarray(labels, dtype=np.int32), pa.int32(), mask=labels == NO_LABEL)
 
 
 def _int32(values: Array) -> pa.Array:
