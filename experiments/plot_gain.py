@@ -25,7 +25,8 @@ def main() -> None:
     calibration = json.loads(CALIBRATION.read_text(encoding="utf-8"))
     little, big = calibration["costs"]["little"], calibration["costs"]["big"]
     costs = [little + rate * big for rate in calibration["curve"]["escalation_rate"]]
-    accuracies = [100 * value for value in calibration["curve"]["accuracy"]]
+    accuracy_big = calibration["accuracy_big"]["value"]
+    accuracies = [100 * (accuracy_big + value) for value in calibration["curve"]["difference"]]
     chosen = calibration["chosen"]
     figure, axes = plt.subplots(figsize=(6.4, 3.2), layout="constrained")
     axes.plot(costs, accuracies, color="#3b6ea5", linewidth=1.5, label="cascade, by threshold")

@@ -6,26 +6,24 @@ from collections.abc import Callable
 
 import numpy as np
 
-from littlebig_calibration.fixed_sequence import Guarantee
-from littlebig_calibration.outcomes import DecisionRule, Outcomes, accuracy_losses, scores
-from littlebig_calibration.tuning import TuningOptions, tune_and_certify
+from littlebig_calibration.certifying import Guarantee, Pool, certify
+from littlebig_calibration.errors import TableError
+from littlebig_calibration.outcomes import DecisionRule, Outcomes, deciding_rows, scores
+from littlebig_calibration.tuning import Division
 
 RESAMPLES = 200
 SEED = 0
 
 
-def certified_interval(
-    tuning: Outcomes, certifying: Outcomes, options: TuningOptions, guarantee: Guarantee
-) -> tuple[float, float]:
+def certified_interval(division: Division, rule: DecisionRule, guarantee: Guarantee) -> tuple[float, float]:
     """The percentile bootstrap interval of the escalation rate that the certified rule chooses.
 
-    Tuning and certifying images are resampled separately, and the whole choice is repeated on each resample. Where
+    Tuning and certifying images are resampled separately, and planning and walk are repeated on each resample. Where
     nothing can be certified the escalation rate counts as 1: big only.
 
     Args:
-        tuning: the images that choose the rule and the grid.
-        certifying: the images that certify.
-        options: what tuning may choose.
+        division: the images.
+        rule: score and offset; they are not chosen again.
         guarantee: what is to be certified; its confidence level is the interval's.
 
     Returns:
@@ -33,11 +31,18 @@ def certified_interval(
     """
 
     def chosen_rate(random: np.random.Generator) -> float:
-        resampled = [part.take(random.integers(0, len(part), len(part))) for part in (tuning, certifying)]
-        rule, _, threshold = tune_and_certify(resampled[0], resampled[1], options, guarantee)
-        if threshold is None:
+        def resampled(rows: Outcomes) -> Outcomes:
+            return rows.take(random.integers(0, len(rows), len(rows)))
+
+        tuning = resampled(division.tuning)
+        pools = [Pool(resampled(pool.rows), pool.share) for pool in division.pools]
+        try:
+            found = certify(tuning, pools, rule, guarantee)
+        except TableError:  # the walk of this resample starts below the labels that there are
             return 1.0
-        return float(np.mean(scores(resampled[1], rule.score) < np.float32(threshold)))
+        if found.threshold is None:
+            return 1.0
+        return float(np.mean(scores(found.pool.rows, rule.score) < np.float32(found.threshold)))
 
     return _percentile_interval(chosen_rate, guarantee.confidence_level)
 
@@ -46,17 +51,20 @@ def paper_interval(rows: Outcomes, rule: DecisionRule, guarantee: Guarantee) -> 
     """The percentile bootstrap interval of the escalation rate that the paper's rule chooses.
 
     Args:
-        rows: all images.
+        rows: all images; none on which the models differ lacks a label.
         rule: score and offset; they are not chosen again.
         guarantee: the tolerance, and the level of the interval.
 
     Returns:
         Lower and upper end, in [0, 1].
     """
-    score = scores(rows, rule.score)
-    if_kept, fixed = accuracy_losses(rows, rule.offset)
-    order = np.argsort(score, kind="stable")
-    score, if_kept, fixed = score[order], if_kept[order].astype(np.int64), fixed[order].astype(np.int64)
+    order = np.argsort(scores(rows, rule.score), kind="stable")
+    score = scores(rows, rule.score)[order]
+    deciders, seen = deciding_rows(rows, rule)
+    always = np.isinf(deciders.enters)
+    if_kept, fixed = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
+    if_kept[deciders.rows[~always]], fixed[deciders.rows[always]] = seen[~always], seen[always]
+    if_kept, fixed = if_kept[order], fixed[order]
     first = np.flatnonzero(np.concatenate([[True], score[1:] != score[:-1]]))
     allowed = np.floor(guarantee.max_accuracy_loss * len(rows) + 1e-9)
 

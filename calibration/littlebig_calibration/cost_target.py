@@ -6,12 +6,11 @@ import numpy as np
 from scipy import special
 
 from littlebig_calibration._arrays import Array
-from littlebig_calibration.exact import loss_upper_limit
-from littlebig_calibration.fixed_sequence import Grid, discordant_counts
-from littlebig_calibration.outcomes import DecisionRule, Outcomes, scores
-
-# Half of the images choose the threshold, the other half measure it.
-SHARE = 0.5
+from littlebig_calibration.certifying import Pool, split
+from littlebig_calibration.outcomes import DecisionRule, Outcomes, discordant_counts, scores
+from littlebig_calibration.trinomial import loss_upper_limit
+from littlebig_calibration.tuning import Division
+from littlebig_calibration.walk import walk_thresholds
 
 
 def escalation_cap(score: Array, max_escalation: float, confidence_level: float) -> float:
@@ -34,20 +33,24 @@ def escalation_cap(score: Array, max_escalation: float, confidence_level: float)
     return float(np.sort(score)[safe - 1]) if safe else 0.0
 
 
-def best_within(
-    tuning: Outcomes, rule: DecisionRule, grid: Grid, max_escalation: float, confidence_level: float
-) -> float:
+def halves(rows: Outcomes) -> Division:
+    """Half of the images choose the threshold, the other half measure it."""
+    choosing, measuring = split(rows, 0.5)
+    return Division(choosing, (Pool(measuring),))
+
+
+def best_within(tuning: Outcomes, rule: DecisionRule, max_escalation: float, confidence_level: float) -> float:
     """The threshold with the best accuracy on the tuning images among those within the target.
 
     Args:
         tuning: the images that choose.
         rule: score and offset.
-        grid: the candidates, besides the cap itself.
         max_escalation: the target, in (0, 1).
         confidence_level: probability that the target is kept on new images.
     """
-    cap = np.float32(escalation_cap(scores(tuning, rule.score), max_escalation, confidence_level))
-    candidates = np.concatenate([[cap], grid.thresholds[grid.thresholds < cap]]).astype(np.float32)
+    score = scores(tuning, rule.score)
+    cap, thresholds = np.float32(escalation_cap(score, max_escalation, confidence_level)), walk_thresholds(score)
+    candidates = np.concatenate([[cap], thresholds[thresholds < cap]]).astype(np.float32)
     lost, won = discordant_counts(tuning, rule, candidates)
     # On a tie the lower threshold wins, because it costs less.
     return float(candidates[len(candidates) - 1 - int(np.argmin((lost - won)[::-1]))])

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from littlebig_calibration._arrays import Array
-from littlebig_calibration.outcomes import Outcomes
+from littlebig_calibration.exact import clopper_pearson
 
 HISTOGRAM_BINS = 20
 RELIABILITY_BINS = 10
-# With fewer images than this a class's rate says nothing.
-MIN_CLASS_IMAGES = 5
+# With fewer images a class's rate is known to no better than ± 18 points.
+MIN_CLASS_IMAGES = 30
 
 
 @dataclass(frozen=True)
@@ -34,21 +34,20 @@ class Reliability:
 
 @dataclass(frozen=True)
 class ClassRow:
-    """One class at a threshold; rates and accuracies are over its `images`."""
+    """One class at a threshold; rates and accuracies are over its `images`, with the rate's interval."""
 
     label: int
     images: int
     escalation_rate: float
+    interval: tuple[float, float]
     little_accuracy: float
     big_accuracy: float
 
 
-def histograms(rows: Outcomes) -> tuple[Array, Array]:
-    """Little's confidences in 20 bins over [0, 1], two int64 [20]: of correct answers, and of wrong ones."""
+def histograms(score: Array, correct: Array) -> tuple[Array, Array]:
+    """Scores in 20 bins over [0, 1], two int64 [20]: of correct answers, and of wrong ones."""
     edges = np.linspace(0, 1, HISTOGRAM_BINS + 1)
-    correct, _ = np.histogram(rows.little_confidence[rows.little_correct], edges)
-    wrong, _ = np.histogram(rows.little_confidence[~rows.little_correct], edges)
-    return correct, wrong
+    return np.histogram(score[correct], edges)[0], np.histogram(score[~correct], edges)[0]
 
 
 def reliability(confidence: Array, correct: Array) -> Reliability:
@@ -67,26 +66,36 @@ def reliability(confidence: Array, correct: Array) -> Reliability:
     return Reliability(mean, accuracy, images[filled], error)
 
 
-def most_escalated(rows: Outcomes, labels: Array, escalated: Array, limit: int = 15) -> list[ClassRow]:
-    """The classes with the highest escalation rates, among those with at least 5 images.
+def most_escalated(
+    labels: Array, escalated: Array, little_correct: Array, big_correct: Array, limit: int = 15
+) -> list[ClassRow]:
+    """The classes with the highest escalation rates, among those with at least `MIN_CLASS_IMAGES` images.
 
     Args:
-        rows: the images.
-        labels: int [n].
+        labels: int [n], the true classes; negative ones are left out.
         escalated: bool [n].
+        little_correct: bool [n].
+        big_correct: bool [n].
         limit: how many classes.
     """
+    known = labels >= 0
     size = int(labels.max()) + 1
 
     def per_class(values: Array) -> Array:
-        return np.asarray(np.bincount(labels, weights=values, minlength=size))
+        return np.asarray(np.bincount(labels[known], weights=values[known], minlength=size))
 
-    images = np.bincount(labels, minlength=size)
-    divisor = np.maximum(images, 1)
-    rate = np.where(images >= MIN_CLASS_IMAGES, per_class(escalated) / divisor, -1.0)
-    little, big = per_class(rows.little_correct) / divisor, per_class(rows.big_correct) / divisor
-    order = [int(label) for label in np.argsort(-rate, kind="stable")[:limit] if rate[label] >= 0]
+    images = per_class(np.ones(len(labels)))
+    enough = np.flatnonzero(images >= MIN_CLASS_IMAGES)
+    hits, little, big = (per_class(values) for values in (escalated, little_correct, big_correct))
+    order = enough[np.argsort(-hits[enough] / images[enough], kind="stable")][:limit]
     return [
-        ClassRow(label, int(images[label]), float(rate[label]), float(little[label]), float(big[label]))
-        for label in order
+        ClassRow(
+            label,
+            int(images[label]),
+            hits[label] / images[label],
+            clopper_pearson(int(hits[label]), int(images[label])),
+            little[label] / images[label],
+            big[label] / images[label],
+        )
+        for label in order.tolist()
     ]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from littlebig_calibration.certifying import Guarantee
 from littlebig_calibration.errors import EvidenceError
-from littlebig_calibration.fixed_sequence import Guarantee
 from littlebig_calibration.table import SourceFile
 from littlebig_contract.scores import SCORES
 
@@ -14,22 +14,26 @@ MAX_POINTS = 200
 
 @dataclass(frozen=True)
 class DataSet:
-    """The labelled images.
+    """The images.
 
     Attributes:
         name: of the set.
         images: all images.
+        labelled_images: those with a label.
         classes: classes that occur among the labels.
-        tuning_images: images that chose score, offset and grid; the others certified.
+        tuning_images: images that chose score and offset and placed the walk; the others certified.
         split_seed: seed of the random split into tuning and certifying images.
+        decode: how pictures were decoded, `scaled` or `full`; None where the table does not say.
         sources: the files that were read.
     """
 
     name: str
     images: int
+    labelled_images: int
     classes: int
     tuning_images: int
     split_seed: int
+    decode: str | None
     sources: tuple[SourceFile, ...]
 
 
@@ -43,7 +47,10 @@ class Model:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A rate with its Clopper-Pearson interval at the calibration's confidence level."""
+    """A value with its interval at the calibration's confidence level.
+
+    Intervals of rates are Clopper and Pearson's, those of differences Agresti and Min's.
+    """
 
     value: float
     low: float
@@ -57,7 +64,8 @@ class OperatingPoint:
     Attributes:
         threshold: None means big only: every image goes to big, and little need not run.
         escalation_rate: at this threshold.
-        accuracy: of the cascade at this threshold.
+        accuracy: of the cascade at this threshold; None where labels are missing.
+        difference: the cascade's accuracy minus big's.
         escalation_if_repeated: bootstrap interval of the escalation rates that the rule chooses on other samples of
             as many images; None where it was not computed.
         disagreement: the fraction of the images left to little on which big has another label. An audit of served
@@ -68,10 +76,51 @@ class OperatingPoint:
 
     threshold: float | None
     escalation_rate: Estimate
-    accuracy: Estimate
+    accuracy: Estimate | None
+    difference: Estimate
     escalation_if_repeated: tuple[float, float] | None
     disagreement: float | None
     cost: float | None
+    cost_reduction: float | None
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What the labels proved at the chosen threshold; zeros and a p-value of 1 where nothing was certified.
+
+    Attributes:
+        images: certifying images, those on which the models agree among them.
+        disagreements: certifying images on which the models differ.
+        labels_used: labels that decided: those of the disagreements that the walk read.
+        lost: images that big alone answers rightly.
+        won: images that the cascade alone answers rightly.
+        p_value: of the test that the cascade loses no more than the tolerance.
+        level: error probability that the walk had for this test.
+    """
+
+    images: int
+    disagreements: int
+    labels_used: int
+    lost: int
+    won: int
+    p_value: float
+    level: float
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """What the same labels certify for a tolerance; each holds by itself, not all at once.
+
+    Attributes:
+        max_accuracy_loss: the tolerance, a fraction.
+        threshold: None where nothing is certified.
+        escalation_rate: at this threshold.
+        cost_reduction: against big alone, a fraction; None without costs.
+    """
+
+    max_accuracy_loss: float
+    threshold: float | None
+    escalation_rate: float
     cost_reduction: float | None
 
 
@@ -86,11 +135,17 @@ class Costs:
 
 @dataclass(frozen=True)
 class CurvePoints:
-    """The cascade curve, thinned. The last threshold is None: every image is escalated."""
+    """The cascade curve, thinned. The last threshold is None: every image is escalated.
+
+    Attributes:
+        threshold: ascending.
+        escalation_rate: at each threshold.
+        difference: the cascade's accuracy minus big's.
+    """
 
     threshold: tuple[float | None, ...]
     escalation_rate: tuple[float, ...]
-    accuracy: tuple[float, ...]
+    difference: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -100,7 +155,7 @@ class Calibration:
     Attributes:
         littlebig_version: of the program that made it.
         created: date and time, ISO 8601, UTC.
-        data: the labelled images.
+        data: the images.
         little: the little model.
         big: the big model.
         rule: `certified`, `paper` or `max-escalation`.
@@ -110,11 +165,14 @@ class Calibration:
         answer: `big`, or `arbitrate`: little's answer stands where its logit leads by more than `offset`.
         offset: of the arbitration; None for `big`.
         chosen: the operating point to serve. Its threshold None means the policy `big`.
-        paper: the paper's rule on the same images, for comparison.
-        accuracy_little: of little alone.
+        proof: of the certified rule; None for the others.
+        tolerances: what the labels certify for usual tolerances; empty for other rules.
+        paper: the paper's rule on the same images, for comparison; None where labels are missing.
+        accuracy_little: of little alone; None where labels are missing, like the next two.
         accuracy_big: of big alone.
+        difference: little's accuracy minus big's; needs labels only where the models differ.
         costs: None if none were given.
-        labels_needed: where nothing was certified, how many labels probably suffice; an estimate.
+        images_needed: where nothing was certified, how many images probably suffice; an estimate.
         notes: what the user should know, one sentence each.
         curve: at most 200 points, the chosen one and the paper's among them.
     """
@@ -131,11 +189,14 @@ class Calibration:
     answer: str
     offset: float | None
     chosen: OperatingPoint
-    paper: OperatingPoint
-    accuracy_little: Estimate
-    accuracy_big: Estimate
+    proof: Proof | None
+    tolerances: tuple[Tolerance, ...]
+    paper: OperatingPoint | None
+    accuracy_little: Estimate | None
+    accuracy_big: Estimate | None
+    difference: Estimate | None
     costs: Costs | None
-    labels_needed: int | None
+    images_needed: int | None
     notes: tuple[str, ...]
     curve: CurvePoints
 
@@ -155,8 +216,8 @@ class Calibration:
         if (self.answer == "arbitrate") != (self.offset is not None):
             raise EvidenceError(f"answer is '{self.answer}' and offset is {self.offset}: an offset is for arbitrate")
         for point in (self.chosen, self.paper):
-            if point.threshold is not None and not 0 <= point.threshold <= 1:
+            if point is not None and point.threshold is not None and not 0 <= point.threshold <= 1:
                 raise EvidenceError(f"threshold is {point.threshold}, not in [0, 1]")
         curve = self.curve
-        if not len(curve.threshold) == len(curve.escalation_rate) == len(curve.accuracy):
+        if not len(curve.threshold) == len(curve.escalation_rate) == len(curve.difference):
             raise EvidenceError("the curve's columns differ in length")

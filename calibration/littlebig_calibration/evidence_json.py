@@ -16,7 +16,7 @@ from littlebig_calibration.errors import EvidenceError
 from littlebig_calibration.evidence import Calibration
 
 FORMAT = "littlebig-calibration"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 # A list of numbers over several lines. A JSON string holds no line break, so nothing inside a string matches.
 _FIGURES = re.compile(r"\[\n[\s\d.,eE+-]*\]")
@@ -33,7 +33,7 @@ def from_json(text: str) -> Calibration:
     """Read a calibration strictly: unknown, missing and ill-typed fields are refused.
 
     Args:
-        text: what `to_json` wrote. Files of earlier versions name the score `gate`; they are read too.
+        text: what `to_json` wrote.
 
     Raises:
         EvidenceError: naming the field.
@@ -49,8 +49,6 @@ def from_json(text: str) -> Calibration:
             f"format version {data.get('format_version')}, this littlebig reads {FORMAT_VERSION}: calibrate again"
         )
     fields = {name: value for name, value in data.items() if name not in ("format", "format_version")}
-    if "gate" in fields and "score" not in fields:
-        fields["score"] = fields.pop("gate")
     calibration = _build(Calibration, fields, "calibration")
     assert isinstance(calibration, Calibration)  # noqa: S101  (for the type checker: _build returns this type)
     return calibration

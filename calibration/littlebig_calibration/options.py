@@ -77,13 +77,12 @@ def choose_option(candidates: Sequence[Candidate], certifying: int, confidence_l
     gains = np.zeros(RESAMPLES)
     for fold in (0, 1):
         choosing, judging = (np.flatnonzero(np.arange(size) % 2 == part) for part in (fold, 1 - fold))
-        everyone = np.ones((1, choosing.size))
-        best = int(np.argmin([_cost(table[:, choosing], everyone, error)[0] for table in tables]))
+        best = int(np.argmin([_cost(table[:, choosing], error) for table in tables]))
         weights = draw.multinomial(judging.size, np.full(judging.size, 1 / judging.size), RESAMPLES)
-        costs = [_cost(tables[place][:, judging], weights, error) for place in (0, best)]
+        costs = [_resampled_costs(tables[place][:, judging], weights, error) for place in (0, best)]
         gains += costs[0] - costs[1]
     probability = float(np.mean(gains > 0))
-    best = int(np.argmin([_cost(table, np.ones((1, size)), error)[0] for table in tables]))
+    best = int(np.argmin([_cost(table, error) for table in tables]))
     if best and probability >= LIKELY:
         return OptionChoice(best, probability, f"{candidates[best].name}: gains with probability {probability:.0%}")
     return OptionChoice(
@@ -97,9 +96,13 @@ def _table(candidate: Candidate) -> Array:
     return np.asarray((candidate.score >= thresholds[:, None]) * candidate.kept + candidate.anyway)
 
 
-def _cost(table: Array, weights: Array, error: float) -> Array:
-    """Loss plus its margin of error, averaged over the rates, float64 [resamples]."""
+def _cost(table: Array, error: float) -> float:
+    """Loss plus its margin of error, averaged over the rates."""
+    return float(np.mean(table.mean(axis=1) + error * np.sqrt(np.abs(table).mean(axis=1))))
+
+
+def _resampled_costs(table: Array, weights: Array, error: float) -> Array:
+    """The same for each row of weights, float64 [resamples]."""
     images = weights.sum(axis=1, keepdims=True)
-    loss = weights @ table.T / images
-    rate = weights @ np.abs(table).T / images
+    loss, rate = (weights.astype(np.float64) @ values.T / images for values in (table, np.abs(table)))
     return np.asarray((loss + error * np.sqrt(rate)).mean(axis=1))

@@ -1,48 +1,78 @@
-"""Both models' answers compared with the labels: all that the statistics use."""
+"""Both models' answers and scores beside the labels, as far as these are known: all that the statistics use."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from littlebig_calibration._arrays import Array
+from littlebig_calibration.disagreements import Deciding, deciding, outcome
 from littlebig_calibration.errors import PairChoiceError
-from littlebig_calibration.table import PredictionTable, check_calibratable
+from littlebig_calibration.table import NO_LABEL, PredictionTable, check_calibratable
+from littlebig_calibration.walk import UNKNOWN
 from littlebig_contract.scores import LOGIT_CLIP
+
+# A table of disagreements alone is no random sample: no pair that is worth serving differs more often.
+MAX_DISAGREEMENT = 0.95
 
 
 @dataclass(frozen=True)
 class Outcomes:
-    """One row per labelled image.
+    """One row per image.
 
     Attributes:
-        little_correct: bool [n].
-        big_correct: bool [n].
+        little_label: int [n], little's classes.
+        big_label: int [n].
+        labels: int [n], the true classes, `NO_LABEL` and `NO_CLASS` among them.
         little_confidence: float32 [n].
         big_confidence: float32 [n].
         little_margin: float32 [n], or None where the table has no margins.
     """
 
-    little_correct: Array
-    big_correct: Array
+    little_label: Array
+    big_label: Array
+    labels: Array
     little_confidence: Array
     big_confidence: Array
     little_margin: Array | None = None
 
     def __len__(self) -> int:
         """The number of images."""
-        return len(self.little_correct)
+        return len(self.labels)
 
     def take(self, rows: Array) -> Outcomes:
         """The rows of an index, which may name a row more than once."""
         return Outcomes(
-            self.little_correct[rows],
-            self.big_correct[rows],
+            self.little_label[rows],
+            self.big_label[rows],
+            self.labels[rows],
             self.little_confidence[rows],
             self.big_confidence[rows],
             None if self.little_margin is None else self.little_margin[rows],
         )
+
+    @cached_property
+    def differ(self) -> Array:
+        """Whether the models give different classes, bool [n]."""
+        return np.asarray(self.little_label != self.big_label)
+
+    @cached_property
+    def lost(self) -> Array:
+        """Int8 [n]: +1 where only big is right, -1 where only little is, 0 where neither or both, else `UNKNOWN`."""
+        known = (self.big_label == self.labels).astype(np.int8) - (self.little_label == self.labels).astype(np.int8)
+        return np.where(self.differ & (self.labels == NO_LABEL), UNKNOWN, known)
+
+    @cached_property
+    def compared(self) -> bool:
+        """Whether every image on which the models differ has a label, so that `lost` is known everywhere."""
+        return not np.any(self.lost == UNKNOWN)
+
+    @cached_property
+    def labelled(self) -> bool:
+        """Whether every image has a label, so that accuracies are known."""
+        return not np.any(self.labels == NO_LABEL)
 
 
 @dataclass(frozen=True)
@@ -60,7 +90,7 @@ class DecisionRule:
 
 
 def outcomes(table: PredictionTable, little: str, big: str) -> Outcomes:
-    """Compare two models' answers with the labels.
+    """Put two models' answers beside the labels.
 
     Args:
         table: labels and predictions.
@@ -68,22 +98,24 @@ def outcomes(table: PredictionTable, little: str, big: str) -> Outcomes:
         big: the big model's.
 
     Raises:
-        PairChoiceError: if a name is unknown, labels are too few or of one class, or both models answer alike.
+        PairChoiceError: if a name is unknown, labels are too few or of one class, both models answer alike, or the
+            images were chosen by the models' answers.
     """
     check_calibratable(table.labels)
     first, second = table.model(little), table.model(big)
-    if np.array_equal(first.label, second.label):
+    rows = Outcomes(first.label, second.label, table.labels, first.confidence, second.confidence, first.margin)
+    rate = rows.differ.mean()
+    if rate == 0:
         raise PairChoiceError(
             f"'{little}' and '{big}' give the same answer to every image: a pair of them saves nothing; "
             "name two different models by --little and --big"
         )
-    return Outcomes(
-        first.label == table.labels,
-        second.label == table.labels,
-        first.confidence,
-        second.confidence,
-        first.margin,
-    )
+    if rate > MAX_DISAGREEMENT:
+        raise PairChoiceError(
+            f"'{little}' and '{big}' give different answers to {rate:.0%} of the images, so these were chosen by their "
+            "answers: give the table of all images that were drawn; those on which the models agree need no label"
+        )
+    return rows
 
 
 def scores(rows: Outcomes, score: str) -> Array:
@@ -106,40 +138,43 @@ def scores(rows: Outcomes, score: str) -> Array:
     return rows.little_margin
 
 
-def logit_differences(rows: Outcomes, index: Array) -> Array:
-    """logit(little's confidence) - logit(big's confidence).
-
-    Args:
-        rows: the images.
-        index: int or bool index of the rows that are needed.
-
-    Returns:
-        float64, one per row of the index.
-    """
+def logit_leads(rows: Outcomes) -> Array:
+    """logit(little's confidence) - logit(big's confidence), float64 [n]."""
 
     def logit(values: Array) -> Array:
-        clipped = np.clip(values[index].astype(np.float64), LOGIT_CLIP, 1 - LOGIT_CLIP)
+        clipped = np.clip(values.astype(np.float64), LOGIT_CLIP, 1 - LOGIT_CLIP)
         return np.asarray(np.log(clipped) - np.log1p(-clipped))
 
     return np.asarray(logit(rows.little_confidence) - logit(rows.big_confidence))
 
 
-def accuracy_losses(rows: Outcomes, offset: float | None) -> tuple[Array, Array]:
-    """What each image contributes to the accuracy lost against big: if it is kept, and at any threshold.
+def stands(rows: Outcomes, offset: float | None) -> Array | None:
+    """Where little's answer stands even after big has run: bool [n], or None without arbitration."""
+    return None if offset is None else logit_leads(rows) > offset
 
-    Args:
-        rows: the images.
-        offset: of the decision rule.
+
+def deciding_rows(rows: Outcomes, rule: DecisionRule) -> tuple[Deciding, Array]:
+    """The images whose labels decide, in the order in which a walk reads them, and what their labels say.
 
     Returns:
-        Two int8 [n] of +1 (a correct answer is lost), -1 (one is won) and 0. The first array counts where the image is
-        not escalated. The second counts at every threshold: arbitration lets little's answer stand there.
+        The images, and int8 [d]: +1 lost, -1 won, 0 neither, `UNKNOWN` without a label.
     """
-    if_kept = rows.big_correct.astype(np.int8) - rows.little_correct.astype(np.int8)
-    fixed = np.zeros_like(if_kept)
-    if offset is not None:
-        discordant = np.flatnonzero(if_kept)
-        stands = discordant[logit_differences(rows, discordant) > offset]
-        fixed[stands] = if_kept[stands]
-        if_kept[stands] = 0
-    return if_kept, fixed
+    order = deciding(rows.little_label, rows.big_label, scores(rows, rule.score), stands(rows, rule.offset))
+    return order, outcome(order, rows.little_label, rows.big_label, rows.labels)
+
+
+def discordant_counts(rows: Outcomes, rule: DecisionRule, thresholds: Array) -> tuple[Array, Array]:
+    """Count the images on which either big or the cascade is right, but not both, at each threshold.
+
+    Args:
+        rows: the images; those without a label count as neither.
+        rule: score and offset.
+        thresholds: float32 [k], in any order.
+
+    Returns:
+        Two int64 [k]: lost (only big is right) and won (only the cascade is).
+    """
+    order, seen = deciding_rows(rows, rule)
+    kept = np.searchsorted(-order.enters, -np.asarray(thresholds, dtype=np.float32), side="right")
+    lost, won = (np.append(0, np.cumsum(seen == sign))[kept] for sign in (1, -1))
+    return lost, won

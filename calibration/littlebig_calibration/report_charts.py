@@ -1,14 +1,46 @@
-"""The report's charts, as SVG text."""
+"""The report's charts, as SVG text. Colours are the page's CSS variables, so that they follow its theme."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from littlebig_calibration._arrays import Array
+from littlebig_calibration.curve import Curve, thin
 from littlebig_calibration.diagnostics import Reliability
-from littlebig_calibration.evidence import Calibration, CurvePoints, Estimate, OperatingPoint
+from littlebig_calibration.evidence import MAX_POINTS, Calibration, CurvePoints, OperatingPoint
+from littlebig_calibration.exact import paired_interval
 from littlebig_calibration.svg import Axis, Frame
 
-LITTLE, BIG, CHOSEN, PAPER, CURVE = "#1b7f79", "#5b3a8c", "#c8324a", "#8a6d00", "#4a5561"
-CORRECT, WRONG = "#2a6f97", "#e07a1f"
+LITTLE, BIG, CHOSEN, PAPER, CURVE, BAND = (
+    f"var(--{name})" for name in ("little", "big", "chosen", "paperrule", "curve", "band")
+)
+CORRECT, WRONG = "var(--correct)", "var(--wrong)"
 PERCENT = "{:.1%}".format
+
+
+@dataclass(frozen=True)
+class Band:
+    """The cascade's accuracy minus big's along the curve, with the interval of each point by itself.
+
+    Attributes:
+        escalation_rate: float64 [k].
+        low: float64 [k].
+        high: float64 [k].
+    """
+
+    escalation_rate: Array
+    low: list[float]
+    high: list[float]
+
+
+def band(curve: Curve, confidence_level: float) -> Band:
+    """Compute the band at no more than 200 points."""
+    kept = thin(curve, MAX_POINTS)
+    ends = [
+        paired_interval(lost, won, curve.images, confidence_level)
+        for lost, won in zip(curve.lost[kept].tolist(), curve.won[kept].tolist(), strict=True)
+    ]
+    return Band(curve.escalated[kept] / curve.images, [low for low, _ in ends], [high for _, high in ends])
 
 
 def cost_of(calibration: Calibration, escalation_rate: float) -> float:
@@ -17,75 +49,76 @@ def cost_of(calibration: Calibration, escalation_rate: float) -> float:
     return escalation_rate if costs is None else costs.little + escalation_rate * costs.big
 
 
-def curve_chart(calibration: Calibration) -> tuple[str, Frame]:
-    """Accuracy against cost: the curve, with little, big, the paper's and the chosen point and their intervals.
+def curve_chart(calibration: Calibration, interval: Band) -> tuple[str, Frame]:
+    """Accuracy against big's over cost: the curve in its band, with little, big, the paper's and the chosen point.
 
     Returns:
         The drawing, and its frame. The report's script moves the ring with the id `now` within the frame.
     """
     costs, curve = calibration.costs, calibration.curve
     title = "escalation rate" if costs is None else f"cost per image ({costs.unit})"
-    points: list[tuple[float, Estimate, str, str]] = [
-        (cost_of(calibration, 0.0), calibration.accuracy_little, LITTLE, calibration.little.name),
-        (1.0 if costs is None else costs.big, calibration.accuracy_big, BIG, calibration.big.name),
-        (_cost(calibration, calibration.paper), calibration.paper.accuracy, PAPER, "paper's rule"),
-    ]
-    if calibration.rule != "paper":
-        points.append((_cost(calibration, calibration.chosen), calibration.chosen.accuracy, CHOSEN, "chosen"))
-    low = min(*curve.accuracy, *(estimate.low for _, estimate, _, _ in points))
-    high = max(*curve.accuracy, *(estimate.high for _, estimate, _, _ in points))
-    padding = (high - low) * 0.05
+    points: list[tuple[float, float, str, str]] = [(1.0 if costs is None else costs.big, 0.0, BIG, "big alone")]
+    if calibration.difference is not None:
+        points.append((cost_of(calibration, 0.0), calibration.difference.value, LITTLE, "little alone"))
+    if calibration.paper is not None and calibration.paper.threshold is not None:
+        points.append(
+            (_cost(calibration, calibration.paper), calibration.paper.difference.value, PAPER, "paper's rule")
+        )
+    if calibration.rule != "paper" and calibration.chosen.threshold is not None:
+        points.append((_cost(calibration, calibration.chosen), calibration.chosen.difference.value, CHOSEN, "chosen"))
+    low, high = min(*curve.difference, 0.0), max(*curve.difference, 0.0)
+    # A wide band must not flatten the curve: it is cut where it leaves the picture.
+    padding = max((high - low) * 0.15, 0.002)
     frame = Frame(
         Axis(0.0, cost_of(calibration, 1.0) * 1.02, title, percent=costs is None),
-        Axis(max(low - padding, 0), min(high + padding, 1), "accuracy", percent=True),
+        Axis(100 * (low - padding), 100 * (high + padding), "accuracy against big, points"),
     )
     line = [
-        (cost_of(calibration, rate), accuracy)
-        for rate, accuracy in zip(curve.escalation_rate, curve.accuracy, strict=True)
+        (cost_of(calibration, rate), 100 * value)
+        for rate, value in zip(curve.escalation_rate, curve.difference, strict=True)
     ]
-    big = calibration.accuracy_big.value
+    across = [cost_of(calibration, rate) for rate in interval.escalation_rate.tolist()]
     shapes = [
-        frame.line([(frame.x.low, big), (frame.x.high, big)], BIG, dashed=True),
+        frame.band(across, [100 * value for value in interval.low], [100 * value for value in interval.high], BAND),
+        frame.line([(frame.x.low, 0.0), (frame.x.high, 0.0)], BIG, dashed=True),
         frame.line(line, CURVE),
     ]
-    for cost, estimate, colour, name in points:
-        shapes.append(frame.whisker(cost, estimate.low, estimate.high, colour))
-        shapes.append(frame.dot(cost, estimate.value, colour, f"{name}: {estimate.value:.2%}"))
-    if calibration.rule == "certified" and calibration.chosen.escalation_if_repeated is not None and costs is None:
-        shapes.append(
-            frame.across(*calibration.chosen.escalation_if_repeated, calibration.chosen.accuracy.value, CHOSEN)
-        )
-    shapes.append('<circle id="now" r="7" fill="none" stroke="#111" stroke-width="2" visibility="hidden"/>')
-    return frame.drawing(shapes, f"accuracy of the cascade against {title}"), frame
+    if calibration.guarantee is not None and calibration.guarantee.max_accuracy_loss:
+        allowed = -100 * calibration.guarantee.max_accuracy_loss
+        shapes.append(frame.line([(frame.x.low, allowed), (frame.x.high, allowed)], CHOSEN, dashed=True))
+    shapes += [
+        frame.dot(cost, 100 * value, colour, f"{name}: {100 * value:+.2f} points")
+        for cost, value, colour, name in points
+    ]
+    shapes.append('<circle id="now" r="7" fill="none" stroke="var(--ink)" stroke-width="2" visibility="hidden"/>')
+    return frame.drawing(shapes, f"accuracy of the cascade against big's, over {title}"), frame
 
 
 def _cost(calibration: Calibration, point: OperatingPoint) -> float:
-    if point.cost is not None:
-        return point.cost
-    return cost_of(calibration, point.escalation_rate.value)
+    return cost_of(calibration, point.escalation_rate.value) if point.cost is None else point.cost
 
 
 def histogram_chart(correct: list[int], wrong: list[int], threshold: float | None, score: str) -> str:
-    """Little's confidences, correct answers stacked on wrong ones; with the threshold if the score is confidence."""
+    """Little's scores, correct answers stacked on wrong ones; with the threshold, if one was chosen."""
     bins = len(correct)
     total = sum(correct) + sum(wrong)
     tallest = max(good + bad for good, bad in zip(correct, wrong, strict=True)) / total
-    frame = Frame(Axis(0, 1, "little's confidence"), Axis(0, tallest * 1.05, "share of images", percent=True))
+    frame = Frame(Axis(0, 1, f"little's {score}"), Axis(0, tallest * 1.05, "share of images", percent=True))
     shapes = []
     for place, (good, bad) in enumerate(zip(correct, wrong, strict=True)):
         edges = (place / bins, (place + 1) / bins)
-        label = f"confidence {edges[0]:.2f} to {edges[1]:.2f}: {good:,} correct, {bad:,} wrong"
+        label = f"{score} {edges[0]:.2f} to {edges[1]:.2f}: {good:,} correct, {bad:,} wrong"
         shapes.append(frame.bar(edges, (0, bad / total), WRONG, label))
         shapes.append(frame.bar(edges, (bad / total, (good + bad) / total), CORRECT, label))
-    if threshold is not None and score == "confidence":
+    if threshold is not None:
         shapes.append(frame.line([(threshold, 0), (threshold, frame.y.high)], CHOSEN, dashed=True))
-    return frame.drawing(shapes, "histogram of little's confidences, correct and wrong answers")
+    return frame.drawing(shapes, f"histogram of little's {score}, correct and wrong answers")
 
 
 def reliability_chart(little: Reliability, big: Reliability) -> str:
     """Accuracy against confidence of both models; on the diagonal they are equal."""
     frame = Frame(Axis(0, 1, "confidence"), Axis(0, 1, "accuracy", percent=True))
-    shapes = [frame.line([(0, 0), (1, 1)], "#8a949e", dashed=True)]
+    shapes = [frame.line([(0, 0), (1, 1)], "var(--axis)", dashed=True)]
     for model, colour in ((little, LITTLE), (big, BIG)):
         points = list(zip(model.confidence.tolist(), model.accuracy.tolist(), strict=True))
         shapes.append(frame.line(points, colour))
@@ -100,21 +133,21 @@ def slider_points(calibration: Calibration, frame: Frame) -> list[list[float | s
     """What the slider shows at each point of the curve.
 
     Returns:
-        Per point: x and y in the drawing, then texts: threshold, escalation rate, accuracy, difference to big, cost and
+        Per point: x and y in the drawing, then texts: threshold, escalation rate, difference to big, accuracy, cost and
         saving.
     """
-    costs, curve, big = calibration.costs, calibration.curve, calibration.accuracy_big.value
+    costs, curve, big = calibration.costs, calibration.curve, calibration.accuracy_big
     points: list[list[float | str]] = []
-    for threshold, rate, accuracy in zip(curve.threshold, curve.escalation_rate, curve.accuracy, strict=True):
+    for threshold, rate, difference in zip(curve.threshold, curve.escalation_rate, curve.difference, strict=True):
         cost = cost_of(calibration, rate)
         points.append(
             [
                 frame.px(cost),
-                frame.py(accuracy),
+                frame.py(100 * difference),
                 "all escalate" if threshold is None else f"{threshold:.4f}",
                 PERCENT(rate),
-                f"{accuracy:.2%}",
-                f"{(accuracy - big) * 100:+.2f} points",
+                f"{difference * 100:+.2f} points",
+                "" if big is None else f"{big.value + difference:.2%}",
                 "" if costs is None else f"{cost:.4g} {costs.unit}",
                 "" if costs is None else PERCENT(1 - cost / costs.big),
             ]

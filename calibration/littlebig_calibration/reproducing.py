@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from littlebig_calibration.calibrating import CalibrationSettings, calibrate
-from littlebig_calibration.evidence import Costs
+from littlebig_calibration.evidence import Costs, Estimate
 from littlebig_calibration.table import PredictionTable
 
 # arXiv 2406.17117: pair -> fraction of MACs saved at the big model's accuracy on ImageNet-1K's validation images. The
@@ -26,7 +26,7 @@ def compare(pair: str, table: PredictionTable, costs: Costs) -> dict[str, str]:
         with the paper's rule, and as measured with the certified one.
 
     Raises:
-        PairChoiceError: if no threshold can be chosen from this table.
+        PairChoiceError: if no threshold can be chosen from this table, or labels are missing.
     """
     little, big = (model.name for model in table.models)
     paper = calibrate(table, little, big, CalibrationSettings(rule="paper", costs=costs))
@@ -34,14 +34,18 @@ def compare(pair: str, table: PredictionTable, costs: Costs) -> dict[str, str]:
     published = PUBLISHED.get(pair)
     return {
         "pair": pair,
-        "little": f"{paper.accuracy_little.value:.2%}",
-        "big": f"{paper.accuracy_big.value:.2%}",
-        "cascade": f"{paper.chosen.accuracy.value:.2%}",
+        "little": _percent(paper.accuracy_little),
+        "big": _percent(paper.accuracy_big),
+        "cascade": _percent(paper.chosen.accuracy),
         "escalated": f"{paper.chosen.escalation_rate.value:.1%}",
         "published": "" if published is None else f"{published:.0%}",
         "measured": _saved(paper.chosen.cost_reduction),
         "certified": "big only" if certified.chosen.threshold is None else _saved(certified.chosen.cost_reduction),
     }
+
+
+def _percent(estimate: Estimate | None) -> str:
+    return "" if estimate is None else f"{estimate.value:.2%}"
 
 
 def _saved(reduction: float | None) -> str:

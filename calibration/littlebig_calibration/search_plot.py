@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from littlebig_calibration.searching import SearchResult
-from littlebig_calibration.svg import BOTTOM, RIGHT, Axis, Frame
+from littlebig_calibration.svg import BOTTOM, RIGHT, Axis, Frame, without_theme
 
 SINGLE, CASCADE, FRONT = "#5b3a8c", "#c8324a", "#4a5561"
 # More names than this overlap; the table and the points' tooltips have them all.
@@ -43,4 +43,4 @@ def search_plot(result: SearchResult, unit: str) -> str:
         x, y = frame.px(option.cost), frame.py(option.accuracy)
         side = ("end", -9) if x > frame.width / 2 else ("start", 9)
         shapes.append(f'<text x="{x + side[1]}" y="{y + 15}" text-anchor="{side[0]}">{escape(option.name)}</text>')
-    return frame.drawing(shapes, "accuracy against cost of single models and cascades") + "\n"
+    return without_theme(frame.drawing(shapes, "accuracy against cost of single models and cascades")) + "\n"

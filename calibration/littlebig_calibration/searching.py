@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from littlebig_calibration.calibrating import shortest
-from littlebig_calibration.errors import TableError
+from littlebig_calibration.errors import PairChoiceError, TableError
+from littlebig_calibration.figures import shortest
 from littlebig_calibration.reading import read_tables
-from littlebig_calibration.table import PredictionTable, check_calibratable, named
+from littlebig_calibration.table import NO_LABEL, PredictionTable, check_calibratable, counted, named
 
 
 @dataclass(frozen=True)
@@ -133,9 +133,13 @@ def search(table: PredictionTable, costs: dict[str, float], max_accuracy_loss: f
         max_accuracy_loss: accuracy that a cascade may lose against its big model, as a fraction.
 
     Raises:
-        PairChoiceError: if labels are too few or of one class.
+        PairChoiceError: if labels are missing, too few or of one class.
     """
     check_calibratable(table.labels)
+    if unlabelled := int(np.count_nonzero(table.labels == NO_LABEL)):
+        raise PairChoiceError(
+            f"{counted(unlabelled, 'image')} without a label: a search needs the labels of all images"
+        )
     images = len(table.labels)
     allowed = int(np.floor(max_accuracy_loss * images + 1e-9))
     correct = {model.name: model.label == table.labels for model in table.models}

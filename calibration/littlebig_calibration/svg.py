@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
 WIDTH, HEIGHT = 400, 280
 LEFT, RIGHT, TOP, BOTTOM = 64, 14, 12, 44
+# The page that holds a chart may set these variables for its theme; a file of its own shows the second colour.
+GRID, SOFT, AXIS = "var(--grid, #e3e6ea)", "var(--soft, #55606b)", "var(--axis, #8a949e)"
+INK, PAPER = "var(--ink, #1c232b)", "var(--paper, #fff)"
+
+
+def without_theme(drawing: str) -> str:
+    """A drawing for a file of its own: viewers other than browsers do not know CSS variables."""
+    return re.sub(r"var\(--\w+, (#\w+)\)", r"\1", drawing)
 
 
 @dataclass(frozen=True)
@@ -82,20 +91,21 @@ class Frame:
         ]
         for value, text in self.y.ticks():
             place = self.py(value)
-            parts.append(f'<path d="M{LEFT} {place}H{right}" stroke="#e3e6ea"/>')
-            parts.append(f'<text x="{LEFT - 6}" y="{place + 4}" text-anchor="end" fill="#55606b">{text}</text>')
+            parts.append(f'<path d="M{LEFT} {place}H{right}" stroke="{GRID}"/>')
+            parts.append(f'<text x="{LEFT - 6}" y="{place + 4}" text-anchor="end" fill="{SOFT}">{text}</text>')
         for value, text in self.x.ticks():
             place = self.px(value)
-            parts.append(f'<path d="M{place} {bottom}v4" stroke="#8a949e"/>')
-            parts.append(f'<text x="{place}" y="{bottom + 17}" text-anchor="middle" fill="#55606b">{text}</text>')
-        parts.append(f'<path d="M{LEFT} {bottom}H{right}" stroke="#8a949e"/>')
+            parts.append(f'<path d="M{place} {bottom}v4" stroke="{AXIS}"/>')
+            parts.append(f'<text x="{place}" y="{bottom + 17}" text-anchor="middle" fill="{SOFT}">{text}</text>')
+        parts.append(f'<path d="M{LEFT} {bottom}H{right}" stroke="{AXIS}"/>')
         parts.extend(shapes)
         middle = (LEFT + right) / 2
-        parts.append(f'<text x="{middle}" y="{self.height - 7}" text-anchor="middle">{escape(self.x.title)}</text>')
-        height = (TOP + bottom) / 2
         parts.append(
-            f'<text transform="translate(13 {height}) rotate(-90)" text-anchor="middle">{escape(self.y.title)}</text>'
+            f'<text x="{middle}" y="{self.height - 7}" text-anchor="middle" fill="{INK}">{escape(self.x.title)}</text>'
         )
+        height = (TOP + bottom) / 2
+        turned = f'transform="translate(13 {height}) rotate(-90)"'
+        parts.append(f'<text {turned} text-anchor="middle" fill="{INK}">{escape(self.y.title)}</text>')
         return "\n".join([*parts, "</svg>"])
 
     def line(self, points: Sequence[tuple[float, float]], colour: str, *, dashed: bool = False) -> str:
@@ -106,25 +116,15 @@ class Frame:
 
     def dot(self, x: float, y: float, colour: str, title: str, *, hollow: bool = False, radius: float = 5) -> str:
         """A point, with a tooltip."""
-        fill = f'fill="#fff" stroke="{colour}" stroke-width="2"' if hollow else f'fill="{colour}" stroke="#fff"'
+        fill = f'fill="{PAPER}" stroke="{colour}" stroke-width="2"' if hollow else f'fill="{colour}" stroke="{PAPER}"'
         circle = f'<circle cx="{self.px(x)}" cy="{self.py(y)}" r="{radius}" {fill}>'
         return f"{circle}<title>{escape(title)}</title></circle>"
 
-    def whisker(self, x: float, low: float, high: float, colour: str) -> str:
-        """A vertical interval with caps."""
-        place, top, bottom = self.px(x), self.py(high), self.py(low)
-        return (
-            f'<path d="M{place - 4} {top}h8M{place} {top}V{bottom}M{place - 4} {bottom}h8" fill="none" '
-            f'stroke="{colour}" stroke-width="1.5"/>'
-        )
-
-    def across(self, low: float, high: float, y: float, colour: str) -> str:
-        """A horizontal interval with caps."""
-        left, right, place = self.px(low), self.px(high), self.py(y)
-        return (
-            f'<path d="M{left} {place - 4}v8M{left} {place}H{right}M{right} {place - 4}v8" fill="none" '
-            f'stroke="{colour}" stroke-width="1.5"/>'
-        )
+    def band(self, across: Sequence[float], low: Sequence[float], high: Sequence[float], colour: str) -> str:
+        """The area between two curves over the same places; cut where it leaves the frame."""
+        upper = [f"{self.px(x)},{self.py(y)}" for x, y in zip(across, high, strict=True)]
+        lower = [f"{self.px(x)},{self.py(y)}" for x, y in zip(across, low, strict=True)]
+        return f'<polygon points="{" ".join([*upper, *reversed(lower)])}" fill="{colour}"/>'
 
     def bar(self, across: tuple[float, float], up: tuple[float, float], colour: str, title: str) -> str:
         """An upright bar over two ranges of values, with a tooltip."""

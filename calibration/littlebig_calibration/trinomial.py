@@ -33,6 +33,7 @@ McNemar's 1.2 to 4.4 %.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -54,6 +55,8 @@ FIRST_STEP = 1e-4
 MAX_DISCORDANCE = 0.95
 # First statistic tried at a knot, as a multiple of the normal quantile: it passes nearly always.
 GUESS = 1.05
+# Brackets of critical values are halved down to this width; narrower ones are left alone.
+RESOLUTION = 2e-3
 
 
 @dataclass(frozen=True)
@@ -89,13 +92,12 @@ class TrinomialTest:
         self._log_factorial = special.gammaln(np.arange(images + 1) + 1.0)
         self._knots, self._curvature = _place_knots(images, tolerance)
         self._brackets: dict[float, _Brackets] = {}
+        self._windows: dict[int, tuple[int, int] | None] = {}
 
-    def statistic(self, lost: Array | int, won: Array | int) -> Array:
+    def statistic(self, lost: int, won: int) -> float:
         """S for counts of lost and won images; 0 where there is nothing to judge."""
-        lost, won = np.asarray(lost, dtype=np.float64), np.asarray(won, dtype=np.float64)
         expected = self.images * self.tolerance
-        scale = np.sqrt(np.maximum(lost + won, expected))
-        return np.asarray((lost - won - expected) / np.where(scale > 0, scale, 1.0))
+        return (lost - won - expected) / (math.sqrt(max(lost + won, expected)) or 1.0)
 
     def p_value(self, lost: int, won: int) -> float:
         """Upper bound of the supremum, plus the nuisance probability; valid at every level above that.
@@ -104,7 +106,7 @@ class TrinomialTest:
             lost: images that big alone answers rightly.
             won: images that the cascade alone answers rightly.
         """
-        statistic = float(self.statistic(lost, won))
+        statistic = self.statistic(lost, won)
         window = self._window(lost + won)
         if statistic >= 0 or window is None:
             return 1.0
@@ -122,7 +124,7 @@ class TrinomialTest:
             level: the error probability to test at, above 0.
         """
         left = level - self.nuisance
-        statistic = float(self.statistic(lost, won))
+        statistic = self.statistic(lost, won)
         if left <= OMITTED or statistic >= 0:
             return False
         window = self._window(lost + won)
@@ -134,25 +136,41 @@ class TrinomialTest:
             per_interval = _allowed(left, self._curvature)
             self._brackets[level] = _Brackets(-ends, ends, np.minimum(per_interval, np.r_[np.inf, per_interval[:-1]]))
         brackets = self._brackets[level]
-        guess = max(statistic, float(special.ndtri(left)) * GUESS)
-        if np.any(statistic >= brackets.failing[inside]):
+        if (brackets.failing[inside] <= statistic).any():
             return False
-        open_knots = window[0] + np.flatnonzero(statistic > brackets.passing[inside])
+        open_knots = window[0] + np.flatnonzero(brackets.passing[inside] < statistic)
+        if not open_knots.size:
+            return True
+        guess = max(statistic, float(special.ndtri(left)) * GUESS)
         # Knots in the middle are where a failure is likeliest to show.
         for knot in sorted(open_knots.tolist(), key=lambda knot: abs(2 * knot - window[0] - window[1])):
-            for value in dict.fromkeys((guess, statistic)):
-                if value >= brackets.failing[knot]:
-                    continue
-                if self._probability(knot, value) <= brackets.allowed[knot]:
-                    brackets.passing[knot] = value
-                    break
-                brackets.failing[knot] = value
-            else:
+            if not self._passes(knot, statistic, guess, brackets):
                 return False
         return True
 
+    def _passes(self, knot: int, statistic: float, guess: float, brackets: _Brackets) -> bool:
+        """Whether a statistic's probability is allowed at a knot; the bracket is halved until it decides."""
+        while brackets.passing[knot] < statistic < brackets.failing[knot]:
+            passing, failing = brackets.passing[knot], brackets.failing[knot]
+            if passing == -np.inf and guess < failing:
+                value = guess
+            elif RESOLUTION < failing - passing < np.inf:
+                value = (passing + failing) / 2
+            else:
+                value = statistic
+            if self._probability(knot, value) <= brackets.allowed[knot]:
+                brackets.passing[knot] = value
+            else:
+                brackets.failing[knot] = value
+        return bool(statistic <= brackets.passing[knot])
+
     def _window(self, discordant: int) -> tuple[int, int] | None:
         """First and last knot around the confidence set for the discordance rate; None where nothing is certified."""
+        if discordant not in self._windows:
+            self._windows[discordant] = self._find_window(discordant)
+        return self._windows[discordant]
+
+    def _find_window(self, discordant: int) -> tuple[int, int] | None:
         rest, tail = self.images - discordant, self.nuisance / 2
         high = special.betaincinv(discordant + 1.0, rest, 1 - tail) if rest else 1.0
         low = special.betaincinv(float(discordant), rest + 1.0, tail) if discordant else 0.0
@@ -185,6 +203,36 @@ class TrinomialTest:
 def trinomial_test(images: int, tolerance: float, error_rate: float = 0.05) -> TrinomialTest:
     """The test, shared by all who ask for the same one: resampled walks ask hundreds of times."""
     return TrinomialTest(images, tolerance, error_rate)
+
+
+def loss_upper_limit(lost: int, won: int, images: int, confidence_level: float) -> float:
+    """The upper confidence limit of the accuracy loss at one threshold fixed beforehand, to 2e-5.
+
+    It is the smallest tolerance that the test certifies.
+
+    Args:
+        lost: images that big alone answers rightly.
+        won: images that the cascade alone answers rightly.
+        images: all images.
+        confidence_level: 0.95 for 95 %.
+
+    Returns:
+        A fraction in [0, 1].
+    """
+    error_rate = 1 - confidence_level
+
+    def certified(tolerance: float) -> bool:
+        return TrinomialTest(images, tolerance, error_rate).certifies(lost, won, error_rate)
+
+    if certified(0.0):
+        return 0.0
+    # Four standard errors above the estimate nearly always suffice.
+    likely = (max(lost - won, 0) + 4 * math.sqrt(lost + won + 1)) / images
+    low, high = (0.0, likely) if likely < MAX_DISCORDANCE and certified(likely) else (0.0, 1.0)
+    while high - low > 2e-5:
+        middle = (low + high) / 2
+        low, high = (low, middle) if middle >= MAX_DISCORDANCE or certified(middle) else (middle, high)
+    return high
 
 
 def _place_knots(n: int, e: float) -> tuple[Array, Array]:

@@ -17,10 +17,10 @@ level, which is fixed: its probability is at most the level. All these levels ad
 - Nothing is assumed about the loss as a function of the threshold.
 
 **Where to start.** High thresholds keep too few images to prove anything, low ones lose too much. Little's confident
-disagreements are mostly won, in every pair that was measured, so a start is placed where enough of them are kept: at
-95 % where S would be -2.6 if 80 % of the kept disagreements were discordant and 65 of these 80 won by little. That
-takes 22 disagreements at tolerance 0. Disagreements need no labels, and the rule follows the number of images: with
-more of them the start moves up, where wide pairs need it. A tenth of the shares starts lower, at S = -6, for pairs
+disagreements are mostly won, in every pair that was measured, so a start is placed where enough of them are kept:
+where S would be -2.6 if 80 % of the kept disagreements were discordant and 65 of these 80 won by little. That takes
+some 22 disagreements at tolerance 0. Disagreements need no labels, and the rule follows the number of images: with
+more of them the start moves up, where wide pairs need it. A quarter of the shares starts lower, at S = -6, for pairs
 whose confident disagreements are not won. Where no discordant image at all would be proof (n times the tolerance above
 4.6), most of the shares start at the top. Estimating the best start from 50 tuning labels is worse than this rule.
 """
@@ -38,7 +38,7 @@ from littlebig_calibration.trinomial import trinomial_test
 # Escalation rates whose thresholds are tried, in this order; the last one escalates nothing.
 WALK_RATES = np.append(np.linspace(0.995, 0.005, 199), 0.0)
 # Starts: where the expected statistic first reaches so many times the level's normal quantile, with the shares.
-STARTS = ((1.6, 0.9), (3.6, 0.1))
+STARTS = ((1.6, 0.75), (3.6, 0.25))
 # Of the kept disagreements near a start: how many are won more than lost, and how many are discordant.
 NET_WON, DISCORDANT = 0.5, 0.8
 # The same for a tolerance so large that no discordant image at all reaches the first of them: the walk starts at the
@@ -74,7 +74,7 @@ def walk_thresholds(score: Array) -> Array:
     Returns:
         float32 [k], descending, equal ones possible where scores are tied, the last one 0.
     """
-    return np.append(np.quantile(score, WALK_RATES[:-1], method="lower"), 0.0).astype(np.float32)
+    return np.append(np.quantile(score, WALK_RATES[:-1], method="linear"), 0.0).astype(np.float32)
 
 
 def disagreements_between(score: Array, differ: Array) -> Array:

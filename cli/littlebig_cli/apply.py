@@ -20,8 +20,9 @@ from littlebig_export.errors import ExportError, RepositoryError
     show_default=True,
     help="The model repository to write it into.",
 )
+@click.option("--allow-big-only", is_flag=True, help="Accept a calibration of 'big only', which turns the cascade off.")
 @report_failures(ExportError)
-def command(calibration: Path, repository: Path) -> None:
+def command(calibration: Path, repository: Path, *, allow_big_only: bool) -> None:
     """Write a calibration into a model repository, which serves it from the server's next start on.
 
     CALIBRATION is a JSON file of `littlebig calibrate --output`. It is refused if it was made for other weights than
@@ -32,6 +33,6 @@ def command(calibration: Path, repository: Path) -> None:
     except (OSError, ValueError) as reason:
         raise RepositoryError(f"'{calibration}' cannot be read: {reason}") from None
     try:
-        click.echo(apply_calibration(repository, text))
+        click.echo(apply_calibration(repository, text, allow_big_only=allow_big_only))
     except (ValueError, KeyError, TypeError):
         raise RepositoryError(f"'{calibration}' is not what 'littlebig calibrate --output' writes") from None

@@ -7,13 +7,14 @@ from pathlib import Path
 import click
 
 from littlebig_calibration.calibrating import CalibrationSettings, calibrate
+from littlebig_calibration.certifying import Guarantee
 from littlebig_calibration.errors import CalibrationError, PairChoiceError
 from littlebig_calibration.evidence import Costs
 from littlebig_calibration.evidence_json import to_json, write_text
-from littlebig_calibration.fixed_sequence import Guarantee
+from littlebig_calibration.labelling.names import read_names, repository_names
 from littlebig_calibration.reading import read_tables
 from littlebig_calibration.report import write_report
-from littlebig_calibration.summary import COLUMNS, rows, verdict
+from littlebig_calibration.summary import COLUMNS, details, rows, verdict
 from littlebig_calibration.table import PredictionTable
 from littlebig_calibration.tuning import TuningOptions
 from littlebig_cli.failures import Failure, report_failures
@@ -21,12 +22,17 @@ from littlebig_cli.renamed import renamed_option
 from littlebig_cli.rows import FORMATS, show_rows
 from littlebig_contract.scores import SCORES
 
+REPOSITORY = Path("build/model_repository")
 FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command(epilog="Example:  littlebig calibrate ResNet50.csv ViT.csv --labels labels.csv --report report.html")
 @click.argument("tables", nargs=-1, required=True, type=FILE)
-@click.option("--labels", type=FILE, help="A CSV of file,label. Needed if the tables have no labels.")
+@click.option(
+    "--labels",
+    type=FILE,
+    help="A CSV of file,label, where the tables have no labels. It may lack images on which the models agree.",
+)
 @click.option("--little", help="The little model's name in the tables.  [default: the first model]")
 @click.option("--big", help="The big model's name in the tables.  [default: the second of two models]")
 @click.option(
@@ -61,7 +67,8 @@ FILE = click.Path(dir_okay=False, path_type=Path)
     type=click.Choice([*SCORES, "auto"]),
     default="confidence",
     show_default=True,
-    help="What the gate compares with the threshold. auto: the one that does better on the tuning images.",
+    help="What the gate compares with the threshold. auto: confidence, or margin where the tuning images make a gain "
+    "likely.",
 )
 @renamed_option("--gate", "use --score")
 @click.option(
@@ -69,7 +76,8 @@ FILE = click.Path(dir_okay=False, path_type=Path)
     type=click.Choice(["big", "arbitrate"]),
     default="big",
     show_default=True,
-    help="The answer for an escalated image. big: big's. arbitrate: little's where its logit leads by a tuned offset.",
+    help="The answer for an escalated image. big: big's. arbitrate: little's where its logit leads by an "
+    "offset, where the tuning images make a gain likely.",
 )
 @click.option("--cost-little", type=float, help="Cost of an image on little, in any unit.")
 @click.option("--cost-big", type=float, help="Cost of an image on big, in the same unit.")
@@ -84,7 +92,14 @@ FILE = click.Path(dir_okay=False, path_type=Path)
     metavar="DIR",
     help="Write threshold and evidence into this model repository, so that it serves them. Refused for other weights.",
 )
+@click.option("--allow-big-only", is_flag=True, help="Let --apply write 'big only', which turns the cascade off.")
 @click.option("--report", type=FILE, help="Write a report to this HTML file.")
+@click.option(
+    "--class-names",
+    type=FILE,
+    help="A text with one name a line, in the order of the classes, for the report.  [default: those of the repository "
+    "given to --apply, or of build/model_repository, if it has the tables' weights]",
+)
 @click.option(
     "--format",
     "form",
@@ -112,10 +127,14 @@ def command(
     data_set: str | None,
     output: Path | None,
     repository: Path | None,
+    allow_big_only: bool,
     report: Path | None,
+    class_names: Path | None,
     form: str,
 ) -> None:
     """Choose the threshold of a pair from labelled predictions.
+
+    Labels decide only where both models differ: images on which they agree need none.
 
     TABLES are CSV or Parquet files with the predictions of one or more models: those of `littlebig predict`, or
     published ones with file_name,predicted_class,predicted_probability, named after the model.
@@ -134,28 +153,31 @@ def command(
     calibration = calibrate(table, little, big, settings)
     if output is not None:
         write_text(to_json(calibration), output)
-    applied = None if repository is None else _apply(repository, to_json(calibration))
     if report is not None:
-        write_report(calibration, table, report)
+        names = read_names(class_names) if class_names else repository_names(repository or REPOSITORY, table)
+        write_report(calibration, table, report, names)
     if form == "json":
         click.echo(to_json(calibration), nl=False)
     else:
-        show_rows(COLUMNS, rows(calibration), form)
+        # On a terminal the bootstrap is a sentence: the table must fit 80 columns.
+        columns = tuple(name for name in COLUMNS if form != "table" or name != "bootstrap")
+        show_rows(columns, rows(calibration), form)
     if form == "table":
-        click.echo(verdict(calibration))
+        for sentence in (verdict(calibration), *details(calibration)):
+            click.echo(sentence)
         for note in calibration.notes:
             click.echo(f"Note: {note}.")
-    if applied is not None:
-        click.echo(applied, err=True)
+    if repository is not None:
+        click.echo(_apply(repository, to_json(calibration), allow_big_only), err=True)
 
 
-def _apply(repository: Path, text: str) -> str:
+def _apply(repository: Path, text: str, allow_big_only: bool) -> str:
     # Imported here: only --apply needs the exporter.
     from littlebig_export.applying import apply_calibration  # noqa: PLC0415
     from littlebig_export.errors import ExportError  # noqa: PLC0415
 
     try:
-        return apply_calibration(repository, text)
+        return apply_calibration(repository, text, allow_big_only=allow_big_only)
     except ExportError as reason:
         raise Failure(str(reason)) from reason
 

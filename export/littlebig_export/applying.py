@@ -26,24 +26,28 @@ _COMMENTS = {
 }
 
 
-def apply_calibration(repository: Path, text: str) -> str:
+def apply_calibration(repository: Path, text: str, *, allow_big_only: bool = False) -> str:
     """Serve what a calibration chose, from the server's next start or load of `little_big` on.
 
     Args:
         repository: the folder that an export wrote.
-        text: the calibration's JSON, as `littlebig calibrate` writes it (format version 1).
+        text: the calibration's JSON, as `littlebig calibrate` writes it (format version 1 or 2).
+        allow_big_only: whether the calibration may turn the cascade off.
 
     Returns:
         One line that says what is served now.
 
     Raises:
-        RepositoryError: if the calibration was made for other weights or does not say for which, or chose what the
-            gate does not serve; nothing is changed then.
+        RepositoryError: if the calibration was made for other weights or does not say for which, for pictures decoded
+            otherwise, or chose big only without leave; nothing is changed then.
         EngineError: if a file cannot be written.
     """
     calibration = json.loads(text)
     provenance = read_provenance(repository)
     check_weights(calibration, provenance["stages"])
+    _check_decoding(repository, calibration)
+    if calibration["chosen"]["threshold"] is None and not allow_big_only:
+        raise RepositoryError(_big_only(calibration))
     threshold = calibration["chosen"]["threshold"]
     path = repository / "little_big" / "config.pbtxt"
     config = read_config(path)
@@ -121,3 +125,31 @@ def _check_stage(stage: str, calibrated: Mapping[str, Any], served: Mapping[str,
             f"the calibration was made for other weights of {stage} ({calibrated['name']} {theirs[:12]}) than the "
             f"repository has ({served['model']} {ours[:12]}): predict and calibrate with this repository"
         )
+
+
+def _check_decoding(repository: Path, calibration: Mapping[str, Any]) -> None:
+    """Refuse a calibration made from pictures that were decoded otherwise than this repository decodes them."""
+    predicted = calibration.get("data", {}).get("decode")
+    if predicted is None:
+        return
+    served = read_config(repository / "preprocess" / "config.pbtxt").message.parameters["decode"].string_value
+    if predicted != served:
+        raise RepositoryError(
+            f"the calibration was made from pictures decoded '{predicted}', the repository's preprocess has decode "
+            f"'{served}': predict and calibrate with this repository"
+        )
+
+
+def _big_only(calibration: Mapping[str, Any]) -> str:
+    """Why a calibration that turns the cascade off is refused, and what would help."""
+    easier = [each for each in calibration.get("tolerances", ()) if each["threshold"] is not None]
+    needed = calibration.get("images_needed")
+    helps = [f"label more images (about {needed:,}, an estimate)" if needed else "label more images"]
+    if easier:
+        tolerance, rate = easier[0]["max_accuracy_loss"], easier[0]["escalation_rate"]
+        helps.append(f"allow a loss (--max-accuracy-loss {tolerance:g} is certified at {rate:.0%} escalated)")
+    else:
+        helps.append("allow a larger loss (--max-accuracy-loss)")
+    return (
+        f"nothing was certified, and 'big only' would turn the cascade off: {', '.join(helps)}, or say --allow-big-only"
+    )

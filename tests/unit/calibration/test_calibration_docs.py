@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from littlebig_calibration.evidence import Calibration, DataSet, OperatingPoint
-from littlebig_calibration.fixed_sequence import Guarantee
+from littlebig_calibration.certifying import Guarantee
+from littlebig_calibration.evidence import Calibration, DataSet, OperatingPoint, Proof, Tolerance
 from littlebig_cli.calibrate import command as calibrate
 from littlebig_cli.predict import command as predict
 from littlebig_cli.search import command as search
@@ -15,7 +15,7 @@ from littlebig_cli.search import command as search
 DOCS = (Path(__file__).parents[3] / "docs" / "calibration.md").read_text()
 
 
-@pytest.mark.parametrize("kind", [Calibration, DataSet, Guarantee, OperatingPoint])
+@pytest.mark.parametrize("kind", [Calibration, DataSet, Guarantee, OperatingPoint, Proof, Tolerance])
 def test_docs_describe_every_field_of_the_evidence(kind: type) -> None:
     assert [field.name for field in dataclasses.fields(kind) if f"`{field.name}`" not in DOCS] == []
 

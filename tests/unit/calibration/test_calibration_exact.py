@@ -1,10 +1,10 @@
-"""Tests and intervals are exact: they equal SciPy's, and the tests' size is summed over all outcomes."""
+"""Intervals and distributions equal SciPy's, and cover what they say."""
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from littlebig_calibration.exact import binomial_cdf, clopper_pearson, loss_upper_limit, paired_p_values
+from littlebig_calibration.exact import binomial_cdf, clopper_pearson, paired_interval
 
 
 @pytest.mark.parametrize(("hits", "images"), [(0, 10), (10, 10), (3, 17), (780, 1000)])
@@ -19,37 +19,18 @@ def test_binomial_cdf_equals_scipys_at_both_ends_too() -> None:
     assert binomial_cdf(hits, trials, 1.0) == pytest.approx(stats.binom.cdf(hits, trials, 1.0))
 
 
-def test_p_value_without_tolerance_is_mcnemars_exact_test() -> None:
-    value = paired_p_values(np.array([4]), np.array([15]), 500, 0.0, 0.05)[0]
-    assert value == pytest.approx(stats.binomtest(4, 19, 0.5, alternative="less").pvalue)
+def test_paired_interval_equals_the_formula_and_shrinks_with_the_images() -> None:
+    low, high = paired_interval(20, 30, 1000)
+    spread = 1.959964 * np.sqrt(51 - 100 / 1002) / 1002
+    assert (low, high) == pytest.approx((10 / 1002 - spread, 10 / 1002 + spread), rel=1e-5)
+    narrow = paired_interval(200, 300, 10_000)
+    assert narrow[1] - narrow[0] < (high - low) / 2
+    assert paired_interval(0, 0, 100)[0] < 0 < paired_interval(0, 0, 100)[1]
 
 
-@pytest.mark.parametrize("tolerance", [0.0, 0.02, 0.1])
-@pytest.mark.parametrize("level", [0.05, 0.01])
-def test_size_never_exceeds_the_level_for_any_rate_of_discordant_images(tolerance: float, level: float) -> None:
-    images = 60
-    lost, won = (part.ravel() for part in np.meshgrid(np.arange(images + 1), np.arange(images + 1)))
-    possible = lost + won <= images
-    lost, won = lost[possible], won[possible]
-    rejected = paired_p_values(lost, won, images, tolerance, 0.05) <= level
-    sizes = []
-    for won_rate in np.linspace(0, (1 - tolerance) / 2 - 1e-9, 40):
-        lost_rate = won_rate + tolerance
-        outcome = np.stack([lost, won, images - lost - won], axis=1)
-        chance = stats.multinomial.pmf(outcome, images, [lost_rate, won_rate, 1 - lost_rate - won_rate])
-        sizes.append(chance[rejected].sum())
-    assert max(sizes) <= level + 1e-9
-    # A test that never rejects would pass the line above.
-    assert rejected.any()
-
-
-def test_p_values_fall_as_the_tolerance_grows() -> None:
-    values = [paired_p_values(np.array([40]), np.array([38]), 5000, loss, 0.05)[0] for loss in (0, 0.002, 0.005)]
-    assert values[0] > values[1] > values[2]
-
-
-def test_loss_upper_limit_is_the_smallest_certified_tolerance() -> None:
-    limit = loss_upper_limit(40, 38, 5000, 0.95)
-    at, below = (paired_p_values(np.array([40]), np.array([38]), 5000, loss, 0.05)[0] for loss in (limit, limit - 2e-5))
-    assert at <= 0.05 < below
-    assert loss_upper_limit(5, 60, 5000, 0.95) == 0.0
+@pytest.mark.parametrize("rates", [(0.05, 0.05), (0.02, 0.1), (0.001, 0.01)])
+def test_paired_interval_covers_the_difference_as_often_as_it_says(rates: tuple[float, float]) -> None:
+    lost, won, _ = np.random.default_rng(0).multinomial(500, [*rates, 1 - sum(rates)], 4000).T
+    ends = np.array([paired_interval(*counts, 500) for counts in zip(lost.tolist(), won.tolist(), strict=True)])
+    covered = np.mean((ends[:, 0] <= rates[1] - rates[0]) & (rates[1] - rates[0] <= ends[:, 1]))
+    assert 0.93 <= covered <= 0.99

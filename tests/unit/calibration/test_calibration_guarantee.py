@@ -4,15 +4,19 @@ A sample is drawn with replacement from a population whose truth is known: the p
 one. The tests with the marker slow draw 1,000 samples for every option; `-s` prints their results as table rows.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from calibration_tables import rows_of
 
+from littlebig_calibration.certifying import Guarantee, certify, split
 from littlebig_calibration.cost_target import best_within, measured_loss
 from littlebig_calibration.curve import Curve, cascade_curve, paper_threshold
-from littlebig_calibration.fixed_sequence import Guarantee
-from littlebig_calibration.outcomes import DecisionRule, Outcomes, outcomes
+from littlebig_calibration.outcomes import DecisionRule, Outcomes, discordant_counts, outcomes
 from littlebig_calibration.table import PredictionTable
-from littlebig_calibration.tuning import TuningOptions, split, tune, tune_and_certify
+from littlebig_calibration.trinomial import TrinomialTest
+from littlebig_calibration.tuning import TuningOptions, divide, tune
 
 DEFAULT = "default"
 OPTIONS = {
@@ -35,7 +39,7 @@ def population(published_table: PredictionTable) -> Outcomes:
     confidence = rows.little_confidence.astype(np.float64)
     second = np.minimum(1 - confidence, confidence) * np.random.default_rng(7).uniform(0.3, 1, len(rows))
     margin = np.maximum(confidence - second, 0).astype(np.float32)
-    return Outcomes(rows.little_correct, rows.big_correct, rows.little_confidence, rows.big_confidence, margin)
+    return replace(rows, little_margin=margin)
 
 
 class Truth:
@@ -43,14 +47,14 @@ class Truth:
 
     def __init__(self, population: Outcomes) -> None:
         self.population = population
-        self.big = population.big_correct.mean()
         self.curves: dict[DecisionRule, Curve] = {}
 
     def __call__(self, rule: DecisionRule, threshold: float) -> tuple[float, float]:
         if rule not in self.curves:
             self.curves[rule] = cascade_curve(self.population, rule)
-        rate, accuracy = self.curves[rule].at(threshold)
-        return rate, self.big - accuracy
+        curve = self.curves[rule]
+        place = curve.place(threshold)
+        return curve.escalated[place] / curve.images, (curve.lost - curve.won)[place] / curve.images
 
 
 def check_guarantee(
@@ -72,11 +76,11 @@ def check_guarantee(
         for loss in tolerances:
             threshold = paper_threshold(curve, loss)
             paper_failures[loss] += threshold is not None and truth(DecisionRule(), threshold)[1] > loss + 1e-9
-        parts_of = {share: split(rows, share) for share in {tuning.tuning_share for tuning in options.values()}}
         for name, tuning in options.items():
-            parts = parts_of[tuning.tuning_share]
+            division = divide(rows, None, tuning)
+            rule, _ = tune(division, tuning, Guarantee())
             for loss in tolerances:
-                rule, _, threshold = tune_and_certify(*parts, tuning, Guarantee(loss))
+                threshold = certify(division.tuning, division.pools, rule, Guarantee(loss)).threshold
                 if threshold is None:
                     big_only[name, loss] += 1
                     escalated[name, loss] += 1
@@ -122,8 +126,8 @@ def check_edge(images: int, loss: float, samples: int) -> None:
         lost, won = kind < lost_rate, (kind >= lost_rate) & (kind < lost_rate + won_rate)
         score = np.where(lost | won, random.uniform(0.95, 1, images), random.uniform(0, 0.95, images))
         score = score.astype(np.float32)
-        rows = Outcomes(~lost, ~won, score, score)
-        _, _, threshold = tune_and_certify(*split(rows, 0.05), TuningOptions(), Guarantee(loss))
+        division = divide(rows_of(~lost, ~won, score), None, TuningOptions())
+        threshold = certify(division.tuning, division.pools, DecisionRule(), Guarantee(loss)).threshold
         failures += threshold is not None and threshold <= 0.95
     print(f"| {images:,} | {loss:.1%} | on the edge | {failures / samples:.1%} |")
     assert failures / samples <= allowed_failures(samples)
@@ -148,23 +152,26 @@ def check_cost_target(samples: int) -> None:
 
     def images(number: int) -> Outcomes:
         score = random.random(number).astype(np.float32)
-        return Outcomes(random.random(number) < 0.5 + score / 2, random.random(number) < 0.85, score, score)
+        return rows_of(random.random(number) < 0.5 + score / 2, random.random(number) < 0.85, score)
 
     target = 0.2
     over, more_lost = 0, 0
     for _ in range(samples):
         tuning, certifying = split(images(1000), 0.5)
-        rule, grid = tune(tuning, TuningOptions(), Guarantee(), len(certifying), target)
-        threshold = best_within(tuning, rule, grid, target, 0.95)
-        limit = measured_loss(certifying, rule, threshold, 0.95)
+        threshold = best_within(tuning, DecisionRule(), target, 0.95)
+        lost, won = discordant_counts(certifying, DecisionRule(), np.array([threshold]))
         # Scores are uniform: the escalation rate is the threshold, and a kept image loses 0.85 - (0.5 + score / 2).
         true_loss = 0.35 * (1 - threshold) - (1 - threshold**2) / 4
         over += threshold > target
-        more_lost += true_loss > limit
+        # The upper limit is below the true loss where a test certifies the true loss.
+        more_lost += TrinomialTest(len(certifying), true_loss).certifies(int(lost[0]), int(won[0]), 0.05)
     assert over / samples <= allowed_failures(samples)
     assert more_lost / samples <= allowed_failures(samples)
     assert over > 0
     assert more_lost > 0
+    assert TrinomialTest(len(certifying), measured_loss(certifying, DecisionRule(), threshold, 0.95)).certifies(
+        int(lost[0]), int(won[0]), 0.05
+    )
 
 
 def test_cost_target_keeps_escalation_rate_and_loss_on_a_few_samples() -> None:

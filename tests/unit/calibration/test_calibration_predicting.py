@@ -54,6 +54,7 @@ def test_table_equals_the_graphs_outputs(repository, data, tmp_path):
     assert table.labels.tolist() == [label for label in range(5) for _ in range(4)]
     assert table.classes == 5
     assert table.data_set == "tiny"
+    assert table.decode == models.decode == "scaled"
     provenance = json.loads((repository / "littlebig.json").read_text())
     pixels = np.stack([models.canonical_image(data / file) for file in images.files])
     for stage in ("little", "big"):

@@ -8,14 +8,13 @@ from pathlib import Path
 import chromium
 import numpy as np
 import pytest
-from calibration_tables import pair_table
+from calibration_tables import labelled_where_they_differ, pair_table
 
 from littlebig_calibration.calibrating import CalibrationSettings, calibrate
 from littlebig_calibration.diagnostics import histograms, most_escalated, reliability
 from littlebig_calibration.evidence import Calibration, Costs
-from littlebig_calibration.outcomes import Outcomes
 from littlebig_calibration.report import report, write_report
-from littlebig_calibration.table import PredictionTable
+from littlebig_calibration.table import NO_CLASS, PredictionTable
 
 SETTINGS = CalibrationSettings(costs=Costs(1, 4, "GMACs"))
 
@@ -116,7 +115,7 @@ def test_every_rule_has_a_report_with_few_and_many_images(settings: CalibrationS
     calibration = calibrate(table, "small", "large", settings)
     text = report(calibration, table)
     assert ("Big only" in text) == (calibration.chosen.threshold is None)
-    assert 'id="cost"' not in text
+    assert "id='cost'" not in text
 
 
 def test_reliability_bins_equal_those_computed_by_hand() -> None:
@@ -127,15 +126,47 @@ def test_reliability_bins_equal_those_computed_by_hand() -> None:
     assert diagram.error == pytest.approx((0.05 + 3 * (2.9 - 2) / 3) / 4)
 
 
-def test_histograms_and_classes_equal_those_computed_by_hand() -> None:
-    right = np.array([True, False] * 6)
-    confidence = np.linspace(0, 1, 12, dtype=np.float32)
-    rows = Outcomes(right, ~right, confidence, confidence)
-    good, bad = histograms(rows)
+def test_histograms_equal_those_computed_by_hand() -> None:
+    good, bad = histograms(np.linspace(0, 1, 12, dtype=np.float32), np.array([True, False] * 6))
     assert (good.sum(), bad.sum()) == (6, 6)
     assert bad[-1] == 1
-    labels = np.array([0] * 5 + [2] * 6 + [5])
-    escalated = np.array([True] * 3 + [False] * 2 + [True] * 6 + [True])
-    classes = most_escalated(rows, labels, escalated)
-    assert [(row.label, row.images, row.escalation_rate) for row in classes] == [(2, 6, 1.0), (0, 5, 0.6)]
-    assert classes[1].little_accuracy == pytest.approx(0.6)
+
+
+def test_classes_with_few_images_are_left_out_and_rates_have_intervals() -> None:
+    labels = np.repeat([0, 2, 5, NO_CLASS], [40, 50, 29, 30])
+    escalated = np.concatenate([np.arange(40) < 24, np.ones(50), np.ones(29), np.ones(30)]).astype(bool)
+    right = np.arange(labels.size) % 2 == 0
+    classes = most_escalated(labels, escalated, right, ~right)
+    assert [(row.label, row.images, row.escalation_rate) for row in classes] == [(2, 50, 1.0), (0, 40, 0.6)]
+    assert classes[1].little_accuracy == pytest.approx(0.5)
+    assert classes[1].interval[0] < 0.6 < classes[1].interval[1]
+
+
+def test_classes_have_their_names(calibrated) -> None:
+    text = report(*calibrated, [f"name {label}, other" for label in range(10)])
+    assert "<td data-name='class'>name 3</td>" in text
+    assert "<td data-name='class'>3</td>" in report(*calibrated)
+
+
+def test_big_only_shows_no_threshold_as_if_it_were_chosen() -> None:
+    table = pair_table(150)
+    calibration = calibrate(table, "small", "large", CalibrationSettings())
+    text = report(calibration, table)
+    assert calibration.chosen.threshold is None
+    assert "chosen threshold" not in text.replace("Only the chosen threshold", "")
+    assert "Classes that escalate most" not in text
+    assert f'value="{len(calibration.curve.threshold) - 1}"' in text
+
+
+def test_a_report_without_accuracies_shows_differences_only() -> None:
+    table = labelled_where_they_differ(pair_table(4000))
+    text = report(calibrate(table, "small", "large", CalibrationSettings()), table)
+    assert 'id="accuracy"' not in text.replace("'", '"')
+    assert "Reliability" not in text
+    assert "What the labels prove" in text
+
+
+def test_words_are_explained_where_the_pointer_rests(calibrated) -> None:
+    text = report(*calibrated)
+    for word in ("p-value", "lost", "won", "error budget", "bootstrap", "threshold"):
+        assert re.search(rf'<abbr title="[^"]+" tabindex="0">{word}</abbr>', text), word

@@ -35,7 +35,10 @@ def test_every_pair_equals_a_calibration_of_its_own(loss: float) -> None:
         for little in (name for name in COSTS if COSTS[name] < COSTS[big]):
             curve = cascade_curve(outcomes(table, little, big), DecisionRule())
             threshold = paper_threshold(curve, loss)
-            rate, accuracy = curve.at(threshold)
+            place = curve.place(threshold)
+            rate = curve.escalated[place] / curve.images
+            lost = (curve.lost - curve.won)[place] / curve.images
+            accuracy = (table.model(big).label == table.labels).mean() - lost
             cheapest[COSTS[little] + rate * COSTS[big]] = (little, threshold, rate, accuracy)
         cost = min(cheapest)
         best = [option for option in result.best if option.big == big]

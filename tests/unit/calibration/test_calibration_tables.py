@@ -11,7 +11,7 @@ from calibration_tables import pair_table
 from littlebig_calibration.errors import PairChoiceError, TableError
 from littlebig_calibration.outcomes import outcomes
 from littlebig_calibration.reading import read_tables
-from littlebig_calibration.table import PredictionTable
+from littlebig_calibration.table import NO_CLASS, NO_LABEL, PredictionTable
 from littlebig_calibration.writing import write_table
 
 OURS = "file,label,a_label,a_confidence\n"
@@ -76,12 +76,12 @@ def test_published_tables_are_joined_by_file_in_any_order_of_rows(tmp_path: Path
     ("text", "message"),
     [
         (
-            OURS + "1.jpg,,0,0.5\n2.jpg,1,0,0.5\n",
-            "t.csv: 'label' is missing or NaN for 1 file (1.jpg): fill it in",
+            OURS + "1.jpg,-3,0,0.5\n",
+            "t.csv: 1 value of 'label' out of range (first -3 for 1.jpg): classes are 0 to 9",
         ),
         (
-            OURS + "1.jpg,-1,0,0.5\n",
-            "t.csv: 1 value of 'label' out of range (first -1 for 1.jpg): classes are 0 to 9",
+            OURS + "1.jpg,1.5,0,0.5\n",
+            "t.csv: 'label' is not a column of whole numbers: classes are numbered from 0",
         ),
         (
             OURS + "1.jpg,10,0,0.5\n",
@@ -122,8 +122,9 @@ def test_published_tables_are_joined_by_file_in_any_order_of_rows(tmp_path: Path
         (OURS, "t.csv has no rows"),
         ("", "t.csv is empty"),
         (
-            "file,a_label,a_confidence\n1.jpg,1,0.5\n",
-            "the tables have no labels: give a file of 'file,label' with --labels",
+            "file,part,a_label,a_confidence\n1.jpg,0,1,0.5\n2.jpg,2,1,0.5\n",
+            "t.csv: 'part' is 0 for planning images and 1, 2 and so on for pools; take the table that 'littlebig label' "
+            "wrote",
         ),
     ],
 )
@@ -165,11 +166,56 @@ def test_labels_must_match_the_predicted_images(tmp_path: Path) -> None:
     a = write(tmp_path, "a.csv", PUBLISHED + "1.jpg,1,0.5\n2.jpg,1,0.5\n")
     few = write(tmp_path, "few.csv", "file,label\n1.jpg,1\n")
     more = write(tmp_path, "more.csv", "file,label\n1.jpg,1\n2.jpg,1\n3.jpg,1\n")
-    assert refused(a, labels=few) == "few.csv: no label for 1 file of a.csv (2.jpg): add them or remove those rows"
+    assert read_tables([a], few).labels.tolist() == [1, NO_LABEL]
     assert refused(a, labels=more) == (
         "a.csv and more.csv list different files, 1 only in more.csv (3.jpg): predict and label the same images"
     )
     assert refused(a, labels=a) == "a.csv: no column 'label'; a label file has 'file' and 'label'"
+
+
+@pytest.mark.parametrize("text", ["3,\n2.jpg,none\n", "3.0,\n2.jpg,-2\n", " 3 ,\n2.jpg, none \n"])
+def test_labels_may_be_missing_or_none_of_the_classes(tmp_path: Path, text: str) -> None:
+    a = write(tmp_path, "a.csv", PUBLISHED + "0.jpg,1,0.5\n1.jpg,1,0.5\n2.jpg,1,0.5\n")
+    first, rest = text.split(",", 1)
+    labels = write(tmp_path, "labels.csv", f"file,label\n0.jpg,{first}\n1.jpg,{rest}")
+    assert read_tables([a], labels).labels.tolist() == [3, NO_LABEL, NO_CLASS]
+    assert read_tables([a]).labels.tolist() == [NO_LABEL] * 3
+
+
+def test_labels_of_several_files_complete_each_other(tmp_path: Path) -> None:
+    a = write(tmp_path, "a.csv", OURS + "1.jpg,1,0,0.5\n2.jpg,,0,0.5\n")
+    labels = write(tmp_path, "labels.csv", "file,label\n2.jpg,7\n")
+    assert read_tables([a], labels).labels.tolist() == [1, 7]
+
+
+def test_parts_missing_labels_and_decoding_are_written_and_read_back(tmp_path: Path, table: PredictionTable) -> None:
+    labels, part = table.labels.copy(), np.arange(len(table.files)) % 3
+    labels[:2] = NO_LABEL, NO_CLASS
+    written = replace(table, labels=labels, part=part.astype(np.int32), decode="scaled")
+    for ending in ("csv", "parquet"):
+        write_table(written, tmp_path / f"t.{ending}")
+        read = read_tables([tmp_path / f"t.{ending}"])
+        assert np.array_equal(read.labels, labels)
+        assert read.part is not None
+        assert np.array_equal(read.part, part)
+    assert read.decode == "scaled"
+
+
+def test_tables_of_pictures_decoded_in_two_ways_are_refused(tmp_path: Path, table: PredictionTable) -> None:
+    for model, decode in zip(table.models, ("scaled", "full"), strict=True):
+        write_table(replace(table, models=(model,), decode=decode), tmp_path / f"{decode}.parquet")
+    assert refused(tmp_path / "scaled.parquet", tmp_path / "full.parquet") == (
+        "the tables differ in how pictures were decoded (scaled, full): predict all of them in the same way"
+    )
+
+
+def test_predictions_of_two_weights_are_refused(tmp_path: Path, table: PredictionTable) -> None:
+    for weights in ("one", "two"):
+        model = replace(table.models[0], weights_sha256=weights)
+        write_table(replace(table, models=(model,)), tmp_path / f"{weights}.parquet")
+    assert refused(tmp_path / "one.parquet", tmp_path / "two.parquet") == (
+        "model 'small' is in two tables, of 2 different weights: give each model once"
+    )
 
 
 def test_two_sources_of_labels_must_agree(tmp_path: Path) -> None:
@@ -194,7 +240,7 @@ def test_table_with_another_ending_is_not_written(tmp_path: Path, table: Predict
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda t: pair_table(99), "99 labels: a calibration needs at least 100, better 5,000"),
+        (lambda t: pair_table(99), "99 images: a calibration needs at least 100, better 5,000"),
         (
             lambda t: replace(t, labels=np.full_like(t.labels, 3)),
             "every label is 3: calibrate on images of all classes that will be served",
@@ -205,11 +251,20 @@ def test_table_with_another_ending_is_not_written(tmp_path: Path, table: Predict
             "name two different models by --little and --big",
         ),
         (
+            lambda t: replace(t, labels=np.full_like(t.labels, NO_LABEL)),
+            "no image has a label: give them with --labels; 'littlebig label' lists the images that need one",
+        ),
+        (
+            lambda t: replace(t, models=(t.models[0], replace(t.models[1], label=(t.models[0].label + 1) % 10))),
+            "'small' and 'large' give different answers to 100% of the images, so these were chosen by their answers: "
+            "give the table of all images that were drawn; those on which the models agree need no label",
+        ),
+        (
             lambda t: replace(t, models=t.models[:1]),
             "no table has predictions of 'large': choose among small",
         ),
     ],
-    ids=["few labels", "one class", "identical", "unknown"],
+    ids=["few images", "one class", "identical", "no labels", "chosen by their answers", "unknown"],
 )
 def test_tables_that_allow_no_calibration_are_refused(table: PredictionTable, change, message: str) -> None:
     with pytest.raises(PairChoiceError) as caught:

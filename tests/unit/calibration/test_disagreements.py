@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 
 from littlebig_calibration.disagreements import (
-    NO_CLASS,
-    NO_LABEL,
     STAGE_SHARES,
     certificate,
     choose_pool,
@@ -16,7 +14,7 @@ from littlebig_calibration.disagreements import (
     second_pool,
 )
 from littlebig_calibration.errors import TableError
-from littlebig_calibration.table import PredictionTable
+from littlebig_calibration.table import NO_CLASS, NO_LABEL, PredictionTable
 from littlebig_calibration.walk import UNKNOWN, disagreements_between, place_shares, run_walk, walk_thresholds
 
 

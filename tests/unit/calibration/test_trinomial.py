@@ -5,8 +5,7 @@ import pytest
 from scipy import stats
 
 from littlebig_calibration._arrays import Array
-from littlebig_calibration.exact import paired_p_values
-from littlebig_calibration.trinomial import TrinomialTest
+from littlebig_calibration.trinomial import TrinomialTest, loss_upper_limit
 
 
 def most_lost(test: TrinomialTest, discordant: int, level: float) -> Array:
@@ -53,13 +52,29 @@ def test_p_value_and_decision_agree() -> None:
         assert test.certifies(lost, won, value + 0.02 * value)
 
 
-def test_it_certifies_whatever_mcnemar_or_the_clopper_pearson_split_certify_on_usual_counts() -> None:
-    for tolerance in (0.0, 0.005):
-        most = most_lost(TrinomialTest(1000, tolerance), 200, 0.05)
-        for total in range(20, 201, 20):
-            lost = np.arange(total + 1)
-            old = np.count_nonzero(paired_p_values(lost, total - lost, 1000, tolerance, 0.05) <= 0.05) - 1
-            assert most[total] >= old
+def test_it_certifies_whatever_mcnemars_test_certifies_on_usual_counts() -> None:
+    most = most_lost(TrinomialTest(1000, 0.0), 200, 0.05)
+    for total in range(20, 201, 20):
+        assert most[total] >= stats.binom.ppf(0.05, total, 0.5) - 1
+
+
+def test_answers_do_not_depend_on_what_was_asked_before() -> None:
+    draw = np.random.default_rng(3)
+    questions = [
+        (int(won) - int(less), int(won))
+        for won, less in zip(draw.integers(20, 60, 60), draw.integers(0, 20, 60), strict=True)
+    ]
+    asked = TrinomialTest(1000, 0.0)
+    together = [asked.certifies(lost, won, 0.05) for lost, won in questions]
+    assert together == [TrinomialTest(1000, 0.0).certifies(lost, won, 0.05) for lost, won in questions]
+    assert len(set(together)) == 2
+
+
+def test_loss_upper_limit_is_the_smallest_certified_tolerance() -> None:
+    limit = loss_upper_limit(40, 38, 5000, 0.95)
+    assert TrinomialTest(5000, limit, 0.05).certifies(40, 38, 0.05)
+    assert not TrinomialTest(5000, limit - 3e-5, 0.05).certifies(40, 38, 0.05)
+    assert loss_upper_limit(5, 60, 5000, 0.95) == 0.0
 
 
 def test_no_discordant_image_is_proof_only_of_a_tolerance() -> None:

@@ -58,8 +58,41 @@ def test_threshold_and_evidence_arrive_and_all_else_stays(repository):
     assert changed == {"config.pbtxt", "calibration.json", "littlebig.json"}
 
 
-def test_big_only_is_a_policy_and_a_later_threshold_undoes_it(repository):
-    apply_calibration(repository, calibration(repository, chosen=chosen(None)))
+@pytest.mark.parametrize(
+    ("changes", "helps"),
+    [
+        ({}, "label more images, allow a larger loss (--max-accuracy-loss), or say --allow-big-only"),
+        (
+            {
+                "images_needed": 6500,
+                "tolerances": [
+                    {"max_accuracy_loss": 0.0, "threshold": None, "escalation_rate": 1.0},
+                    {"max_accuracy_loss": 0.01, "threshold": 0.3, "escalation_rate": 0.15},
+                ],
+            },
+            "label more images (about 6,500, an estimate), allow a loss (--max-accuracy-loss 0.01 is certified at 15% "
+            "escalated), or say --allow-big-only",
+        ),
+    ],
+)
+def test_big_only_is_refused_and_the_refusal_says_what_would_help(repository, changes, helps):
+    before = files(repository)
+    with pytest.raises(ExportError) as refused:
+        apply_calibration(repository, calibration(repository, chosen=chosen(None), **changes))
+    assert str(refused.value) == f"nothing was certified, and 'big only' would turn the cascade off: {helps}"
+    assert files(repository) == before
+
+
+def test_a_calibration_from_pictures_decoded_otherwise_is_refused(repository):
+    apply_calibration(repository, calibration(repository, data={"decode": "scaled"}))
+    with pytest.raises(
+        ExportError, match="from pictures decoded 'full', the repository's preprocess has decode 'scaled'"
+    ):
+        apply_calibration(repository, calibration(repository, data={"decode": "full"}))
+
+
+def test_big_only_with_leave_is_a_policy_and_a_later_threshold_undoes_it(repository):
+    apply_calibration(repository, calibration(repository, chosen=chosen(None)), allow_big_only=True)
     config = repository / "little_big" / "config.pbtxt"
     assert '"big"' in config.read_text()
     apply_calibration(repository, calibration(repository))
