@@ -10,7 +10,7 @@ import numpy as np
 from littlebig_calibration._arrays import Array
 from littlebig_calibration.disagreements import Deciding, deciding, outcome
 from littlebig_calibration.errors import PairChoiceError
-from littlebig_calibration.table import NO_LABEL, PredictionTable, check_calibratable
+from littlebig_calibration.table import NO_LABEL, UNCLEAR, PredictionTable, check_calibratable
 from littlebig_calibration.walk import UNKNOWN
 from littlebig_contract.scores import LOGIT_CLIP
 
@@ -25,7 +25,7 @@ class Outcomes:
     Attributes:
         little_label: int [n], little's classes.
         big_label: int [n].
-        labels: int [n], the true classes, `NO_LABEL` and `NO_CLASS` among them.
+        labels: int [n], the true classes, `NO_LABEL`, `NO_CLASS` and `UNCLEAR` among them.
         little_confidence: float32 [n].
         big_confidence: float32 [n].
         little_margin: float32 [n], or None where the table has no margins.
@@ -60,8 +60,12 @@ class Outcomes:
 
     @cached_property
     def lost(self) -> Array:
-        """Int8 [n]: +1 where only big is right, -1 where only little is, 0 where neither or both, else `UNKNOWN`."""
-        known = (self.big_label == self.labels).astype(np.int8) - (self.little_label == self.labels).astype(np.int8)
+        """Int8 [n]: +1 where only big is right, -1 where only little is, 0 where neither or both, else `UNKNOWN`.
+
+        A disagreement of which nobody can tell the class counts as +1, the worst case.
+        """
+        big_right = (self.big_label == self.labels) | (self.differ & (self.labels == UNCLEAR))
+        known = big_right.astype(np.int8) - (self.little_label == self.labels).astype(np.int8)
         return np.where(self.differ & (self.labels == NO_LABEL), UNKNOWN, known)
 
     @cached_property

@@ -14,7 +14,8 @@ from littlebig_calibration.disagreements import (
     second_pool,
 )
 from littlebig_calibration.errors import TableError
-from littlebig_calibration.table import NO_CLASS, NO_LABEL, PredictionTable
+from littlebig_calibration.outcomes import Outcomes
+from littlebig_calibration.table import NO_CLASS, NO_LABEL, UNCLEAR, PredictionTable
 from littlebig_calibration.walk import UNKNOWN, disagreements_between, place_shares, run_walk, walk_thresholds
 
 
@@ -50,6 +51,15 @@ def test_outcomes_tell_lost_won_neither_and_missing() -> None:
     assert seen.tolist() == [1, -1, 0, 0, UNKNOWN]
     assert missing(pool, seen, 0.0).tolist() == [4]
     assert missing(pool, seen, 0.65).tolist() == []
+
+
+def test_class_that_nobody_can_tell_counts_as_lost_where_the_models_differ() -> None:
+    confidence = np.full(4, 0.5, dtype=np.float32)
+    little, big = np.array([1, 1, 1, 1]), np.array([2, 2, 2, 1])
+    rows = Outcomes(little, big, np.array([UNCLEAR, NO_CLASS, NO_LABEL, UNCLEAR]), confidence, confidence)
+    assert rows.lost.tolist() == [1, 0, UNKNOWN, 0]
+    order = deciding(little, big, confidence)
+    assert sorted(outcome(order, little, big, rows.labels).tolist()) == sorted([1, 0, UNKNOWN])
 
 
 def test_labels_of_disagreements_prove_what_all_labels_prove(table: PredictionTable) -> None:
