@@ -70,7 +70,7 @@ def serving(repository: Path, variants: Mapping[str, Path], folder: Path, server
     for model in sorted(path for path in repository.iterdir() if (path / "config.pbtxt").is_file()):
         (folder / model.name).symlink_to(model.absolute())
     _write_gates(folder, gate, variants)
-    with TritonServer(folder, ServerSettings(tritonserver=server, model="little_big")) as running:
+    with TritonServer(folder, _settings(server)) as running:
         yield inspect(running.grpc_url, running.pid, repository)
 
 
@@ -95,8 +95,13 @@ def serving_stages_that_do_nothing(
     _set_score(gate, "confidence")
     _write(folder / "little_big", gate, *sorted((repository / "little_big" / "1").glob("*.py")))
     _write_gates(folder, gate, variants)
-    with TritonServer(folder, ServerSettings(tritonserver=server, model="little_big")) as running:
+    with TritonServer(folder, _settings(server)) as running:
         yield inspect(running.grpc_url, running.pid, None)
+
+
+def _settings(server: Path | None) -> ServerSettings:
+    """perf_analyzer passes images through system shared memory."""
+    return ServerSettings(tritonserver=server, model="little_big", client_shared_memory=True)
 
 
 def write_gate_with_target(repository: Path, folder: Path, latency_target_ms: float, queue_timeout_ms: float) -> None:
@@ -137,8 +142,9 @@ def inspect(url: str, pid: int | None = None, repository: Path | None = None) ->
     try:
         with tritonclient.grpc.InferenceServerClient(url) as client:
             about = client.get_server_metadata(client_timeout=10)
-            index = client.get_model_repository_index(client_timeout=10).models
-            models = tuple(sorted({model.name for model in index if model.state == "READY"}))
+            # The repository's index is closed to clients; statistics list the models that are loaded.
+            loaded = client.get_inference_statistics(client_timeout=10).model_stats
+            models = tuple(sorted({model.name for model in loaded}))
             if "little_big" not in models:
                 raise ServerNotReached(
                     f"the server at {url} has no model 'little_big' that is ready, only {', '.join(models) or 'none'}: "

@@ -16,6 +16,7 @@ from littlebig_cli.failures import Failure, report_failures
 from littlebig_contract.provenance import ProvenanceError, read_provenance
 from littlebig_server import ServerError, ServerSettings, TritonServer
 from littlebig_server.queueing import stall_warnings
+from littlebig_server.watch import Watch
 
 PORT = click.IntRange(0, 65535)
 DEFAULT = ServerSettings()
@@ -41,9 +42,14 @@ class StopRequest(BaseException):
     metavar="PATH",
     help="tritonserver binary.  [default: from PATH, NVIDIA's container, or nvidia-pytriton]",
 )
+@click.option("--host", default=DEFAULT.host, show_default=True, help="IPv4 address or name for gRPC; 0.0.0.0 for all.")
 @click.option(
-    "--host", default=DEFAULT.host, show_default=True, help="IPv4 address or name to listen on; 0.0.0.0 for all."
+    "--http-host",
+    default=DEFAULT.http_host,
+    show_default=True,
+    help="As --host, for HTTP, which a malformed request can crash: keep it from strangers.",
 )
+@click.option("--metrics-host", default=DEFAULT.metrics_host, show_default=True, help="As --host, for the metrics.")
 @click.option("--http-port", type=PORT, default=8000, show_default=True, help="HTTP port; 0 for a free one.")
 @click.option("--grpc-port", type=PORT, default=8001, show_default=True, help="gRPC port; 0 for a free one.")
 @click.option("--metrics-port", type=PORT, default=8002, show_default=True, help="Metrics port; 0 for a free one.")
@@ -61,6 +67,23 @@ class StopRequest(BaseException):
     show_default=True,
     help="Seconds for requests in flight when the server is stopped.",
 )
+@click.option(
+    "--client-shared-memory",
+    is_flag=True,
+    help="Let clients register system shared memory. Each of them can then read what others keep there.",
+)
+@click.option(
+    "--open-admin",
+    is_flag=True,
+    help="Let clients load and unload models, register shared memory, and set traces and logs.",
+)
+@click.option(
+    "--hang-timeout",
+    type=click.FloatRange(min=0),
+    default=5.0,
+    show_default=True,
+    help="Seconds without movement after which a Python model with waiting requests is loaded again; 0 for never.",
+)
 @click.argument("triton_arguments", nargs=-1, metavar="[-- TRITON ARGS]")
 @report_failures(ServerError)
 def command(
@@ -69,26 +92,36 @@ def command(
     build: bool,
     tritonserver: Path | None,
     host: str,
+    http_host: str,
+    metrics_host: str,
     http_port: int,
     grpc_port: int,
     metrics_port: int,
     startup_timeout: float,
     exit_timeout: int,
+    client_shared_memory: bool,
+    open_admin: bool,
+    hang_timeout: float,
     triton_arguments: tuple[str, ...],
 ) -> None:
     """Serve a model repository with Triton until SIGTERM or Ctrl-C.
 
-    Prints the endpoints to stdout when the model `classify` is ready; Triton's log goes to stderr. Arguments after
-    `--` are passed to tritonserver unchanged.
+    Prints the endpoints to stdout when the model `classify` is ready; Triton's log goes to stderr. Loads a Python model
+    again if its process dies, stops or hangs, and exits with 1 if that fails. Arguments after `--` are passed to
+    tritonserver unchanged.
     """
     settings = ServerSettings(
         tritonserver=tritonserver,
         host=host,
+        http_host=http_host,
+        metrics_host=metrics_host,
         http_port=http_port,
         grpc_port=grpc_port,
         metrics_port=metrics_port,
         startup_timeout=startup_timeout,
         exit_timeout=exit_timeout,
+        client_shared_memory=client_shared_memory,
+        open_administration=open_admin,
         arguments=triton_arguments,
     )
     with contextlib.suppress(StopRequest), _signals_raise_stop_request():
@@ -99,6 +132,7 @@ def command(
         for line in stall_warnings(repository):
             click.echo(f"littlebig: warning: {line}", err=True)
         with TritonServer(repository, settings, on_log=lambda line: click.echo(line, err=True)) as server:
+            watch = Watch(server, lambda line: click.echo(f"littlebig: {line}", err=True), hang_timeout)
             for name, value in (
                 ("gRPC", server.grpc_url),
                 ("HTTP", f"http://{server.http_url}"),
@@ -107,7 +141,7 @@ def command(
             ):
                 click.echo(f"{name:<12}{value}")
             click.echo("stop with Ctrl-C")
-            raise ServerError(f"tritonserver (pid {server.pid}) ended by itself: {server.wait()}; full log: above")
+            raise ServerError(f"{watch.run()}; full log: above")
 
 
 @contextlib.contextmanager

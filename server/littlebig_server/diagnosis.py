@@ -27,6 +27,7 @@ _LAST_WORDS = re.compile(
 # The C++ runtime writes this before it aborts over an uncaught exception.
 _UNCAUGHT = re.compile(r"terminate called after throwing an instance of '([^']+)'")
 _LOCK_EXCEPTION = "boost::interprocess::lock_exception"
+_LIVE_MODELS = re.compile(r"Timeout \d+: Found (\d+) live models and 0 in-flight non-inference requests")
 _LOG_PREFIX = re.compile(r"^[EWIF]\d{4} \S+ \d+ \S+\] ")
 
 
@@ -75,6 +76,15 @@ def still_loading(log: Sequence[str]) -> list[str]:
     begun = {match[1] for line in log if (match := _LOADING.search(line))}
     done = {match[1] for line in log if (match := _LOADED.search(line))}
     return sorted(begun - done)
+
+
+def models_to_unload(log: Sequence[str]) -> int | None:
+    """How many models a stopping server still unloads; None before all of its requests are answered.
+
+    Args:
+        log: the last lines of Triton's log.
+    """
+    return next((int(match[1]) for line in reversed(log) if (match := _LIVE_MODELS.search(line))), None)
 
 
 def cause_of_end(code: int, log: Sequence[str]) -> str:

@@ -6,7 +6,8 @@ ServerError
 ├── InstallationError          no tritonserver, or something it needs is missing
 ├── PortError                  a host or port is not available
 ├── PreflightError             too little shared memory, or no calibration where one is required
-└── StartError                 tritonserver ended, or was not ready in time
+├── StartError                 tritonserver ended, or was not ready in time
+└── ControlError               the running server refuses an administrative call, or does not answer
 """
 
 
@@ -36,3 +37,7 @@ class PreflightError(ServerError):
 
 class StartError(ServerError):
     """Tritonserver ended before it was ready, or was not ready in time."""
+
+
+class ControlError(ServerError):
+    """The running server refuses an administrative call, or does not answer it in time."""

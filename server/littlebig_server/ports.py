@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from littlebig_server.errors import PortError
 
 NAMES = {"http": "HTTP", "grpc": "gRPC", "metrics": "metrics"}
+_HOST_OPTIONS = {"http": "--http-host", "grpc": "--host", "metrics": "--metrics-host"}
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,32 @@ class Ports:
     metrics: int
 
 
-def resolve_host(host: str) -> str:
+@dataclass(frozen=True)
+class Addresses:
+    """The IPv4 address that each endpoint listens on, 0.0.0.0 for all of this machine.
+
+    Attributes:
+        http: KServe v2 over HTTP.
+        grpc: KServe v2 over gRPC.
+        metrics: Prometheus metrics over HTTP.
+    """
+
+    http: str
+    grpc: str
+    metrics: str
+
+
+def reachable(address: str) -> str:
+    """An address at which this machine reaches an endpoint that listens on `address`."""
+    return "127.0.0.1" if address == "0.0.0.0" else address  # noqa: S104  (a comparison)
+
+
+def resolve_host(host: str, name: str = "grpc") -> str:
     """The IPv4 address of a host name: Triton's HTTP endpoint takes no names, and its endpoints treat IPv6 differently.
 
     Args:
         host: an IPv4 address, or a name that has one.
+        name: of the endpoint: `http`, `grpc` or `metrics`.
 
     Raises:
         PortError: if there is no such address.
@@ -42,15 +64,16 @@ def resolve_host(host: str) -> str:
         return str(socket.getaddrinfo(host, None, socket.AF_INET, socket.SOCK_STREAM)[0][4][0])
     except OSError:
         raise PortError(
-            f"host '{host}' has no IPv4 address: choose one of this machine's with --host, or 0.0.0.0 for all"
+            f"host '{host}' has no IPv4 address: choose one of this machine's with {_HOST_OPTIONS[name]}, or 0.0.0.0 "
+            "for all"
         ) from None
 
 
-def choose_ports(address: str, given: Ports) -> Ports:
+def choose_ports(addresses: Addresses, given: Ports) -> Ports:
     """Check the given ports, and find free ones where 0 is given.
 
     Args:
-        address: the IPv4 address to listen on.
+        addresses: the IPv4 addresses to listen on.
         given: the ports to use, 0 for a free one.
 
     Returns:
@@ -71,8 +94,8 @@ def choose_ports(address: str, given: Ports) -> Ports:
     held: list[socket.socket] = []
     try:
         # Given ports first; all sockets stay open until three ports are known, so that none is chosen twice.
-        chosen = {name: _bind(address, port, name, held) for port, name in name_of.items()}
-        chosen |= {name: _bind(address, 0, name, held) for name in NAMES if name not in chosen}
+        chosen = {name: _bind(getattr(addresses, name), port, name, held) for port, name in name_of.items()}
+        chosen |= {name: _bind(getattr(addresses, name), 0, name, held) for name in NAMES if name not in chosen}
     finally:
         for sock in held:
             sock.close()
@@ -101,7 +124,8 @@ def _bind(address: str, port: int, name: str, held: list[socket.socket]) -> int:
             raise port_taken(port, name) from None
         if error.errno == errno.EADDRNOTAVAIL:
             raise PortError(
-                f"host '{address}' is no address of this machine: choose another with --host, or 0.0.0.0 for all"
+                f"host '{address}' is no address of this machine: choose another with {_HOST_OPTIONS[name]}, or "
+                "0.0.0.0 for all"
             ) from None
         raise PortError(
             f"port {port} cannot be bound ({NAMES[name]}): {error.strerror}; choose another with --{name}-port"

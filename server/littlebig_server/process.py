@@ -7,13 +7,20 @@ import secrets
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from typing import TextIO
 
 from littlebig_server import keeper
+from littlebig_server.diagnosis import models_to_unload
 from littlebig_server.installation import Installation
 from littlebig_server.log import ServerLog
+from littlebig_server.stubs import State, state_of
 from littlebig_server.wheel import LaunchEnvironment, inherited_environment, prepare_wheel
+
+# Triton writes each second how many models it still unloads; the last requests have been answered by then. After a
+# process of a model has died, one model never unloads. A Python model needs a second for each instance.
+_STOP_POLL, _STOP_STALL, _STOP_LINES = 0.2, 4.0, 200
 
 
 class ServerProcess:
@@ -21,7 +28,9 @@ class ServerProcess:
 
     Attributes:
         pid: tritonserver's process id, which is also its process group's; None if it could not be started.
+        keeper_pid: the keeper's process id.
         log: its log.
+        never_unloading: number of replaced models that will never unload, because a process of theirs has died.
         shared_memory: first characters of its regions' names in /dev/shm; no other server's begin with them.
     """
 
@@ -84,6 +93,8 @@ class ServerProcess:
             finally:
                 os.close(writing)
             assert self._keeper.stdout is not None  # noqa: S101  (it is a pipe)
+            self.keeper_pid = self._keeper.pid
+            self.never_unloading = 0
             self.log = ServerLog(self._keeper.stdout, log_file, on_log)
             self.pid: int | None = None
             try:
@@ -104,11 +115,18 @@ class ServerProcess:
             return False
         return True
 
+    def kill(self) -> None:
+        """Kill tritonserver and its model processes at once; a stopped keeper too, which cannot do it."""
+        if self.pid is not None and not self.has_ended():
+            keeper.kill_group(self.pid)
+        if state_of(self.keeper_pid) is State.STOPPED:
+            self._keeper.kill()
+
     def end(self) -> int:
         """Stop tritonserver and remove its traces; returns its exit code, negative if a signal ended it."""
         if not self.has_ended():
             self._keeper.send_signal(signal.SIGTERM)
-            if not self.wait(self._exit_timeout + 3 * keeper.GRACE):
+            if not self._stops():
                 self._keeper.kill()
                 self._keeper.wait()
         code = self._keeper.returncode
@@ -119,3 +137,18 @@ class ServerProcess:
         self._environment.remove()
         self.log.finish()
         return 128 - code if code > 128 else code
+
+    def _stops(self) -> bool:
+        """Wait for the end after SIGTERM; kill a server that waits for nothing but models that never unload."""
+        deadline = time.monotonic() + self._exit_timeout + 3 * keeper.GRACE
+        before, since = None, time.monotonic()
+        while not self.wait(_STOP_POLL):
+            now = time.monotonic()
+            left = models_to_unload(self.log.tail(_STOP_LINES))
+            if left is None or left != before:
+                before, since = left, now
+            elif now - since > (_STOP_POLL if left <= self.never_unloading else _STOP_STALL) and self.pid is not None:
+                keeper.kill_group(self.pid)
+            if now > deadline:
+                return False
+        return True

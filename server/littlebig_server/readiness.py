@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from littlebig_server.control import Control
 from littlebig_server.diagnosis import failed_model, still_loading
+from littlebig_server.errors import ControlError
 from littlebig_server.keeper import group_members
 from littlebig_server.listening import listening_ports
 from littlebig_server.ports import Ports
@@ -37,14 +38,14 @@ class ReadinessPoller:
     """Polls one starting server.
 
     Attributes:
-        address: IPv4 address it listens on.
+        control: calls it over HTTP.
         ports: its ports; all three must be open.
         model: the model that must be ready.
     """
 
-    def __init__(self, address: str, ports: Ports, model: str) -> None:
+    def __init__(self, control: Control, ports: Ports, model: str) -> None:
         """Prepare to poll; see the class for the arguments."""
-        self.address, self.ports, self.model = address, ports, model
+        self.control, self.ports, self.model = control, ports, model
         self._stub_dead_since: float | None = None
 
     def wait(
@@ -99,20 +100,11 @@ class ReadinessPoller:
         )
 
     def _get(self, path: str, method: str = "GET") -> bytes | None:
-        """The body of a response with status 200, otherwise None.
-
-        Uses http.client because urllib.request would send requests for 127.0.0.1 to a proxy from the environment.
-        """
-        connection = http.client.HTTPConnection(self.address, self.ports.http, timeout=_REQUEST_TIMEOUT)
+        """The body of a response with status 200, otherwise None."""
         try:
-            connection.request(method, path)
-            response = connection.getresponse()
-            body = response.read()
-            return body if response.status == 200 else None
-        except (OSError, http.client.HTTPException):
+            return self.control.call(method, path, None, _REQUEST_TIMEOUT)
+        except ControlError:
             return None
-        finally:
-            connection.close()
 
 
 def _progress(log: Sequence[str]) -> str:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, TextIO
 
+from littlebig_server.administration import Administration, restricted_groups
+from littlebig_server.control import Control
 from littlebig_server.diagnosis import aborted_on_late_stub, cause_of_end, taken_port
 from littlebig_server.errors import SettingsError, StartError
 from littlebig_server.installation import find_tritonserver
 from littlebig_server.log import KEPT_LINES
-from littlebig_server.ports import NAMES, Ports, choose_ports, port_taken, resolve_host
+from littlebig_server.ports import NAMES, Addresses, Ports, choose_ports, port_taken, reachable, resolve_host
 from littlebig_server.process import ServerProcess
 from littlebig_server.readiness import NotReady, ReadinessPoller
 from littlebig_server.repository import check_repository
@@ -50,7 +52,8 @@ class TritonServer:
         self.repository = Path(repository)
         self.settings = settings or ServerSettings()
         self._on_log = on_log
-        self._address = ""
+        self._administration = Administration(())
+        self._addresses = Addresses("", "", "")
         self._ports: Ports | None = None
         # Kept after the end, for its pid and its log.
         self._process: ServerProcess | None = None
@@ -70,17 +73,17 @@ class TritonServer:
     @property
     def grpc_url(self) -> str:
         """HOST:PORT for tritonclient.grpc."""
-        return f"{self._reachable}:{self._started.grpc}"
+        return f"{reachable(self._addresses.grpc)}:{self._started.grpc}"
 
     @property
     def http_url(self) -> str:
         """HOST:PORT for tritonclient.http, which takes no http:// in front."""
-        return f"{self._reachable}:{self._started.http}"
+        return f"{reachable(self._addresses.http)}:{self._started.http}"
 
     @property
     def metrics_url(self) -> str:
         """The complete URL of the Prometheus metrics."""
-        return f"http://{self._reachable}:{self._started.metrics}/metrics"
+        return f"http://{reachable(self._addresses.metrics)}:{self._started.metrics}/metrics"
 
     @property
     def pid(self) -> int:
@@ -88,6 +91,18 @@ class TritonServer:
         if self._process is None or self._process.pid is None:
             raise StartError("the server has not been started: call start(), or use it in a with statement")
         return self._process.pid
+
+    @property
+    def keeper_pid(self) -> int:
+        """The process id of the keeper, tritonserver's parent."""
+        if self._process is None:
+            raise StartError("the server has not been started: call start(), or use it in a with statement")
+        return self._process.keeper_pid
+
+    @property
+    def administration_headers(self) -> Mapping[str, str]:
+        """Headers of administrative calls with tritonclient.grpc: loads, shared memory, traces, log settings."""
+        return self._administration.grpc_headers
 
     def log_tail(self, lines: int = KEPT_LINES) -> Sequence[str]:
         """The last lines of Triton's log, oldest first, also after a failed start and after the stop.
@@ -110,10 +125,21 @@ class TritonServer:
         if self._is_running:
             raise StartError("the server is started already: stop it first, or make another one")
         check_repository(self.repository, self.settings.model)
-        self._address = resolve_host(self.settings.host)
-        given = Ports(self.settings.http_port, self.settings.grpc_port, self.settings.metrics_port)
+        settings = self.settings
+        self._addresses = Addresses(
+            http=resolve_host(settings.http_host, "http"),
+            grpc=resolve_host(settings.host, "grpc"),
+            metrics=resolve_host(settings.metrics_host, "metrics"),
+        )
+        given = Ports(settings.http_port, settings.grpc_port, settings.metrics_port)
         for attempt in range(1, _ATTEMPTS + 1):
-            self._ports = choose_ports(self._address, given)
+            self._ports = choose_ports(self._addresses, given)
+            self._administration = Administration(
+                restricted_groups(
+                    open_administration=settings.open_administration,
+                    client_shared_memory=settings.client_shared_memory,
+                )
+            )
             process = self._launch("w" if attempt == 1 else "a")
             try:
                 not_ready = self._wait_until_ready(process)
@@ -154,15 +180,50 @@ class TritonServer:
             return None
         return cause_of_end(self._end(self._process), self.log_tail())
 
+    def has_ended(self) -> bool:
+        """Whether the server does not run, or has ended by itself."""
+        return self._process is None or not self._is_running or self._process.has_ended()
+
+    def kill(self) -> None:
+        """Kill tritonserver and its model processes; `stop` cleans up."""
+        if self._process is not None and self._is_running:
+            self._process.kill()
+
+    def load_again(self, model: str, timeout: float = 30.0) -> None:
+        """Load a model again, of which a process has died, with the configuration that it has.
+
+        Args:
+            model: its name.
+            timeout: seconds for each of two calls.
+
+        Raises:
+            ControlError: if the server refuses, or does not answer in time.
+        """
+        self._control.load_again(model, timeout)
+        if self._process is not None:
+            self._process.never_unloading += 1
+
+    def read_metrics(self, timeout: float = 2.0) -> str:
+        """The page of Triton's metrics.
+
+        Args:
+            timeout: seconds.
+
+        Raises:
+            ControlError: if the server does not answer in time.
+        """
+        control = Control(reachable(self._addresses.metrics), self._started.metrics, {})
+        return control.call("GET", "/metrics", None, timeout).decode(errors="replace")
+
+    @property
+    def _control(self) -> Control:
+        return Control(reachable(self._addresses.http), self._started.http, self._administration.http_headers)
+
     @property
     def _started(self) -> Ports:
         if self._ports is None:
             raise StartError("the server has not been started: call start(), or use it in a with statement")
         return self._ports
-
-    @property
-    def _reachable(self) -> str:
-        return "127.0.0.1" if self._address == "0.0.0.0" else self._address  # noqa: S104  (a comparison)
 
     @property
     def _log_place(self) -> str:
@@ -195,17 +256,18 @@ class TritonServer:
         settings = self.settings
         return [
             f"--model-repository={self.repository.absolute()}",
-            f"--http-address={self._address}",
-            f"--grpc-address={self._address}",
-            f"--metrics-address={self._address}",
+            f"--http-address={self._addresses.http}",
+            f"--grpc-address={self._addresses.grpc}",
+            f"--metrics-address={self._addresses.metrics}",
             f"--http-port={ports.http}",
             f"--grpc-port={ports.grpc}",
             f"--metrics-port={ports.metrics}",
             f"--exit-timeout-secs={settings.exit_timeout}",
-            f"--model-control-mode={settings.model_control_mode}",
+            *settings.control_arguments,
             f"--log-verbose={settings.log_verbose}",
             # Every config.pbtxt is complete. To complete them, Triton would start each Python model's process twice.
             "--disable-auto-complete-config",
+            *self._administration.arguments,
             *settings.arguments,
         ]
 
@@ -213,7 +275,7 @@ class TritonServer:
         if process.pid is None:
             process.wait()
             return NotReady("", ended=True)
-        poller = ReadinessPoller(self._reachable, self._started, self.settings.model)
+        poller = ReadinessPoller(self._control, self._started, self.settings.model)
         return poller.wait(process.pid, process.has_ended, self.log_tail, self.settings.startup_timeout)
 
     def _end(self, process: ServerProcess) -> int:

@@ -5,19 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from littlebig_server.administration import check_restrictions, restricted_groups
 from littlebig_server.errors import SettingsError
 
 CONTROL_MODES = ("none", "poll", "explicit")
 # Readiness, the printed endpoints and the stop depend on these, so each is set in one place only.
 _OWN_OPTIONS = {
-    "--http-address": "--host",
+    "--http-address": "--http-host",
     "--grpc-address": "--host",
-    "--metrics-address": "--host",
+    "--metrics-address": "--metrics-host",
     "--http-port": "--http-port",
     "--grpc-port": "--grpc-port",
     "--metrics-port": "--metrics-port",
     "--exit-timeout-secs": "--exit-timeout",
 }
+_CONTROL_OPTIONS = ("--model-control-mode", "--load-model")
 _ALWAYS_ON = ("--allow-http", "--allow-grpc", "--allow-metrics")
 
 
@@ -27,14 +29,19 @@ class ServerSettings:
 
     Attributes:
         tritonserver: the binary; None to search for one (see `installation.py`).
-        host: IPv4 address, or a name that has one, on which HTTP, gRPC and metrics listen.
+        host: IPv4 address, or a name that has one, on which gRPC listens.
+        http_host: as `host`, for HTTP.
+        metrics_host: as `host`, for the metrics.
         http_port: 1 to 65535, or 0 for a free one.
         grpc_port: as `http_port`.
         metrics_port: as `http_port`.
         model: the server is ready when this model is.
         startup_timeout: seconds until it must be ready.
         exit_timeout: whole seconds for requests in flight when the server is stopped.
-        model_control_mode: `none` (load all models once), `poll` or `explicit`.
+        model_control_mode: `none` (all models are loaded at the start), `poll`, or `explicit` (only those that
+            `arguments` name with --load-model).
+        open_administration: let clients load and unload models, register shared memory, and set traces and logs.
+        client_shared_memory: let clients register shared memory, but nothing else of the administration.
         log_verbose: Triton's verbose level, 0 for none.
         log_file: also write the log there.
         arguments: further arguments of tritonserver, appended unchanged.
@@ -45,6 +52,8 @@ class ServerSettings:
 
     tritonserver: Path | None = None
     host: str = "127.0.0.1"
+    http_host: str = "127.0.0.1"
+    metrics_host: str = "127.0.0.1"
     http_port: int = 0
     grpc_port: int = 0
     metrics_port: int = 0
@@ -52,9 +61,24 @@ class ServerSettings:
     startup_timeout: float = 120.0
     exit_timeout: int = 30
     model_control_mode: str = "none"
+    open_administration: bool = False
+    client_shared_memory: bool = False
     log_verbose: int = 0
     log_file: Path | None = None
     arguments: tuple[str, ...] = ()
+
+    @property
+    def control_arguments(self) -> tuple[str, ...]:
+        """Arguments of tritonserver for its model control.
+
+        Triton's own mode `none` refuses every later load, also that of a model whose process has died. Clients cannot
+        load while the administration is closed.
+        """
+        if any(argument.partition("=")[0] in _CONTROL_OPTIONS for argument in self.arguments):
+            return ()  # the user decides
+        if self.model_control_mode == "none":
+            return ("--model-control-mode=explicit", "--load-model=*")
+        return (f"--model-control-mode={self.model_control_mode}",)
 
     def __post_init__(self) -> None:
         """Check every value."""
@@ -70,6 +94,12 @@ class ServerSettings:
             raise SettingsError(
                 f"model_control_mode is '{self.model_control_mode}': choose one of {', '.join(CONTROL_MODES)}"
             )
+        check_restrictions(
+            self.arguments,
+            restricted_groups(
+                open_administration=self.open_administration, client_shared_memory=self.client_shared_memory
+            ),
+        )
         for argument in self.arguments:
             flag = argument.partition("=")[0]
             if flag in _OWN_OPTIONS:

@@ -20,7 +20,7 @@ IMAGE = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
 
 
 class Served:
-    """A server with explicit model control, and the repository that it serves."""
+    """A server that lets its client load models, and the repository that it serves."""
 
     def __init__(self, repository, server, client, triton):
         self.repository, self.server, self.client, self.triton = repository, server, client, triton
@@ -37,7 +37,7 @@ class Served:
 
 @contextlib.contextmanager
 def serve(repository, **settings):
-    settings = ServerSettings(model_control_mode="explicit", arguments=("--load-model=*",), **settings)
+    settings = ServerSettings(open_administration=True, **settings)
     with (
         TritonServer(repository, settings) as server,
         Client(server.grpc_url) as client,

@@ -25,8 +25,7 @@ def repository(tiny_repository, tmp_path):
 
 @pytest.fixture(scope="module")
 def server(tiny_repository):
-    settings = ServerSettings(model_control_mode="explicit", arguments=("--load-model=*",))
-    with TritonServer(tiny_repository, settings) as running:
+    with TritonServer(tiny_repository, ServerSettings(open_administration=True)) as running:
         yield running
 
 

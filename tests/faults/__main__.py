@@ -9,7 +9,6 @@ import tempfile
 
 import numpy as np
 
-from tests.faults import administration
 from tests.faults.attack import attack_grpc, attack_http
 from tests.faults.campaign import run, table
 from tests.faults.injecting import every_fault
@@ -29,8 +28,6 @@ def main():
     rows, found = [], []
     with tempfile.TemporaryDirectory() as folder, Service(write_repository(folder), folder) as service:
         asked = questions(service.grpc_url, chosen.seed)
-        if re.search(chosen.only, "administration"):
-            found += administration.allowed(service)
         for attack in (attack_grpc, attack_http):
             if re.search(chosen.only, attack.__name__):
                 result = attack(service, asked, seed=chosen.seed)

@@ -46,6 +46,7 @@ def serve_puppets(
     settings = ServerSettings(
         model=wait_for,
         model_control_mode="explicit",
+        open_administration=True,
         exit_timeout=0,
         arguments=tuple(f"--load-model={model}" for model in load),
     )

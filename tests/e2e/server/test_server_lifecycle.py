@@ -19,7 +19,7 @@ from littlebig_server import PortError, ServerSettings, StartError, TritonServer
 from littlebig_server import server as server_module
 from littlebig_server.installation import Installation, find_tritonserver
 from littlebig_server.keeper import group_members
-from littlebig_server.ports import Ports, choose_ports
+from littlebig_server.ports import Addresses, Ports, choose_ports
 
 
 def doubled(url: str) -> list[list[float]]:
@@ -108,8 +108,8 @@ def test_a_free_port_that_was_taken_before_the_bind_is_replaced(
     stolen = getattr(running._ports, name)
     chosen: list[Ports] = []
 
-    def choose(address: str, given: Ports) -> Ports:
-        ports = choose_ports(address, given)
+    def choose(addresses: Addresses, given: Ports) -> Ports:
+        ports = choose_ports(addresses, given)
         chosen.append(Ports(**{**vars(ports), name: stolen}) if not chosen else ports)
         return chosen[-1]
 
@@ -173,7 +173,7 @@ def test_a_given_port_that_is_taken_is_refused(
     assert str(failure.value) == message
     assert second.log_tail() == []  # nothing was started
     # Taken after the check: the same line, from Triton's own log.
-    free = choose_ports("127.0.0.1", Ports(0, 0, 0))
+    free = choose_ports(Addresses(*["127.0.0.1"] * 3), Ports(0, 0, 0))
     monkeypatch.setattr(server_module, "choose_ports", lambda *_: Ports(free.http, port, free.metrics))
     with pytest.raises(PortError) as failure:
         second.start()

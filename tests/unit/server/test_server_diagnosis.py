@@ -8,6 +8,7 @@ from littlebig_server.diagnosis import (
     aborted_on_late_stub,
     cause_of_end,
     failed_model,
+    models_to_unload,
     still_loading,
     taken_port,
 )
@@ -116,3 +117,16 @@ def test_an_uncaught_lock_exception_means_a_late_stub() -> None:
     assert aborted_on_late_stub([NO_GPU, *LATE_STUB])
     assert not aborted_on_late_stub([NO_GPU, *uncaught("std::bad_alloc")])
     assert not aborted_on_late_stub([NO_GPU, "boost::interprocess::lock_exception is what a model printed"])
+
+
+def test_a_stopping_server_names_the_models_that_it_still_unloads() -> None:
+    waiting = (
+        'I1128 14:09:31.97 12139 server.cc:321] "Timeout 30: Found 2 model versions that have in-flight inferences"'
+    )
+    unloading = [
+        f'I1128 14:09:32.97 12139 server.cc:345] "Timeout {29 - left}: Found {left} live models and 0 in-flight '
+        'non-inference requests"'
+        for left in (5, 3)
+    ]
+    assert models_to_unload([NO_GPU, waiting]) is None
+    assert models_to_unload([waiting, *unloading]) == 3

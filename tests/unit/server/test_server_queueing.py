@@ -37,6 +37,22 @@ def test_a_single_instance_with_any_queue_policy_is_reported(tmp_path: Path, gro
     ]
 
 
+@pytest.mark.parametrize(("release", "is_reported"), [("", True), ("26.07", True), ("26.08", False), ("27.01", False)])
+def test_a_queue_policy_with_a_queue_delay_is_reported_before_triton_26_08(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, release: str, is_reported: bool
+) -> None:
+    monkeypatch.setenv("NVIDIA_TRITON_SERVER_VERSION", release)
+    delayed = f"dynamic_batching {{ {SIZE} max_queue_delay_microseconds: 100 }}"
+    assert (
+        list(stall_warnings(repository(tmp_path, "instance_group { count: 2 }", delayed)))
+        == [
+            f"'{tmp_path}/big/config.pbtxt' has a queue policy and a queue delay, with which Triton before 26.08 may stop "
+            "forming batches until the model is loaded again: remove max_queue_delay_microseconds or the policy "
+            "(dynamic_batching), or use a newer Triton"
+        ][:is_reported]
+    )
+
+
 @pytest.mark.parametrize(
     ("groups", "batching"),
     [

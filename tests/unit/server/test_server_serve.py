@@ -139,5 +139,5 @@ def test_help_has_an_example_and_the_defaults() -> None:
 def test_the_documentation_names_every_option() -> None:
     page = (Path(__file__).parents[3] / "docs" / "server.md").read_text()
     options = [option for parameter in command.params for option in parameter.opts if option.startswith("--")]
-    assert len(options) == 10
+    assert len(options) == 15
     assert [option for option in options if f"`{option}`" not in page] == []

@@ -29,6 +29,16 @@ from littlebig_server import ServerError, ServerSettings, SettingsError, StartEr
             "--grpc-address is not passed on to tritonserver: use --host of littlebig serve",
         ),
         (
+            {"arguments": ("--grpc-restricted-protocol=health,trace:key=value",)},
+            "--grpc-restricted-protocol is not passed on to tritonserver for 'trace': littlebig serve restricts it "
+            "already; leave it out, or add --open-admin to set all restrictions yourself",
+        ),
+        (
+            {"arguments": ("--http-restricted-api", "logging:key=value")},
+            "--http-restricted-api is not passed on to tritonserver for 'logging': littlebig serve restricts it "
+            "already; leave it out, or add --open-admin to set all restrictions yourself",
+        ),
+        (
             {"arguments": ("--allow-http=false",)},
             "--allow-http is not passed on to tritonserver: HTTP, gRPC and metrics are always on",
         ),
@@ -42,7 +52,37 @@ def test_a_value_outside_its_range_is_refused(setting: dict[str, Any], message: 
 
 def test_the_default_is_loopback_on_free_ports() -> None:
     settings = ServerSettings()
-    assert (settings.host, settings.http_port, settings.grpc_port, settings.metrics_port) == ("127.0.0.1", 0, 0, 0)
+    assert {settings.host, settings.http_host, settings.metrics_host} == {"127.0.0.1"}
+    assert (settings.http_port, settings.grpc_port, settings.metrics_port) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("restriction", "setting"),
+    [
+        ("trace:key=value", {"open_administration": True}),
+        ("shared-memory:key=value", {"client_shared_memory": True}),
+        ("inference:key=value", {}),
+    ],
+)
+def test_restrictions_of_other_groups_are_passed_on(restriction: str, setting: dict[str, Any]) -> None:
+    arguments = (f"--grpc-restricted-protocol={restriction}",)
+    assert ServerSettings(arguments=arguments, **setting).arguments == arguments
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (ServerSettings(), ("--model-control-mode=explicit", "--load-model=*")),
+        (ServerSettings(model_control_mode="explicit"), ("--model-control-mode=explicit",)),
+        (ServerSettings(model_control_mode="poll"), ("--model-control-mode=poll",)),
+        (ServerSettings(arguments=("--model-control-mode=poll",)), ()),
+        (ServerSettings(arguments=("--model-control-mode=explicit", "--load-model=big")), ()),
+    ],
+)
+def test_all_models_are_loaded_at_the_start_unless_other_control_is_asked_for(
+    settings: ServerSettings, expected: tuple[str, ...]
+) -> None:
+    assert settings.control_arguments == expected
 
 
 @pytest.mark.parametrize("name", ["pid", "grpc_url", "http_url", "metrics_url"])
@@ -53,5 +93,5 @@ def test_a_server_that_was_not_started_has_no_urls(name: str) -> None:
 
 def test_all_errors_have_one_base_class() -> None:
     errors = [getattr(littlebig_server, name) for name in littlebig_server.__all__ if name.endswith("Error")]
-    assert len(errors) == 7
+    assert len(errors) == 8
     assert all(issubclass(error, ServerError) for error in errors)
