@@ -33,8 +33,8 @@ from typing import Any
 
 # Most seconds that the process may stand still, or the wall clock may gain during a batch.
 LIMIT_S = 0.6
-# Seconds after which a process that runs, but whose thread is late, is spared.
-_SPARE_S = 0.2
+# Seconds after which a process that runs, but whose thread is late, is rescued.
+_RESCUE_S = 0.2
 _INTERVAL_S = 0.1
 # Counts while the machine is suspended, too.
 _CLOCK = time.CLOCK_BOOTTIME
@@ -85,7 +85,7 @@ class Watchdog:
         """Let the process live on without a watchdog."""
         self._stopped.set()
         self._thread.join()
-        for timer in (self._kill, self._spare):
+        for timer in (self._kill, self._rescue):
             self._libc.timer_delete(timer)
 
     def _run(self) -> None:
@@ -93,16 +93,18 @@ class Watchdog:
             self._put_off()
 
     def _put_off(self) -> None:
+        # The rescue first, because this thread may have to wait for Python's lock between two calls.
+        self._start(self._rescue, _RESCUE_S)
         if not self._start(self._kill, LIMIT_S):  # it was taken away
-            self._libc.timer_delete(self._spare)
+            self._libc.timer_delete(self._rescue)
             self._make_timers()
+            self._start(self._rescue, _RESCUE_S)
             self._start(self._kill, LIMIT_S)
-        self._start(self._spare, _SPARE_S)
 
     def _make_timers(self) -> None:
         delete = ctypes.cast(self._libc.timer_delete, ctypes.c_void_p)
         self._kill = self._make_timer(_Event(notify=_SIGEV_SIGNAL, signal=signal.SIGKILL))
-        self._spare = self._make_timer(_Event(notify=_SIGEV_THREAD, function=delete, value=self._kill))
+        self._rescue = self._make_timer(_Event(notify=_SIGEV_THREAD, function=delete, value=self._kill))
 
     def _make_timer(self, event: _Event) -> ctypes.c_void_p:
         timer = ctypes.c_void_p()
