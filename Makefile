@@ -13,7 +13,7 @@ PYTEST = $(BIN)/python -m pytest $(PYTEST_ARGS)
 RARE := (slow or large or soak)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve playground bench test test-all test-rest test-slow test-large soak fuzz dist policies lint clean
+.PHONY: help demo serve playground bench test test-all test-rest test-slow test-large soak fuzz faults dist policies lint clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -38,7 +38,7 @@ test-all:  ## run every test that exists; a test without the marker slow may tak
 	$(MAKE) test PYTEST_ARGS=--max-seconds=20
 	$(MAKE) test-rest
 
-test-rest: test-slow policies test-large soak dist  ## run what `make test` leaves out
+test-rest: test-slow policies test-large soak faults dist  ## run what `make test` leaves out
 
 test-slow: $(VENV)/.test  ## run the tests with the marker slow
 	$(PYTEST) -n 2 --dist loadscope --durations=10 -m "slow and not serial"
@@ -52,6 +52,9 @@ soak: $(VENV)/.test  ## send 200,000 requests through the gate and watch errors 
 
 fuzz: $(VENV)/.test  ## send mutated and hostile pictures through preprocess, in process and served: minutes, seeded
 	$(BIN)/python -m tests.fuzz
+
+faults: $(VENV)/.test  ## kill, freeze and starve a served cascade and send it malformed requests: minutes, seeded
+	$(BIN)/python -m tests.faults
 
 dist: | $(VENV)/bin/python  ## build sdist and wheel into dist/, and try the wheel in a new environment
 	$(BIN)/python tests/dist/smoke.py dist

@@ -16,7 +16,13 @@ from littlebig_client._errors import (
     ServerTimeout,
     ServerUnreachable,
 )
-from littlebig_client._triton_messages import is_busy, is_closed_to_clients, is_dead, is_stopping
+from littlebig_client._triton_messages import (
+    is_busy,
+    is_closed_to_clients,
+    is_dead,
+    is_failed_by_neighbour,
+    is_stopping,
+)
 
 # gRPC core's words for a connection that failed, and what they mean to a caller; the first that occurs counts.
 _REFUSED = "Connection refused"
@@ -41,14 +47,15 @@ def status_of(failure: InferenceServerException) -> str:
 def may_repeat(failure: InferenceServerException) -> bool:
     """Whether a call may succeed a moment later: its server stops, restarts or was lost, or a model process died.
 
-    A busy server is none of these: repeating would add to its load.
+    So may one that failed because of a malformed request in the same batch. A busy server is none of these:
+    repeating would add to its load.
     """
     status, message = status_of(failure), failure.message()
     if status == "CANCELLED":  # the client cancels nothing itself: the server drops its requests as it ends
         return True
     if status == "UNAVAILABLE" and not is_busy(message) and not is_closed_to_clients(message):
         return True
-    return is_stopping(message) or is_dead(message)
+    return is_stopping(message) or is_dead(message) or is_failed_by_neighbour(message)
 
 
 def is_refused(failure: InferenceServerException) -> bool:

@@ -10,6 +10,9 @@ from __future__ import annotations
 _STOPPING = ("Server exiting", "Server is stopping", "Server not ready", "has no available versions")
 _BUSY = ("Exceeds maximum queue size", "Request timeout expired")
 _DEAD = "is not healthy"
+# Of a batch that holds another caller's claim of 2^32 images, or its BYTES shorter than they claim to be. This client
+# sends neither.
+_FAILED_BY_NEIGHBOUR = ("max allowed is", "incomplete string data")
 _CLOSED = "This protocol is restricted"
 _NO_REGION = "Unable to find shared memory region"
 
@@ -27,6 +30,11 @@ def is_busy(message: str | None) -> bool:
 def is_dead(message: str | None) -> bool:
     """Whether the Python process of a model is dead. Triton reports this one second after a request."""
     return _DEAD in (message or "")
+
+
+def is_failed_by_neighbour(message: str | None) -> bool:
+    """Whether a malformed request of another caller failed this one, because Triton put both into one batch."""
+    return any(phrase in (message or "") for phrase in _FAILED_BY_NEIGHBOUR)
 
 
 def is_closed_to_clients(message: str | None) -> bool:

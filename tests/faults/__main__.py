@@ -9,8 +9,7 @@ import tempfile
 
 import numpy as np
 
-from tests.faults import administration
-from tests.faults.attack import attack_grpc, attack_http
+from tests.faults.attack import attack_grpc, attack_http, open_calls
 from tests.faults.campaign import run, table
 from tests.faults.injecting import every_fault
 from tests.faults.serving import Service, write_repository
@@ -29,8 +28,7 @@ def main():
     rows, found = [], []
     with tempfile.TemporaryDirectory() as folder, Service(write_repository(folder), folder) as service:
         asked = questions(service.grpc_url, chosen.seed)
-        if re.search(chosen.only, "administration"):
-            found += administration.allowed(service)
+        found += open_calls(service) if re.search(chosen.only, "administration") else []
         for attack in (attack_grpc, attack_http):
             if re.search(chosen.only, attack.__name__):
                 result = attack(service, asked, seed=chosen.seed)

@@ -6,7 +6,9 @@ import collections
 from dataclasses import dataclass, field
 
 import psutil
+import tritonclient.grpc
 
+from tests.e2e.server.test_server_closed import OTHERS, OVER_HTTP, SHARED_MEMORY, refusal
 from tests.faults import malformed_grpc, malformed_http
 from tests.faults.campaign import await_whole
 from tests.faults.traffic import Traffic
@@ -38,6 +40,20 @@ class Attack:
             f"{self.name}: {sum(self.statuses.values())} malformed requests, {dict(self.statuses)}; beside them "
             f"{outcome.right} right, {len(outcome.wrong)} wrong, {len(outcome.lost)} failed"
         )
+
+
+def open_calls(service):
+    """Administrative calls that the server does not refuse to a client without its secret, in one line each."""
+    found = []
+    with tritonclient.grpc.InferenceServerClient(service.grpc_url) as client:
+        for what, call in {**SHARED_MEMORY, **OTHERS}.items():
+            if "restricted" not in (refusal(call, client) or ""):
+                found.append(f"gRPC: a client may {what}")
+    for method, path in OVER_HTTP:
+        request = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{{}}"
+        status, _ = malformed_http.send(service.http_url, request.encode())
+        found += [] if status == "403" else [f"HTTP: {method} {path} is answered by {status}"]
+    return found
 
 
 def attack_grpc(service, asked, count=GRPC_REQUESTS, seed=0):

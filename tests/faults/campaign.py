@@ -105,7 +105,7 @@ def _whole_again(service, asked, injected, may_stay):
     since, seen = None, None
     while time.monotonic() - injected < _GIVE_UP_S or since is not None:
         pids = _running(service, may_stay)
-        if pids is None or not _answers(service, asked):
+        if pids is None or _is_healing(service) or not _answers(service, asked):
             since = None
         elif since is None or pids != seen:
             since, seen = time.monotonic(), pids
@@ -131,6 +131,12 @@ def _running(service, may_stay=None):
     except psutil.NoSuchProcess:
         return None
     return None if frozen - {may_stay} else {name: [process.pid for process in processes[name]] for name in processes}
+
+
+def _is_healing(service):
+    """Whether the command has begun to load a model again, and has not said that it is loaded."""
+    words = [line for line in service.log() if line.startswith("littlebig: ")]
+    return bool(words) and words[-1].endswith("loading the model again")
 
 
 def _answers(service, asked):

@@ -173,6 +173,21 @@ def test_dead_model_process_is_waited_for(server, client):
     assert client.classify(canonical(3)).label == 3
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (grpc.StatusCode.INTERNAL, "batch size 35 for 'little_big_0_0', max allowed is 32"),
+        (
+            grpc.StatusCode.INVALID_ARGUMENT,
+            "in ensemble 'classify', incomplete string data for inference input 'encoded_image', expecting string of length 65 but only 64 bytes available",
+        ),
+    ],
+)
+def test_request_that_another_callers_failed_is_repeated(server, client, answer):
+    server.fail_with, server.fail_times = answer, 2
+    assert client.classify(canonical(3)).label == 3
+
+
 def test_call_that_is_closed_to_clients_is_not_repeated(server, client):
     server.fail_with = (grpc.StatusCode.UNAVAILABLE, "This protocol is restricted, expecting header 'x'")
     with pytest.raises(ServerFailure):
