@@ -8,6 +8,9 @@ from littlebig_calibration.certifying import Certified, Guarantee
 from littlebig_calibration.evidence import Calibration
 from littlebig_calibration.outcomes import Outcomes, scores
 
+# A tolerance is recommended only if what it certifies escalates no more than this.
+WORTHWHILE = 0.5
+
 
 def notes(
     calibration: Calibration, rows: Outcomes, found: Certified | None, asked: Guarantee, reason: str | None
@@ -59,7 +62,7 @@ def _of_the_walk(calibration: Calibration, found: Certified, asked: Guarantee) -
             if calibration.images_needed is not None
             else "on these images every threshold lost more than that: allow a larger loss or try another little"
         )
-        easier = next((each for each in calibration.tolerances if each.threshold is not None), None)
+        easier = next((each for each in calibration.tolerances if each.escalation_rate <= WORTHWHILE), None)
         if easier is not None:
             remedy += (
                 f"; a loss of {easier.max_accuracy_loss:.1%} is certified at {easier.escalation_rate:.0%} escalated"

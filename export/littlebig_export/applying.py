@@ -15,6 +15,8 @@ from littlebig_export.files import write_atomically
 from littlebig_export.provenance import PROVENANCE, read_provenance
 
 CALIBRATION = "calibration.json"
+# A tolerance is recommended only if what it certifies escalates no more than this.
+_WORTHWHILE = 0.5
 # Parameters that only a calibration sets, and what the config says about them.
 _COMMENTS = {
     "score": "What is compared with the threshold: little's confidence or its margin. From the calibration.",
@@ -142,7 +144,7 @@ def _check_decoding(repository: Path, calibration: Mapping[str, Any]) -> None:
 
 def _big_only(calibration: Mapping[str, Any]) -> str:
     """Why a calibration that turns the cascade off is refused, and what would help."""
-    easier = [each for each in calibration.get("tolerances", ()) if each["threshold"] is not None]
+    easier = [each for each in calibration.get("tolerances", ()) if each["escalation_rate"] <= _WORTHWHILE]
     needed = calibration.get("images_needed")
     helps = [f"label more images (about {needed:,}, an estimate)" if needed else "label more images"]
     if easier:

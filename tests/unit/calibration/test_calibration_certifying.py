@@ -78,7 +78,7 @@ def test_tuning_chooses_the_margin_where_only_it_ranks_images() -> None:
 def test_tuning_chooses_an_offset_where_little_may_overrule_big() -> None:
     # Each model is correct with a probability equal to its confidence.
     random = np.random.default_rng(5)
-    images = 8000
+    images = 40_000
     little, big = random.uniform(0.3, 1, images), random.uniform(0.3, 1, images)
     right = random.random(images) < little, random.random(images) < big
     rows = rows_of(*right, little.astype(np.float32), big.astype(np.float32))
