@@ -13,7 +13,7 @@ from littlebig_calibration.errors import PairChoiceError, TableError
 MIN_IMAGES = 100
 # In place of a class: the label is missing; a labeller found that the image shows none of the classes, so that both
 # models are wrong; or could not tell, which counts as if big alone were right: then no promise depends on it.
-NO_LABEL, NO_CLASS, UNCLEAR = -1, -2, -3
+NO_LABEL, NO_CLASS, UNCLEAR = -1, -2, -4
 # Parts of a divided table: images that plan a walk; pools are numbered from 1 on.
 PLANNING = 0
 

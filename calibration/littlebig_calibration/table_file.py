@@ -121,10 +121,7 @@ class _Columns:
             if pc.all(pc.fill_null(pc.match_substring_regex(text, r"^-?\d{1,9}$"), True)).as_py():
                 values = text.cast(pa.int32())
         if not pa.types.is_integer(values.type):
-            raise TableError(
-                f"{self.name}: 'label' is not a column of whole numbers: give classes, numbered from 0, or "
-                f"{' or '.join(LABEL_WORDS)}"
-            )
+            raise TableError(f"{self.name}: 'label' is not a column of whole numbers: classes are numbered from 0")
         return np.asarray(values.fill_null(NO_LABEL).to_numpy(zero_copy_only=False))
 
     def floats(self, column: str) -> Array:
@@ -146,7 +143,11 @@ class _Columns:
 
 def _csv(data: bytes) -> pa.Table:
     types = {name: pa.string() for name in FILE_COLUMNS}
-    table = pyarrow.csv.read_csv(pa.BufferReader(data), convert_options=pyarrow.csv.ConvertOptions(column_types=types))
+    table = pyarrow.csv.read_csv(
+        pa.BufferReader(data),
+        parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
+        convert_options=pyarrow.csv.ConvertOptions(column_types=types),
+    )
     table = table.rename_columns([name.strip() for name in table.column_names])
     return table.select([name for name in table.column_names if "_top5_" not in name])
 

@@ -201,14 +201,27 @@ def test_filled_lists_are_read(tmp_path: Path, content: str) -> None:
     table = pair_table(4)
     write_table(without_labels(replace(table, files=("a.jpg", "b.jpg", "c.jpg", "d.jpg"))), tmp_path / "t.parquet")
     (tmp_path / "labels.csv").write_text(content, encoding="utf-8")
-    assert read_tables([tmp_path / "t.parquet"], tmp_path / "labels.csv").labels.tolist() == [2, -2, -3, -1]
+    assert read_tables([tmp_path / "t.parquet"], tmp_path / "labels.csv").labels.tolist() == [
+        2,
+        NO_CLASS,
+        UNCLEAR,
+        NO_LABEL,
+    ]
+
+
+def test_file_names_with_quotes_and_line_breaks_are_read_back(tmp_path: Path) -> None:
+    names = ('a "b"\n.jpg', "<script>,.jpg")
+    write_table(without_labels(replace(pair_table(2), files=names)), tmp_path / "t.parquet")
+    with (tmp_path / "labels.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("file", "label"), *((name, 3) for name in names)])
+    assert read_tables([tmp_path / "t.parquet"], tmp_path / "labels.csv").labels.tolist() == [3, 3]
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ("file,label\nz.jpg,2\n", r"list different files, .*1 only in labels\.csv \(z\.jpg\)"),
-        ("file,label\na.jpg,hen\n", r"labels\.csv: 'label' is not a column of whole numbers: give classes"),
+        ("file,label\na.jpg,hen\n", r"labels\.csv: 'label' is not a column of whole numbers: classes are"),
         ("file,label\na.jpg,77\n", r"labels\.csv: 1 value of 'label' out of range \(first 77 for a\.jpg\)"),
         ("file,label\na.jpg,1\na.jpg,2\n", r"labels\.csv: 1 file listed more than once \(a\.jpg\)"),
         ("file;label\na.jpg;1\n", r"labels\.csv: no column 'file'"),
