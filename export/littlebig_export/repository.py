@@ -143,8 +143,7 @@ def _check_writable(output: Path) -> None:
     Raises:
         OSError: if that fails.
     """
-    parent = next(folder for folder in output.absolute().parents if folder.exists())
-    os.stat(output) if os.path.lexists(output) else os.stat(parent)
+    parent = next(folder for folder in output.resolve().parents if folder.exists())
     with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=parent):
         pass
 

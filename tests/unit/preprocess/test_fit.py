@@ -14,10 +14,11 @@ from .reference import settings, whole_picture
 
 skimage = pytest.importorskip("skimage")
 DATA = Path(skimage.__file__).parent / "data"
-CASES = [  # size, crop_pct, crop_mode, interpolation: lite2, efficientvit_l3, B7, a squashing one, a bilinear one
+CASES = [  # size, crop_pct, crop_mode, interpolation: lite2, efficientvit_l3, B7, volo (black border), squash, bilinear
     (260, 0.89, "center", "bicubic"),
     (384, 1.0, "center", "bicubic"),
     (600, 0.949, "center", "bicubic"),
+    (448, 1.15, "center", "bicubic"),
     (224, 0.9, "squash", "bicubic"),
     (299, 0.875, "center", "bilinear"),
 ]
