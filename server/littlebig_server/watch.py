@@ -102,7 +102,12 @@ class Watch:
         hung = [model for model in self._hangs.observe(now, read_activities(metrics, cpu_s)) if model in cpu_s]
         if not hung:
             return None
-        return self._heal(hung[0], f"model '{hung[0]}' has not moved for {self._hang_timeout:g} s while requests wait")
+        problem = self._heal(
+            hung[0], f"model '{hung[0]}' has not moved for {self._hang_timeout:g} s while requests wait"
+        )
+        # Their callers get an error, as those of a dead process.
+        self._retired = [(stub, now if stub.model == hung[0] else end) for stub, end in self._retired]
+        return problem
 
     def _heal(self, model: str, what: str) -> str | None:
         """Load a model again; returns why that failed, in one line."""
@@ -132,14 +137,16 @@ class Watch:
 
     def _load(self, model: str) -> str | None:
         """Load a model again, with a few attempts; returns the last failure."""
-        failure = None
+        end = time.monotonic() + _LOAD_SECONDS
+        failure = ""
         for _ in range(_LOAD_ATTEMPTS):
+            left = end - time.monotonic()
+            if left <= 0 or self._server.has_ended():
+                break
             try:
-                self._server.load_again(model, _LOAD_SECONDS)
+                self._server.load_again(model, left)
             except ControlError as refusal:
                 failure = str(refusal)
-                if self._server.has_ended():
-                    return failure
             else:
                 return None
         return failure
