@@ -121,8 +121,10 @@ class Watch:
         for stub in before:
             if stub.state is State.STOPPED:
                 stub.kill()
+        # Also those that an earlier heal replaced, which may still answer their last requests.
+        known = find_stubs(self._server.pid)
         failure = self._load(model)
-        after = [stub for stub in find_stubs(self._server.pid) if stub.model == model and stub not in before]
+        after = [stub for stub in find_stubs(self._server.pid) if stub.model == model and stub not in known]
         if failure is None and len(after) != len(before):
             failure = f"it has {len(after)} processes instead of {len(before)}"
         if failure is not None:

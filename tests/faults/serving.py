@@ -102,8 +102,9 @@ class Service:
         self._over.set()
         for process in self._all():
             self._signal(process, signal.SIGCONT)
-            if process.pid == self._process.pid:
-                self._signal(process, signal.SIGTERM)
+        # Quicker than a clean stop, which has a row of its own: the keeper and the command clean up after it, too.
+        for process in self.processes().get("tritonserver", ()):
+            self._signal(process, signal.SIGKILL)
         self._thread.join(60)
         for process in self._all():
             self._signal(process, signal.SIGKILL)

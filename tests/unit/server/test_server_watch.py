@@ -100,6 +100,24 @@ def test_a_dead_process_is_named_and_its_model_loaded_again(server: FakeServer) 
     assert lines[1].startswith("model 'big' is loaded again, after 0.")
 
 
+def test_a_second_loss_is_healed_while_replaced_processes_still_end(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ever: dict[int, FakeStub] = {}
+
+    def each_poll() -> None:
+        server.states.update({101: State.ENDED} if server.polls == 1 else {103: State.ENDED})
+
+    def find_stubs(_: int) -> list[FakeStub]:
+        ever.update({stub.pid: stub for stub in server.stubs})
+        return [stub for stub in ever.values() if stub.state is not State.ENDED]
+
+    server.each_poll = each_poll  # type: ignore[method-assign]
+    monkeypatch.setattr(watch, "find_stubs", find_stubs)
+    assert run(server)[0] == OVER
+    assert (server.loads, server.states) == (2, {101: State.ENDED, 103: State.ENDED})
+
+
 def test_a_stopped_process_is_killed_at_the_second_look(server: FakeServer) -> None:
     seen: list[tuple[int, State]] = []
 
