@@ -157,6 +157,8 @@ def check_calibratable(labels: Array) -> None:
             f"{counted(labels.size, 'image')}: a calibration needs at least {MIN_IMAGES}, better 5,000"
         )
     if np.all(labels == NO_LABEL):
-        raise PairChoiceError("no image has a label: 'littlebig label' lists those that need one")
+        raise PairChoiceError(
+            "no image has a label: give them with --labels; 'littlebig label' lists the images that need one"
+        )
     if np.all(labels == labels[0]):
         raise PairChoiceError(f"every label is {labels[0]}: calibrate on images of all classes that will be served")
