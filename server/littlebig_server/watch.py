@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from littlebig_server.errors import ControlError
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _POLL_SECONDS = 0.25
 _ACTIVITY_SECONDS = 1.0
-_LOAD_SECONDS = 10.0
+_LOAD_SECONDS = 15.0
 # A process has one second to answer while it loads, so a load may be refused on a busy machine.
 _LOAD_ATTEMPTS = 3
 # A model that is lost so often is not cured by loads.
@@ -168,14 +168,7 @@ class Watch:
     def _end_retired(self) -> None:
         """Kill processes of replaced instances that Triton does not end: it still waits for their dead sibling."""
         now = time.monotonic()
-        for stub, _ in _split(self._retired, lambda due: due[1] <= now):
-            stub.kill()
-
-
-def _split(
-    items: list[tuple[Stub, float]], is_due: Callable[[tuple[Stub, float]], bool]
-) -> Iterable[tuple[Stub, float]]:
-    """Remove and return the items that are due."""
-    due = [item for item in items if is_due(item)]
-    items[:] = [item for item in items if not is_due(item)]
-    return due
+        for stub, end in self._retired:
+            if end <= now or stub.state is State.STOPPED:
+                stub.kill()
+        self._retired = [(stub, end) for stub, end in self._retired if stub.state is not State.ENDED]
