@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +28,6 @@ class TritonPythonModel:
         """Open the graph with the number of threads that config.pbtxt gives."""
         config = json.loads(args["model_config"])
         parameters = {name: value["string_value"] for name, value in config["parameters"].items()}
-        self.watchdog = Watchdog()  # before `nice`, so that its thread keeps the ordinary priority
-        # Each instance is a process of its own, so its priority is too.
-        os.nice(int(parameters.get("nice", "0")))
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = int(parameters["threads"])
         # Idle threads must sleep, not spin: the other stage needs their cores.
@@ -35,7 +35,12 @@ class TritonPythonModel:
         graph = Path(args["model_repository"]) / args["model_version"] / "model.onnx"
         # What the batcher prefers to hand over is what one run takes.
         self.images_per_run = max(config["dynamic_batching"]["preferred_batch_size"])
-        self.session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+        # On Linux a priority is a thread's. Only the one that computes gives way: a thread that kept Python's lock
+        # and got no CPU time would stop the watchdog's.
+        self.worker = ThreadPoolExecutor(1, initializer=os.nice, initargs=(int(parameters.get("nice", "0")),))
+        providers = ["CPUExecutionProvider"]
+        self.session = self._compute(partial(onnxruntime.InferenceSession, str(graph), options, providers=providers))
+        self.watchdog = Watchdog()
 
     @end_if_clock_steps
     def execute(self, requests: list[Any]) -> list[Any]:
@@ -57,7 +62,8 @@ class TritonPythonModel:
         images = [pixels for _, pixels in asked]
         batch = images[0] if len(images) == 1 else np.concatenate(images)
         starts = range(0, len(batch), self.images_per_run)
-        runs = [self.session.run(names, {"image": batch[at : at + self.images_per_run]}) for at in starts]
+        parts = [{"image": batch[at : at + self.images_per_run]} for at in starts]
+        runs = self._compute(lambda: [self.session.run(names, part) for part in parts])
         outputs = {name: np.concatenate(values) for name, values in zip(names, zip(*runs, strict=True), strict=True)}
         responses, start = [], 0
         for request_names, request_images in zip(wanted, images, strict=True):
@@ -67,9 +73,14 @@ class TritonPythonModel:
             responses.append(pb_utils.InferenceResponse(tensors))
         return responses
 
+    def _compute(self, work: Callable[[], Any]) -> Any:
+        """The result of `work`, which the worker thread does."""
+        return self.worker.submit(work).result()
+
     def finalize(self) -> None:
-        """Let the process end in its own time."""
+        """Stop the threads."""
         self.watchdog.stop()
+        self.worker.shutdown()
 
 
 def _impossible_batch() -> Any:
