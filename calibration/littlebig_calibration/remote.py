@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,16 +31,18 @@ class RemoteModels:
         decode: how the server decodes pictures, `scaled` or `full`; None if it does not say.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, connect: Callable[[], Any] | None = None) -> None:
         """Read the server's model configurations.
 
         Args:
             url: its gRPC endpoint, HOST:PORT.
+            connect: makes a tritonclient `InferenceServerClient` of it, for TLS and the like; plain text by default.
 
         Raises:
             TableError: if no server answers there, or it lacks one of our models.
         """
         self._url = url
+        self._connect = connect or (lambda: tritonclient.grpc.InferenceServerClient(url))
         self._local = threading.local()
         configs = {model: self._config(model) for model in (*STAGES, "preprocess")}
         self.stages = tuple(_stage(self, stage, configs[stage]) for stage in STAGES)
@@ -85,7 +88,7 @@ class RemoteModels:
     def _client(self) -> Any:
         # One client per thread: tritonclient's are not thread-safe.
         if not hasattr(self._local, "client"):
-            self._local.client = tritonclient.grpc.InferenceServerClient(self._url)
+            self._local.client = self._connect()
         return self._local.client
 
     def _config(self, model: str) -> Any:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import click
 
+import littlebig_client
 from littlebig_calibration.errors import CalibrationError
 from littlebig_calibration.labelled import find_labelled_images
 from littlebig_calibration.predicting import Models, predict
 from littlebig_calibration.remote import RemoteModels
 from littlebig_calibration.served import ServedModels
+from littlebig_cli.connection import add_connection_options
 from littlebig_cli.failures import Failure, missing_extra, report_failures
 from littlebig_cli.progress import images_bar
 
@@ -25,7 +28,7 @@ REPOSITORY = Path("build/model_repository")
     help=f"Run the graphs and preprocessing of this model repository.  [default: {REPOSITORY}]",
 )
 @click.option("--pair", metavar="NAME|FILE.toml", help="Export this pair to a temporary folder and run it.")
-@click.option("--url", metavar="HOST:PORT", help="Ask a running server over gRPC.")
+@add_connection_options("Ask a running server over gRPC, host:port.")
 @click.option(
     "--data",
     type=click.Path(path_type=Path, exists=True),
@@ -45,11 +48,11 @@ REPOSITORY = Path("build/model_repository")
     help="Write the table to this file, .parquet or .csv.",
 )
 @click.option("--data-set", help="The images' name in the evidence.  [default: the folder's]")
-@report_failures(CalibrationError)
+@report_failures(CalibrationError, littlebig_client.ClientError)
 def command(
     repository: Path | None,
     pair: str | None,
-    url: str | None,
+    connection: dict[str, Any],
     data: Path,
     labels: Path | None,
     output: Path,
@@ -59,12 +62,13 @@ def command(
 
     The same call resumes an interrupted run.
     """
-    if sum(source is not None for source in (repository, pair, url)) > 1:
+    if sum(source is not None for source in (repository, pair, connection["url"])) > 1:
         raise click.UsageError("Give one of --repository, --pair and --url.")
     images = find_labelled_images(data, labels)
     models: Models
-    if url is not None:
-        models = RemoteModels(url)
+    if connection["url"] is not None:
+        way = littlebig_client.connection(**connection)
+        models = RemoteModels(way.url, way.open)
     elif pair is not None:
         models = export_models(pair)
     else:

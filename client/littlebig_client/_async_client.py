@@ -48,6 +48,8 @@ class AsyncClient(ConfiguredClient):
 
     async def close(self) -> None:
         """Close the connection. Requests in flight and later ones raise InvalidRequest."""
+        if self._triton is not None and not self._session.calls.is_closed:
+            await self._run(self._session.release())
         self._session.calls.is_closed = True
         if self._triton is not None:
             await self._triton.close()

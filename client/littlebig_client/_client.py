@@ -49,6 +49,8 @@ class Client(ConfiguredClient):
 
     def close(self) -> None:
         """Close the connection. Requests in flight and later ones raise InvalidRequest."""
+        if self._triton is not None and not self._session.calls.is_closed:
+            self._run(self._session.release())
         with self._lock:
             self._session.calls.is_closed = True
             self._closing.set()

@@ -106,6 +106,11 @@ class Connection:
         return first_host(self.url)
 
     @property
+    def is_one_server_here(self) -> bool:
+        """Whether the target is a single server on this machine."""
+        return is_loopback(self.url) and "," not in self.url
+
+    @property
     def has_one_address(self) -> bool:
         """Whether the target is a single address, not a name that may stand for several."""
         return is_address(self.host)

@@ -31,7 +31,7 @@ class ClientError(Exception):
 
     def __init__(self, message: str) -> None:
         """Store the message as one printable line."""
-        self.message = one_line(message)
+        self.message: str = one_line(message)
         self.image: str | None = None
         super().__init__(self.message)
 
@@ -78,7 +78,7 @@ class ServerFailure(ClientError):
     def __init__(self, message: str, status: str) -> None:
         """Store the message and the gRPC status."""
         super().__init__(message)
-        self.status = status
+        self.status: str = status
 
     def __reduce__(self) -> tuple[type[ServerFailure], tuple[str, str], dict[str, object]]:
         """Pickle with both arguments, so that the error crosses processes."""

@@ -25,7 +25,7 @@ from littlebig_client._connection import Tls, connection
 from littlebig_client._errors import ProbeFailed
 from littlebig_client._failures import status_of, unreachable
 from littlebig_client._options import check_seconds
-from littlebig_client._session import picture_tensor
+from littlebig_client._tensors import picture_tensor
 from littlebig_client._triton_messages import is_busy, is_closed_to_clients, is_dead, is_stopping
 
 _ENSEMBLE, _PREPROCESS, _GATE, _BIG = "classify", "preprocess", "little_big", "big"
@@ -224,7 +224,7 @@ def _blank_picture() -> triton.InferInput:
     """`encoded_image` BYTES [1, 1] of a small grey JPEG."""
     buffer = io.BytesIO()
     Image.new("RGB", (64, 64), "grey").save(buffer, "JPEG")
-    return picture_tensor(buffer.getvalue())
+    return picture_tensor(buffer.getvalue()).with_data()
 
 
 class _Stopping(ProbeFailed):

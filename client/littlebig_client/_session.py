@@ -8,10 +8,18 @@ from typing import Any
 import numpy as np
 import tritonclient.grpc as triton
 from numpy.typing import NDArray
+from tritonclient.utils import InferenceServerException
 
 from littlebig_client._answers import Classification, read_answers
 from littlebig_client._calls import Calls
-from littlebig_client._errors import ClientError, ServerFailure, ServerTimeout, ServerUnreachable
+from littlebig_client._errors import (
+    ClientError,
+    InvalidRequest,
+    RequestRejected,
+    ServerFailure,
+    ServerTimeout,
+    ServerUnreachable,
+)
 from littlebig_client._images import (
     DEFAULT_MAX_BYTES,
     ImageInput,
@@ -23,20 +31,26 @@ from littlebig_client._images import (
     name_of,
 )
 from littlebig_client._options import Options
-from littlebig_client._steps import Blocking, Pause, Steps
+from littlebig_client._shared_memory import Region, Regions
+from littlebig_client._steps import Blocking, Call, Pause, Steps
+from littlebig_client._tensors import Tensor, images_tensor, picture_tensor
+from littlebig_client._triton_messages import has_no_region, is_closed_to_clients
 
 # Encoded pictures go to the ensemble, which decodes and resizes them; canonical images go to the gate.
 _ENSEMBLE, _GATE, _PREPROCESS = "classify", "little_big", "preprocess"
 _OUTPUTS = ("label", "confidence", "stage")
 _POLL_SECONDS = 0.1
+# Registrations of shared memory for one image, whose server may restart in between.
+_REGISTRATIONS = 3
 
 
 class Session:
     """The verbs of a client of one server. Safe to use from several threads."""
 
-    def __init__(self, calls: Calls) -> None:
+    def __init__(self, calls: Calls, *, shared_memory: bool = False) -> None:
         """Prepare; nothing is sent yet."""
         self.calls = calls
+        self._regions = Regions() if shared_memory else None
         self._canonical_shape: tuple[int, ...] | None = None
         self._max_bytes: int | None = None
         self._max_batch: int | None = None
@@ -46,7 +60,7 @@ class Session:
         try:
             if isinstance(image, np.ndarray):
                 yield from self._check_canonical(image)
-                result = yield from self._infer(_GATE, canonical_tensor(image[np.newaxis]), options)
+                result = yield from self._infer(_GATE, images_tensor(image[np.newaxis]), options)
             else:
                 picture = yield from self._encoded(image)
                 result = yield from self._infer(_ENSEMBLE, picture_tensor(picture), options)
@@ -72,7 +86,7 @@ class Session:
         answers: list[Classification] = []
         for start in range(0, len(images), size):
             part = images[start : start + size]
-            result = yield from self._infer(_GATE, canonical_tensor(part), options)
+            result = yield from self._infer(_GATE, images_tensor(part), options)
             answers += read_answers(result, len(part))
         return answers
 
@@ -99,12 +113,53 @@ class Session:
         config = yield from self._config(_GATE)
         return str(config.parameters["score"].string_value) or "confidence"
 
-    def _infer(self, model: str, tensor: triton.InferInput, options: Options) -> Steps[Any]:
+    def release(self) -> Steps[None]:
+        """Let the server forget the shared memory; a server that is gone has."""
+        for region in self._regions.take_all() if self._regions is not None else ():
+            try:
+                yield Call("unregister_system_shared_memory", _POLL_SECONDS, (region.name,))
+            except InferenceServerException:
+                return
+
+    def _infer(self, model: str, tensor: Tensor, options: Options) -> Steps[Any]:
         outputs = [triton.InferRequestedOutput(name) for name in _OUTPUTS]
         # Triton's classification extension returns k texts with names instead of all probabilities.
         outputs.append(triton.InferRequestedOutput("probabilities", class_count=int(options.top_k)))
-        settings = {"inputs": [tensor], "outputs": outputs, **options.settings()}
-        return (yield from self.calls.call("infer", model, settings=settings))
+        settings = {"outputs": outputs, **options.settings()}
+        if self._regions is None:
+            return (yield from self.calls.call("infer", model, settings={"inputs": [tensor.with_data()], **settings}))
+        for attempt in range(_REGISTRATIONS):
+            region = self._regions.take(tensor.size)
+            inputs = [tensor.in_region(region)]
+            try:
+                if not region.is_registered:
+                    yield from self._register(region)
+                result = yield from self.calls.call("infer", model, settings={"inputs": inputs, **settings})
+            except (RequestRejected, ServerFailure) as failure:
+                if attempt + 1 == _REGISTRATIONS or not has_no_region(failure.message):
+                    if isinstance(failure, RequestRejected):  # the server is done with it
+                        self._regions.give_back(region)
+                    raise
+                # The server restarted: it has none of them.
+                self._regions.take_all()
+            else:
+                self._regions.give_back(region)
+                return result
+        raise AssertionError  # the last attempt returned or raised
+
+    def _register(self, region: Region) -> Steps[None]:
+        try:
+            yield from self.calls.call("register_system_shared_memory", region.name, region.name, region.size)
+        except ServerFailure as failure:
+            if is_closed_to_clients(failure.message):
+                raise InvalidRequest(
+                    f"the server at {self.calls.connection.url} does not let clients register shared memory: start it "
+                    "with 'littlebig serve --client-shared-memory', or leave shared_memory out"
+                ) from failure
+            raise
+        finally:
+            region.remove_name()
+        region.is_registered = True
 
     def _encoded(self, image: ImageInput) -> Steps[bytes]:
         if is_encoded(image) and len(image) <= DEFAULT_MAX_BYTES:  # type: ignore[arg-type]
@@ -147,15 +202,3 @@ class Session:
 
     def _config(self, model: str) -> Steps[Any]:
         return (yield from self.calls.call("get_model_config", model)).config
-
-
-def picture_tensor(data: bytes) -> triton.InferInput:
-    """`encoded_image` BYTES [1,1] of one encoded picture."""
-    tensor = triton.InferInput("encoded_image", [1, 1], "BYTES")
-    return tensor.set_data_from_numpy(np.array([[data]], dtype=np.object_))
-
-
-def canonical_tensor(images: NDArray[np.uint8]) -> triton.InferInput:
-    """`image` UINT8 [N,H,W,3] of canonical images."""
-    tensor = triton.InferInput("image", list(images.shape), "UINT8")
-    return tensor.set_data_from_numpy(images)

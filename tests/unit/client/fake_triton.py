@@ -160,6 +160,9 @@ class FakeTriton(GRPCInferenceServiceServicer):
         response.config.parameters["score"].string_value = self.score
         return response
 
+    def SystemSharedMemoryRegister(self, request, context):  # noqa: N802
+        context.abort(grpc.StatusCode.UNAVAILABLE, "This protocol is restricted, expecting header 'x'")
+
     def ModelInfer(self, request, context):  # noqa: N802
         content = _content(request)
         with self._changed:

@@ -218,3 +218,19 @@ def test_wrong_variable_is_named(environment, message):
     with pytest.raises(InvalidRequest) as refused:
         connection(environment=environment)
     assert str(refused.value) == message
+
+
+def test_server_that_keeps_its_shared_memory_closed_is_refused_in_one_line(server):
+    with Client(server.url, shared_memory=True) as client, pytest.raises(InvalidRequest) as refused:
+        client.classify(canonical(1))
+    assert str(refused.value) == (
+        f"the server at {server.url} does not let clients register shared memory: start it with "
+        "'littlebig serve --client-shared-memory', or leave shared_memory out"
+    )
+
+
+@pytest.mark.parametrize("url", ["triton:8001", "ipv4:127.0.0.1:8001,127.0.0.1:8002"])
+def test_shared_memory_with_a_server_elsewhere_is_refused(url):
+    with pytest.raises(InvalidRequest) as refused:
+        Client(url, shared_memory=True)
+    assert str(refused.value) == f"shared memory needs a server on this machine, such as localhost:8001, not {url}"
