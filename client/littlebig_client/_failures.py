@@ -21,6 +21,7 @@ from littlebig_client._triton_messages import (
     is_closed_to_clients,
     is_dead,
     is_failed_by_neighbour,
+    is_out_of_memory,
     is_stopping,
 )
 
@@ -47,15 +48,15 @@ def status_of(failure: InferenceServerException) -> str:
 def may_repeat(failure: InferenceServerException) -> bool:
     """Whether a call may succeed a moment later: its server stops, restarts or was lost, or a model process died.
 
-    So may one that failed because of a malformed request in the same batch. A busy server is none of these:
-    repeating would add to its load.
+    So may one that failed because of a malformed request in the same batch, or for want of shared memory. A busy server
+    is none of these: repeating would add to its load.
     """
     status, message = status_of(failure), failure.message()
     if status == "CANCELLED":  # the client cancels nothing itself: the server drops its requests as it ends
         return True
     if status == "UNAVAILABLE" and not is_busy(message) and not is_closed_to_clients(message):
         return True
-    return is_stopping(message) or is_dead(message) or is_failed_by_neighbour(message)
+    return any(is_so(message) for is_so in (is_stopping, is_dead, is_failed_by_neighbour, is_out_of_memory))
 
 
 def is_refused(failure: InferenceServerException) -> bool:

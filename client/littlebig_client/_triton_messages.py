@@ -13,6 +13,7 @@ _DEAD = "is not healthy"
 # Of a batch that holds another caller's claim of 2^32 images, or its BYTES shorter than they claim to be. This client
 # sends neither.
 _FAILED_BY_NEIGHBOUR = ("max allowed is", "incomplete string data")
+_NO_MEMORY = "Failed to increase the shared memory pool size"
 _CLOSED = "This protocol is restricted"
 _NO_REGION = "Unable to find shared memory region"
 
@@ -35,6 +36,11 @@ def is_dead(message: str | None) -> bool:
 def is_failed_by_neighbour(message: str | None) -> bool:
     """Whether a malformed request of another caller failed this one, because Triton put both into one batch."""
     return any(phrase in (message or "") for phrase in _FAILED_BY_NEIGHBOUR)
+
+
+def is_out_of_memory(message: str | None) -> bool:
+    """Whether the server's /dev/shm had no room for the request, which other requests may leave a moment later."""
+    return _NO_MEMORY in (message or "")
 
 
 def is_closed_to_clients(message: str | None) -> bool:

@@ -41,9 +41,9 @@ def main():
                 print(f"left out: {fault.name}, because this process may not mount a /dev/shm of its own")
                 continue
             row = run(service, asked, fault)
-            print(table([row]).splitlines()[-1], *row.notes[:5], sep="\n    ", flush=True)
             rows.append(row)
             found += row.faults(chosen.within)
+            print(table([row]).splitlines()[-1], *row.notes[:5], *row.faults(chosen.within), sep="\n    ", flush=True)
     print(table(rows))
     for text in found[:50]:
         print(f"FAULT: {text}")

@@ -181,9 +181,13 @@ def test_dead_model_process_is_waited_for(server, client):
             grpc.StatusCode.INVALID_ARGUMENT,
             "in ensemble 'classify', incomplete string data for inference input 'encoded_image', expecting string of length 65 but only 64 bytes available",
         ),
+        (
+            grpc.StatusCode.INTERNAL,
+            "Failed to increase the shared memory pool size for key 'littlebig_1_' to 67108864 bytes. Error: No space left on device",
+        ),
     ],
 )
-def test_request_that_another_callers_failed_is_repeated(server, client, answer):
+def test_request_that_failed_because_of_others_is_repeated(server, client, answer):
     server.fail_with, server.fail_times = answer, 2
     assert client.classify(canonical(3)).label == 3
 
