@@ -197,6 +197,7 @@ def test_a_stopped_process_is_killed_and_replaced_and_no_answer_is_another_calle
     assert set(lost_under_load(cascade, model, signal.SIGSTOP)) & UNTOUCHED[model] == set()
 
 
+@SLOW
 def test_a_server_that_has_healed_stops_long_before_its_exit_timeout(own: tuple[Served, Path]) -> None:
     running, _ = own
     os.kill(running.stubs("little_big")[0].pid, signal.SIGKILL)
@@ -236,6 +237,7 @@ HANGS = """        import glob, time
 """
 
 
+@SLOW
 def test_a_hung_model_is_named_and_replaced(own: tuple[Served, Path], tmp_path: Path) -> None:
     running, repository = own
     file = repository / "little" / "1" / "model.py"
