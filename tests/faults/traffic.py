@@ -21,7 +21,7 @@ _LONGEST_S = 150.0
 # An answer of another image differs by at least _DISTINCT in its confidence, or in label or stage; the same image's answer
 # differs by less than _EQUAL, whatever batch it is in.
 _DISTINCT, _EQUAL = 1e-3, 1e-4
-_SIDE, _CANDIDATES, _FEWEST = 32, 160, 16
+_SIDE, _CANDIDATES, _FEWEST = 32, 240, 8
 
 
 @dataclass(frozen=True)
