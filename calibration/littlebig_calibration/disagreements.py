@@ -33,7 +33,7 @@ import numpy as np
 
 from littlebig_calibration._arrays import Array
 from littlebig_calibration.errors import TableError
-from littlebig_calibration.table import NO_LABEL
+from littlebig_calibration.table import NO_LABEL, UNCLEAR
 from littlebig_calibration.walk import UNKNOWN, WALK_RATES, place_shares, run_walk
 
 # Escalation rate down to which a budget should last where nothing is known of the pair; and that of a second walk, as a
@@ -140,13 +140,13 @@ def outcome(pool: Deciding, little_label: Array, big_label: Array, labels: Array
         little_label: int [n].
         big_label: int [n].
         labels: int [n], the true class, `NO_CLASS` where it is none that the models know, `NO_LABEL` where it is
-            missing.
+            missing, `UNCLEAR` where nobody can tell: then it counts as lost, the worst case.
 
     Returns:
         int8 [d] in the pool's order: +1 lost, -1 won, 0 neither, `UNKNOWN` without a label.
     """
     little, big, true = little_label[pool.rows], big_label[pool.rows], labels[pool.rows]
-    difference = (big == true).astype(np.int8) - (little == true).astype(np.int8)
+    difference = ((big == true) | (true == UNCLEAR)).astype(np.int8) - (little == true).astype(np.int8)
     return np.where(true == NO_LABEL, UNKNOWN, difference)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from littlebig_calibration._arrays import Array
 from littlebig_calibration.disagreements import Deciding, deciding, outcome
 from littlebig_calibration.errors import PairChoiceError
-from littlebig_calibration.table import NO_LABEL, PredictionTable, check_calibratable
+from littlebig_calibration.table import NO_LABEL, UNCLEAR, PredictionTable, check_calibratable
 from littlebig_calibration.walk import UNKNOWN
 from littlebig_contract.scores import LOGIT_CLIP
 
@@ -25,7 +25,7 @@ class Outcomes:
     Attributes:
         little_label: int [n], little's classes.
         big_label: int [n].
-        labels: int [n], the true classes, `NO_LABEL` and `NO_CLASS` among them.
+        labels: int [n], the true classes, `NO_LABEL`, `NO_CLASS` and `UNCLEAR` among them.
         little_confidence: float32 [n].
         big_confidence: float32 [n].
         little_margin: float32 [n], or None where the table has no margins.
@@ -61,8 +61,8 @@ class Outcomes:
     @cached_property
     def lost(self) -> Array:
         """Int8 [n]: +1 where only big is right, -1 where only little is, 0 where neither or both, else `UNKNOWN`."""
-        known = (self.big_label == self.labels).astype(np.int8) - (self.little_label == self.labels).astype(np.int8)
-        return np.where(self.differ & (self.labels == NO_LABEL), UNKNOWN, known)
+        everyone = Deciding(len(self), np.arange(len(self)), self.little_confidence)
+        return np.where(self.differ, outcome(everyone, self.little_label, self.big_label, self.labels), 0)
 
     @cached_property
     def compared(self) -> bool:
@@ -71,8 +71,8 @@ class Outcomes:
 
     @cached_property
     def labelled(self) -> bool:
-        """Whether every image has a label, so that accuracies are known."""
-        return not np.any(self.labels == NO_LABEL)
+        """Whether every image has a label that is clear, so that accuracies are known."""
+        return not np.any(np.isin(self.labels, (NO_LABEL, UNCLEAR)))
 
 
 @dataclass(frozen=True)

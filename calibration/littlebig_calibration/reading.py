@@ -16,6 +16,7 @@ from littlebig_calibration.table import (
     NO_CLASS,
     NO_LABEL,
     PLANNING,
+    UNCLEAR,
     ModelColumns,
     PredictionTable,
     check_classes,
@@ -144,7 +145,11 @@ def _labels(tables: Sequence[TableFile], orders: Sequence[Array], files: Sequenc
             continue
         labels = np.where(order < 0, NO_LABEL, table.labels[order])
         check_classes(
-            np.where(np.isin(labels, (NO_LABEL, NO_CLASS)), 0, labels), files, "label", table.source.name, classes
+            np.where(np.isin(labels, (NO_LABEL, NO_CLASS, UNCLEAR)), 0, labels),
+            files,
+            "label",
+            table.source.name,
+            classes,
         )
         if joint is None:
             joint, first = labels, table.source.name

@@ -11,9 +11,9 @@ from littlebig_calibration._arrays import Array
 from littlebig_calibration.errors import PairChoiceError, TableError
 
 MIN_IMAGES = 100
-# In place of a class: the label is missing, or a labeller found that the image shows none of the classes. Both models
-# are wrong then.
-NO_LABEL, NO_CLASS = -1, -2
+# In place of a class: the label is missing; a labeller found that the image shows none of the classes, so that both
+# models are wrong; or could not tell, which counts as if big alone were right: then no promise depends on it.
+NO_LABEL, NO_CLASS, UNCLEAR = -1, -2, -4
 # Parts of a divided table: images that plan a walk; pools are numbered from 1 on.
 PLANNING = 0
 
@@ -55,7 +55,8 @@ class PredictionTable:
 
     Attributes:
         files: the n images' names, sorted, each once.
-        labels: int32 [n], `NO_LABEL` where it is missing, `NO_CLASS` where the image shows none of the classes.
+        labels: int32 [n], `NO_LABEL` where it is missing, `NO_CLASS` where the image shows none of the classes,
+            `UNCLEAR` where nobody can tell.
         models: the models, in the order in which the tables list them.
         data_set: a name for the images, for the evidence.
         classes: the number of classes, where it is known.

@@ -16,12 +16,12 @@ import pyarrow.parquet
 
 from littlebig_calibration._arrays import Array
 from littlebig_calibration.errors import TableError
-from littlebig_calibration.table import NO_CLASS, NO_LABEL, ModelColumns, SourceFile, counted, named
+from littlebig_calibration.table import NO_CLASS, NO_LABEL, UNCLEAR, ModelColumns, SourceFile, counted, named
 
 METADATA_KEY = b"littlebig"
 FILE_COLUMNS = ("file", "file_name")
-# In a column of labels: the image shows none of the classes.
-NONE_OF_THEM = "none"
+# Words in a column of labels, beside classes.
+LABEL_WORDS = {"none": NO_CLASS, "unclear": UNCLEAR}
 PUBLISHED_LABEL, PUBLISHED_CONFIDENCE = "predicted_class", "predicted_probability"
 
 
@@ -105,7 +105,7 @@ class _Columns:
         return np.asarray(values.to_numpy(zero_copy_only=False))
 
     def labels(self) -> Array:
-        """Classes; an empty field is a missing label, the word `none` means none of the classes."""
+        """Classes and `LABEL_WORDS`; an empty field is a missing label."""
         values = self.table.column("label").combine_chunks()
         if pa.types.is_floating(values.type):  # what pandas makes of whole numbers with gaps
             values = pc.if_else(pc.is_nan(values), None, values)
@@ -115,7 +115,8 @@ class _Columns:
             values = values.cast(pa.int32())
         elif pa.types.is_string(values.type):
             text = pc.utf8_trim_whitespace(values)
-            text = pc.if_else(pc.equal(text, NONE_OF_THEM), str(NO_CLASS), text)
+            for word, value in LABEL_WORDS.items():
+                text = pc.if_else(pc.equal(pc.utf8_lower(text), word), str(value), text)
             text = pc.if_else(pc.equal(text, ""), None, text)
             if pc.all(pc.fill_null(pc.match_substring_regex(text, r"^-?\d{1,9}$"), True)).as_py():
                 values = text.cast(pa.int32())
@@ -142,7 +143,12 @@ class _Columns:
 
 def _csv(data: bytes) -> pa.Table:
     types = {name: pa.string() for name in FILE_COLUMNS}
-    table = pyarrow.csv.read_csv(pa.BufferReader(data), convert_options=pyarrow.csv.ConvertOptions(column_types=types))
+    table = pyarrow.csv.read_csv(
+        pa.BufferReader(data),
+        parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
+        convert_options=pyarrow.csv.ConvertOptions(column_types=types),
+    )
+    table = table.rename_columns([name.strip() for name in table.column_names])
     return table.select([name for name in table.column_names if "_top5_" not in name])
 
 
