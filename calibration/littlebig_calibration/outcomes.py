@@ -60,13 +60,9 @@ class Outcomes:
 
     @cached_property
     def lost(self) -> Array:
-        """Int8 [n]: +1 where only big is right, -1 where only little is, 0 where neither or both, else `UNKNOWN`.
-
-        A disagreement of which nobody can tell the class counts as +1, the worst case.
-        """
-        big_right = (self.big_label == self.labels) | (self.differ & (self.labels == UNCLEAR))
-        known = big_right.astype(np.int8) - (self.little_label == self.labels).astype(np.int8)
-        return np.where(self.differ & (self.labels == NO_LABEL), UNKNOWN, known)
+        """Int8 [n]: +1 where only big is right, -1 where only little is, 0 where neither or both, else `UNKNOWN`."""
+        everyone = Deciding(len(self), np.arange(len(self)), self.little_confidence)
+        return np.where(self.differ, outcome(everyone, self.little_label, self.big_label, self.labels), 0)
 
     @cached_property
     def compared(self) -> bool:
@@ -75,8 +71,8 @@ class Outcomes:
 
     @cached_property
     def labelled(self) -> bool:
-        """Whether every image has a label, so that accuracies are known."""
-        return not np.any(self.labels == NO_LABEL)
+        """Whether every image has a label that is clear, so that accuracies are known."""
+        return not np.any(np.isin(self.labels, (NO_LABEL, UNCLEAR)))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from littlebig_calibration.cost_target import escalation_cap
 from littlebig_calibration.disagreements import STAGE_SHARES
 from littlebig_calibration.errors import TableError
 from littlebig_calibration.outcomes import DecisionRule, Outcomes, discordant_counts, outcomes
-from littlebig_calibration.table import NO_CLASS, NO_LABEL
+from littlebig_calibration.table import NO_CLASS, NO_LABEL, UNCLEAR
 from littlebig_calibration.tuning import Division, TuningOptions, divide, tune
 
 
@@ -27,10 +27,12 @@ def test_discordant_images_are_counted_as_by_hand() -> None:
         assert won[place] == np.sum(kept & ~big & little)
 
 
-def test_a_picture_of_no_class_is_neither_lost_nor_won() -> None:
-    rows = Outcomes(np.array([1, 1]), np.array([2, 2]), np.array([NO_CLASS, 1]), *[np.full(2, 0.5, np.float32)] * 2)
-    assert rows.lost.tolist() == [0, -1]
+def test_a_picture_of_no_class_is_neither_lost_nor_won_and_an_unclear_one_counts_as_lost() -> None:
+    little, big, labels = np.array([1, 1, 1, 3]), np.array([2, 2, 2, 3]), np.array([NO_CLASS, 1, UNCLEAR, UNCLEAR])
+    rows = Outcomes(little, big, labels, *[np.full(4, 0.5, np.float32)] * 2)
+    assert rows.lost.tolist() == [0, -1, 1, 0]
     assert rows.compared
+    assert not rows.labelled
 
 
 def test_split_is_repeatable_nested_and_uses_every_image_once() -> None:
