@@ -54,18 +54,22 @@ def preflight(
         provenance = read_provenance(repository)
     except ProvenanceError as error:
         raise IncompleteRepositoryError(str(error)) from None
-    stages, threshold = provenance.get("stages") or {}, provenance.get("threshold") or {}
-    parameters = {
-        model: read_model(repository, model, (stages.get(model) or {}).get("files") or {}) for model in MODELS
-    }
+    stages, threshold = _table(provenance, "stages"), _table(provenance, "threshold")
+    parameters = {model: read_model(repository, model, _table(_table(stages, model), "files")) for model in MODELS}
     check_gate(repository, parameters["little_big"])
     for stage in STAGES:
-        _check_weights(repository, stage, parameters[stage], stages.get(stage) or {})
+        _check_weights(repository, stage, parameters[stage], _table(stages, stage))
     _check_threshold(repository, parameters["little_big"], threshold)
     if require_calibration:
         _check_calibration(repository, parameters["little_big"], provenance)
     source = f"threshold {threshold.get('value')} from {threshold.get('source')}"
     return f"{repository}: {source}; {shared_memory}: {size // _MIB} MiB"
+
+
+def _table(provenance: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """A part of littlebig.json; empty where it is missing or no table."""
+    part = provenance.get(key)
+    return part if isinstance(part, dict) else {}
 
 
 def _check_shared_memory(folder: Path, least: int) -> int:
@@ -86,7 +90,7 @@ def _check_shared_memory(folder: Path, least: int) -> int:
 
 def _check_weights(repository: Path, stage: str, parameters: Mapping[str, str], facts: Mapping[str, Any]) -> None:
     served = parameters.get("weights_sha256")
-    recorded = (facts.get("weights") or {}).get("sha256")
+    recorded = _table(facts, "weights").get("sha256")
     if served is not None and recorded != served:
         raise PreflightError(
             f"'{repository / stage / 'config.pbtxt'}' is of the weights {served[:12]}, {PROVENANCE} of "
@@ -98,7 +102,8 @@ def _check_threshold(repository: Path, parameters: Mapping[str, str], threshold:
     """Refuse a gate that serves another threshold than the repository says, and so the metadata and the report."""
     value, policy = threshold.get("value"), parameters.get("policy", "cascade")
     served = f"threshold {float(parameters['threshold'])}" if policy == "cascade" else f"policy {policy}"
-    said = "policy big" if value is None else f"threshold {float(value)}"
+    number = float(value) if isinstance(value, int | float) else value
+    said = "policy big" if value is None else f"threshold {number}"
     if served != said:
         raise PreflightError(
             f"'{repository / 'little_big' / 'config.pbtxt'}' serves {served}, {PROVENANCE} says {said} from "
@@ -107,7 +112,7 @@ def _check_threshold(repository: Path, parameters: Mapping[str, str], threshold:
 
 
 def _check_calibration(repository: Path, parameters: Mapping[str, str], provenance: Mapping[str, Any]) -> None:
-    threshold, evidence = provenance.get("threshold") or {}, repository / "calibration.json"
+    threshold, evidence = _table(provenance, "threshold"), repository / "calibration.json"
     source = threshold.get("source")
     if source != evidence.name or not evidence.is_file():
         raise PreflightError(

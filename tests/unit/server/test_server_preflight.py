@@ -130,6 +130,12 @@ def test_a_repository_without_readable_provenance_is_refused(repository: Path, c
         preflight(repository, least=0)
 
 
+@pytest.mark.parametrize("changes", [{"threshold": 0.4}, {"threshold": {"value": "0.4"}}, {"stages": []}])
+def test_provenance_of_another_shape_is_refused(repository: Path, changes: dict[str, object]) -> None:
+    change(repository / "littlebig.json", **changes)
+    refusal(repository)
+
+
 @pytest.mark.parametrize("content", ["not json", "[]", '{"threshold": 0.4}'])
 def test_a_file_that_is_no_calibration_is_refused(repository: Path, content: str) -> None:
     evidence = repository / "calibration.json"
