@@ -129,22 +129,21 @@ class Session:
         if self._regions is None:
             return (yield from self.calls.call("infer", model, settings={"inputs": [tensor.with_data()], **settings}))
         for attempt in range(_REGISTRATIONS):
-            region = self._regions.take(tensor.size)
-            inputs = [tensor.in_region(region)]
+            region, is_read = self._regions.take(tensor.size), False
             try:
+                inputs = [tensor.in_region(region)]
                 if not region.is_registered:
                     yield from self._register(region)
                 result = yield from self.calls.call("infer", model, settings={"inputs": inputs, **settings})
-            except (RequestRejected, ServerFailure) as failure:
-                if attempt + 1 == _REGISTRATIONS or not has_no_region(failure.message):
-                    if isinstance(failure, RequestRejected):  # the server is done with it
-                        self._regions.give_back(region)
-                    raise
-                # The server restarted: it has none of them.
-                self._regions.take_all()
-            else:
-                self._regions.give_back(region)
+                is_read = True
                 return result
+            except (RequestRejected, ServerFailure) as failure:
+                is_read = isinstance(failure, RequestRejected)
+                if attempt + 1 == _REGISTRATIONS or not has_no_region(failure.message):
+                    raise
+                self._regions.take_all()  # the server restarted: it has none of them
+            finally:
+                self._regions.put(region, is_read=is_read)
         raise AssertionError  # the last attempt returned or raised
 
     def _register(self, region: Region) -> Steps[None]:

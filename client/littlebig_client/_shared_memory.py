@@ -1,7 +1,7 @@
 """Images in system shared memory, for a server on this machine: a request then names a region instead of carrying it.
 
 Each request in flight has a region of its own. The server maps a region when it is registered; its name is removed at
-once, so nothing stays behind when either process ends. A region whose request was not answered is never written again:
+once, so nothing stays behind when either process ends. A region whose request was not answered is left alone for long:
 the server may still read it.
 """
 
@@ -12,6 +12,7 @@ import mmap
 import os
 import secrets
 import threading
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,8 @@ from littlebig_client._errors import InvalidRequest
 
 _FOLDER = "/dev/shm"  # noqa: S108  (where shm_open looks)
 _SMALLEST = 1 << 16
+# The server keeps a region for good once it is registered; this bounds the memory of a server that answers nothing.
+_MOST_ABANDONED = 64
 
 
 class Region:
@@ -75,6 +78,7 @@ class Regions:
         """Start without any."""
         self._lock = threading.Lock()
         self._free: list[Region] = []
+        self._abandoned: deque[Region] = deque()
 
     def take(self, size: int) -> Region:
         """A region of at least `size` bytes that no request uses.
@@ -88,10 +92,23 @@ class Regions:
                     return self._free.pop(position)
         return Region(max(1 << (size - 1).bit_length(), _SMALLEST))
 
-    def give_back(self, region: Region) -> None:
-        """Return a region whose request was answered."""
+    def put(self, region: Region, *, is_read: bool) -> None:
+        """Return a region after its request.
+
+        Args:
+            region: from `take`. One that the server has not mapped is dropped.
+            is_read: whether the server answered. If not, the region rests until many later ones were not read either.
+        """
+        if not region.is_registered:
+            region.remove_name()
+            return
         with self._lock:
-            self._free.append(region)
+            if is_read:
+                self._free.append(region)
+                return
+            self._abandoned.append(region)
+            if len(self._abandoned) > _MOST_ABANDONED:
+                self._free.append(self._abandoned.popleft())
 
     def take_all(self) -> list[Region]:
         """Every region that no request uses, to forget them."""
