@@ -150,17 +150,6 @@ def outcome(pool: Deciding, little_label: Array, big_label: Array, labels: Array
     return np.where(true == NO_LABEL, UNKNOWN, difference)
 
 
-def missing(pool: Deciding, outcomes: Array, threshold: float) -> Array:
-    """Rows of the table that still need a label for a walk down to a threshold, in labelling order.
-
-    Args:
-        pool: the deciding images.
-        outcomes: int8 [d], see `outcome`.
-        threshold: how far down.
-    """
-    return np.asarray(pool.rows[(outcomes == UNKNOWN) & (pool.enters >= np.float32(threshold))])
-
-
 def certificate(
     pool: Deciding, outcomes: Array, thresholds: Array, shares: Array, tolerance: float, error_rate: float = 0.05
 ) -> Certificate:

@@ -121,21 +121,6 @@ def place_shares(differ: Array, images: int, tolerance: float, error_rate: float
     return shares
 
 
-def shares_around(escalation: float) -> Array:
-    """Starts for an escalation rate that the user expects: a third of the way from there to the top.
-
-    Args:
-        escalation: expected escalation rate, in [0, 1).
-
-    Returns:
-        float64 [k], summing to 1.
-    """
-    shares = np.zeros(WALK_RATES.size)
-    for way, (_, share) in zip((1 / 3, 1 / 9), STARTS, strict=True):
-        shares[int(np.argmin(np.abs(WALK_RATES - escalation - way * (1 - escalation))))] += share
-    return shares
-
-
 def run_walk(lost: Array, won: Array, images: int, tolerance: float, shares: Array, error_rate: float = 0.05) -> Proof:
     """Walk down thresholds and prove what can be proved.
 

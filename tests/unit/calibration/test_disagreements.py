@@ -9,7 +9,6 @@ from littlebig_calibration.disagreements import (
     choose_pool,
     deciding,
     labels_needed,
-    missing,
     outcome,
     second_pool,
 )
@@ -49,8 +48,6 @@ def test_outcomes_tell_lost_won_neither_and_missing() -> None:
     pool = deciding(little, big, np.linspace(1, 0.6, 5).astype(np.float32))
     seen = outcome(pool, little, big, np.array([2, 1, 7, NO_CLASS, NO_LABEL]))
     assert seen.tolist() == [1, -1, 0, 0, UNKNOWN]
-    assert missing(pool, seen, 0.0).tolist() == [4]
-    assert missing(pool, seen, 0.65).tolist() == []
 
 
 def test_class_that_nobody_can_tell_counts_as_lost_where_the_models_differ() -> None:

@@ -8,7 +8,6 @@ from littlebig_calibration.walk import (
     disagreements_between,
     place_shares,
     run_walk,
-    shares_around,
     walk_thresholds,
 )
 
@@ -63,13 +62,6 @@ def test_the_walk_starts_at_the_top_where_no_discordant_image_is_proof() -> None
 
 def test_models_that_never_differ_start_at_the_end() -> None:
     assert place_shares(np.zeros(WALK_RATES.size), 1000, 0.0)[-1] == 1.0
-
-
-def test_an_expected_escalation_starts_above_it() -> None:
-    shares = shares_around(0.4)
-    first = WALK_RATES[np.flatnonzero(shares)[0]]
-    assert shares.sum() == pytest.approx(1)
-    assert 0.5 < first < 0.7
 
 
 def test_the_walk_stops_at_the_first_failure_and_resumes_at_a_start() -> None:
