@@ -18,6 +18,7 @@ _PARSE_ERROR = re.compile(r"Error parsing text-format \S+: (.*)")
 _STUB_FAILED = re.compile(r"Failed to preinitialize Python stub: (.*)")
 _PORT_TAKEN = re.compile(r"Socket '[^']*:(\d+)' already in use")
 _STATUS = re.compile(r"^(Internal|Invalid argument|Unavailable|Not found|Unsupported|Unknown|Already exists)(: | - )")
+_UNHEALTHY = re.compile(r"Stub process '[^']*' is not healthy")
 _STUB_UNHEALTHY = re.compile(r"^Stub process '([^']+)' is not healthy\.$")
 _TRACEBACK_LINE = re.compile(r"\S*/([^/\s]+\(\d+\): \w+)")
 # Last lines of the dynamic loader, the option parser, main.cc and our keeper.
@@ -69,6 +70,11 @@ def aborted_on_late_stub(log: Sequence[str]) -> bool:
     instead of failing the load: docs/known-issues.md.
     """
     return _uncaught_exception(log) == _LOCK_EXCEPTION
+
+
+def lost_while_loading(log: Sequence[str]) -> bool:
+    """Whether a Python model's process was late or ended while its model loaded, as on a busy machine."""
+    return any(_UNHEALTHY.search(match[3]) for line in log if (match := _FAILED.search(line)))
 
 
 def still_loading(log: Sequence[str]) -> list[str]:

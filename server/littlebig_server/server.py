@@ -9,7 +9,7 @@ from typing import Literal, TextIO
 
 from littlebig_server.administration import Administration, restricted_groups
 from littlebig_server.control import Control
-from littlebig_server.diagnosis import aborted_on_late_stub, cause_of_end, taken_port
+from littlebig_server.diagnosis import aborted_on_late_stub, cause_of_end, lost_while_loading, taken_port
 from littlebig_server.errors import SettingsError, StartError
 from littlebig_server.installation import find_tritonserver
 from littlebig_server.log import KEPT_LINES
@@ -155,6 +155,8 @@ class TritonServer:
                 if port is not None and port == getattr(given, name):
                     raise port_taken(port, name)
             if attempt < _ATTEMPTS and (port is not None or aborted_on_late_stub(log)):
+                continue
+            if attempt == 1 and lost_while_loading(log):  # once: it may be the model's own fault
                 continue
             reason = cause_of_end(code, log) if not_ready.ended else not_ready.reason
             raise StartError(f"tritonserver did not start: {reason}; full log: {self._log_place}")

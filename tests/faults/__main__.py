@@ -1,4 +1,4 @@
-"""Runs the fault campaign: python -m tests.faults [--seed N] [--within SECONDS] [--only PATTERN]."""
+"""Runs the fault campaign: python -m tests.faults [--seed N] [--within SECONDS] [--retry-for SECONDS] [--only PATTERN]."""
 
 from __future__ import annotations
 
@@ -21,9 +21,13 @@ def main():
     options = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     options.add_argument("--seed", type=int, default=0, help="of images, durations and requests  [default: 0]")
     options.add_argument("--within", type=float, default=10, help="seconds to heal or exit  [default: 10]")
+    options.add_argument(
+        "--retry-for", type=float, help="seconds that clients wait for the server  [default: the client's]"
+    )
     options.add_argument("--only", default="", help="a regular expression: only the parts whose name has a match")
     chosen = options.parse_args()
     random = np.random.default_rng(chosen.seed)
+    settings = {"timeout": 2 * chosen.retry_for, "retry_for": chosen.retry_for} if chosen.retry_for else {}
 
     rows, found = [], []
     with tempfile.TemporaryDirectory() as folder, Service(write_repository(folder), folder) as service:
@@ -40,7 +44,7 @@ def main():
             if fault.needs_private and not service.is_private:
                 print(f"left out: {fault.name}, because this process may not mount a /dev/shm of its own")
                 continue
-            row = run(service, asked, fault)
+            row = run(service, asked, fault, **settings)
             rows.append(row)
             found += row.faults(chosen.within)
             print(table([row]).splitlines()[-1], *row.notes[:5], *row.faults(chosen.within), sep="\n    ", flush=True)

@@ -8,6 +8,7 @@ from littlebig_server.diagnosis import (
     aborted_on_late_stub,
     cause_of_end,
     failed_model,
+    lost_while_loading,
     models_to_unload,
     still_loading,
     taken_port,
@@ -36,6 +37,16 @@ def test_the_failed_model_is_named_instead_of_its_ensemble() -> None:
     assert cause_of_end(1, log) == (
         "model 'little' failed to load: RuntimeError: weights are missing (model.py(4): initialize)"
     )
+
+
+def test_process_lost_while_its_model_loads_is_no_fault_of_the_model() -> None:
+    lost = (
+        "E1123 11:17:58.17 2 model_lifecycle.cc:654] \"failed to load 'little' version 1: Internal: failed to run "
+        "warmup sample 'zeros': Stub process 'little_0_1' is not healthy.\""
+    )
+    assert lost_while_loading([LAST, lost])
+    assert not lost_while_loading([lost.replace("failed to load", "loading"), LAST])
+    assert not lost_while_loading(["failed to load 'little' version 1: Internal: RuntimeError: weights are missing"])
 
 
 def test_unquoted_log_messages_of_other_releases_are_understood() -> None:
