@@ -8,9 +8,11 @@ import webbrowser
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
+from littlebig_cli.connection import add_connection_options
 from littlebig_cli.failures import Failure, report_failures
 from littlebig_client import Client, ClientError
 from littlebig_playground import Cascade, Load, PortTaken, create_app, serve_page
@@ -21,7 +23,7 @@ _CONNECT_SECONDS = 2.0
 
 
 @click.command(epilog="Example:  littlebig playground --url localhost:8001 --open")
-@click.option("--url", default="localhost:8001", show_default=True, help="Triton's gRPC endpoint, host:port.")
+@add_connection_options()
 @click.option("--metrics-url", default="localhost:8002", show_default=True, help="Triton's metrics, host:port.")
 @click.option("--serve", is_flag=True, help="Serve --repository meanwhile, instead of asking a running server.")
 @click.option(
@@ -36,7 +38,9 @@ _CONNECT_SECONDS = 2.0
 )
 @click.option("--open", "open_browser", is_flag=True, help="Open the page in the browser.")
 @report_failures(ClientError, PortTaken)
-def command(*, url: str, metrics_url: str, serve: bool, repository: Path, port: int, open_browser: bool) -> None:
+def command(
+    *, connection: dict[str, Any], metrics_url: str, serve: bool, repository: Path, port: int, open_browser: bool
+) -> None:
     """Try pictures on a page in the browser, move the threshold and watch the load, until Ctrl-C.
 
     The page is served on 127.0.0.1 alone and stores nothing.
@@ -45,10 +49,10 @@ def command(*, url: str, metrics_url: str, serve: bool, repository: Path, port: 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with (
         contextlib.suppress(KeyboardInterrupt),
-        _served(repository) if serve else contextlib.nullcontext((url, metrics_url)) as (grpc, metrics),
-        Client(grpc, connect_timeout=_CONNECT_SECONDS, retry_for=0) as client,
+        _served(repository) if serve else contextlib.nullcontext((connection["url"], metrics_url)) as (url, metrics),
+        Client(**{**connection, "url": url}, connect_timeout=_CONNECT_SECONDS, retry_for=0) as client,
     ):
-        serve_page(create_app(Cascade(client, grpc), Load(metrics)), port, partial(_announce, open_browser))
+        serve_page(create_app(Cascade(client), Load(metrics)), port, partial(_announce, open_browser))
 
 
 def _announce(open_browser: bool, address: str) -> None:

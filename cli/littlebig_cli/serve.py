@@ -82,7 +82,7 @@ class StopRequest(BaseException):
     type=click.FloatRange(min=0),
     default=5.0,
     show_default=True,
-    help="Seconds without movement after which a Python model with waiting requests is loaded again; 0 for never.",
+    help="Seconds without movement after which a Python model with waiting requests ends the server; 0 for never.",
 )
 @click.argument("triton_arguments", nargs=-1, metavar="[-- TRITON ARGS]")
 @report_failures(ServerError)
@@ -107,8 +107,8 @@ def command(
     """Serve a model repository with Triton until SIGTERM or Ctrl-C.
 
     Prints the endpoints to stdout when the model `classify` is ready; Triton's log goes to stderr. Loads a Python model
-    again if its process dies, stops or hangs, and exits with 1 if that fails. Arguments after `--` are passed to
-    tritonserver unchanged.
+    again if its process dies or is stopped; exits with 1 if that fails or a model hangs. Arguments after
+    `--` are passed to tritonserver unchanged.
     """
     settings = ServerSettings(
         tritonserver=tritonserver,

@@ -118,6 +118,10 @@ class AsyncClient(ConfiguredClient):
         """Wait until the cascade accepts requests; see `Client.wait_until_ready`."""
         await self._run(self._session.wait_until_ready(check_seconds("timeout", timeout)))
 
+    async def gate_config(self) -> Any:
+        """The served gate's configuration; see `Client.gate_config`."""
+        return await self._run(self._session.gate_config())
+
     async def score(self) -> str:
         """What the server compares with the threshold; see `Client.score`."""
         return await self._run(self._session.score())

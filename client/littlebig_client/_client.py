@@ -171,6 +171,14 @@ class Client(ConfiguredClient):
         """
         self._run(self._session.wait_until_ready(check_seconds("timeout", timeout)))
 
+    def gate_config(self) -> Any:
+        """The served gate's configuration as Triton's `ModelConfig` message: sizes, classes and `parameters`.
+
+        Raises:
+            ClientError: as `classify`.
+        """
+        return self._run(self._session.gate_config())
+
     def score(self) -> str:
         """What the server compares with the threshold: "confidence" or "margin", as its repository says.
 

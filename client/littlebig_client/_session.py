@@ -108,6 +108,10 @@ class Session:
                 raise failure
             yield Pause(_POLL_SECONDS)
 
+    def gate_config(self) -> Steps[Any]:
+        """The served gate's configuration, Triton's `ModelConfig`."""
+        return (yield from self._config(_GATE))
+
     def score(self) -> Steps[str]:
         """What the served gate compares with the threshold: "confidence" or "margin"."""
         config = yield from self._config(_GATE)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import tritonclient.grpc as triton
-from tritonclient.utils import InferenceServerException
 
 from littlebig_client import (
     Classification,
@@ -17,12 +14,8 @@ from littlebig_client import (
     ClientError,
     RequestRejected,
     ServerFailure,
-    ServerUnreachable,
     Stage,
 )
-
-_GATE = "little_big"
-_CONFIG_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -49,16 +42,13 @@ class Served:
 class Cascade:
     """A served cascade. Safe to use from several threads."""
 
-    def __init__(self, client: Client, url: str) -> None:
+    def __init__(self, client: Client) -> None:
         """Prepare to ask. Nothing is sent yet.
 
         Args:
             client: a client of the server.
-            url: the same server's gRPC endpoint, for its settings.
         """
         self._client = client
-        self._url = url
-        self._lock = threading.Lock()
         self._arbitrates = False
 
     def served(self) -> Served:
@@ -67,18 +57,14 @@ class Cascade:
         Raises:
             ClientError: the server does not answer, or serves no cascade.
         """
-        try:
-            with triton.InferenceServerClient(self._url) as connection:
-                config = connection.get_model_config(_GATE, client_timeout=_CONFIG_SECONDS).config
-        except InferenceServerException as failure:
-            raise ServerUnreachable(f"no cascade answers at {self._url}: {failure.message()}") from failure
+        config = self._client.gate_config()
         settings = {name: parameter.string_value for name, parameter in config.parameters.items()}
         try:
             classes = next(output.dims[-1] for output in config.output if output.name == "probabilities")
             shape = next(tuple(tensor.dims) for tensor in config.input if tensor.name == "image")
             threshold = float(settings["threshold"])
         except (KeyError, StopIteration, ValueError) as missing:
-            raise ServerFailure(f"the model '{_GATE}' at {self._url} is not a Little-Big gate", "OK") from missing
+            raise ServerFailure("the server's model 'little_big' is not a Little-Big gate", "OK") from missing
         blank = self._client.classify(np.zeros(shape, np.uint8), top_k=classes)
         names = {candidate.label: candidate.name for candidate in blank.top_k}
         self._arbitrates = settings.get("answer") == "arbitrate"

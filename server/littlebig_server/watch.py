@@ -1,4 +1,4 @@
-"""Watches a running server: finds dead, stopped and hung model processes, and loads their models again.
+"""Watches a running server: loads a model again whose process is dead or stopped, and ends a server that hangs.
 
 Triton 24.10 does not start a dead process again and goes on to report "ready": docs/known-issues.md. A stopped process
 is killed and never continued, because it might answer with another caller's response.
@@ -58,7 +58,7 @@ class Watch:
             reason = server.wait(_POLL_SECONDS)
             if reason is not None:
                 return f"tritonserver (pid {server.pid}) ended by itself: {reason}"
-            problem = self._kill_stopped_server() or self._heal_lost() or self._heal_hung()
+            problem = self._kill_stopped_server() or self._heal_lost() or self._kill_hung()
             if problem is not None:
                 server.stop()
                 return problem
@@ -86,8 +86,8 @@ class Watch:
                 return problem
         return None
 
-    def _heal_hung(self) -> str | None:
-        """Load a model again that hangs; returns why that failed."""
+    def _kill_hung(self) -> str | None:
+        """Kill a server with a model that hangs; returns which."""
         now = time.monotonic()
         if not self._hang_timeout or now < self._next_activity:
             return None
@@ -102,12 +102,9 @@ class Watch:
         hung = [model for model in self._hangs.observe(now, read_activities(metrics, cpu_s)) if model in cpu_s]
         if not hung:
             return None
-        problem = self._heal(
-            hung[0], f"model '{hung[0]}' has not moved for {self._hang_timeout:g} s while requests wait"
-        )
-        # Their callers get an error, as those of a dead process.
-        self._retired = [(stub, now if stub.model == hung[0] else end) for stub, end in self._retired]
-        return problem
+        # Triton 24.10 never answers the load of a model whose instances all hang.
+        self._server.kill()
+        return f"model '{hung[0]}' has not moved for {self._hang_timeout:g} s while requests wait, and was killed"
 
     def _heal(self, model: str, what: str) -> str | None:
         """Load a model again; returns why that failed, in one line."""

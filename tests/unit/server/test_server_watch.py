@@ -173,14 +173,29 @@ def test_a_stopped_server_is_killed(server: FakeServer, pid: int, name: str) -> 
     assert server.was_stopped
 
 
-def test_a_hung_model_is_loaded_again_and_its_processes_are_killed(
-    server: FakeServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_server_with_a_hung_model_is_killed(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(10_000))
     monkeypatch.setattr(watch.time, "monotonic", lambda: float(next(clock)))
     server.pending = 3
-    hung = server.stubs
-    _, lines = run(server, hang_timeout=5)
-    assert lines[0] == "model 'big' has not moved for 5 s while requests wait: loading the model again"
-    assert all(stub.state is State.ENDED for stub in hung)
-    assert server.loads >= 1
+    ended, _ = run(server, hang_timeout=5)
+    assert ended == "model 'big' has not moved for 5 s while requests wait, and was killed"
+    assert (server.loads, server.was_killed, server.was_stopped) == (0, True, True)
+
+
+def test_a_second_loss_is_healed_while_replaced_processes_still_run(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ever: list[FakeStub] = []
+
+    def all_running(_: int) -> list[FakeStub]:
+        ever.extend(stub for stub in server.stubs if stub not in ever)
+        return [stub for stub in ever if stub.state is State.RUNS]
+
+    def each_poll() -> None:
+        if server.polls in (1, 9):
+            server.states[server.stubs[0].pid] = State.ENDED
+
+    monkeypatch.setattr(watch, "find_stubs", all_running)
+    server.each_poll = each_poll  # type: ignore[method-assign]
+    assert run(server)[0] == OVER
+    assert server.loads == 2
