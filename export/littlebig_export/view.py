@@ -50,9 +50,9 @@ def view_matrix(canonical: Preprocessing, model: Preprocessing) -> npt.NDArray[n
         distance = np.abs(np.subtract.outer(np.arange(pixels), np.arange(pixels))) * (256.0 / pixels)
         covariance = _CORRELATION**distance + _MEAN
         made = _axis(canonical, canonical.kept, pixels)
-        wanted = _axis(model, kept, pixels)
-        products += wanted @ covariance @ made.T / len(_SIZES)
-        variances += made @ covariance @ made.T / len(_SIZES)
+        spread = covariance @ made.T / len(_SIZES)
+        products += _axis(model, kept, pixels) @ spread
+        variances += made @ spread
     return np.asarray(np.linalg.solve(variances, products.T).T, np.float32)
 
 

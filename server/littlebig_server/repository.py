@@ -34,6 +34,12 @@ def check_repository(repository: Path, model: str) -> None:
             f"model repository '{repository.absolute()}' has a space in its path, which Triton's Python backend cannot "
             "serve: move it, or make a link to it without spaces"
         )
+    if not str(repository.absolute()).isascii():
+        # Stubs encode paths as ASCII, whatever the locale or PYTHONUTF8 says.
+        raise IncompleteRepositoryError(
+            f"model repository '{repository.absolute()}' has a path that is not ASCII, which Triton's Python backend "
+            "cannot serve: move it, or make a link to it with an ASCII name"
+        )
     if not any(repository.iterdir()):
         raise IncompleteRepositoryError(f"model repository '{repository}' has no models: {_REMEDY}")
     models = sorted(folder.name for folder in repository.iterdir() if _is_model(folder))

@@ -230,3 +230,11 @@ def test_a_folder_that_is_no_model_is_refused(repository: Path, name: str) -> No
         f"'{repository}/{name}' is no model of the cascade, and Triton loads every folder as a model: move it out of "
         "the repository"
     )
+
+
+def test_a_path_that_is_not_ascii_is_refused(repository: Path) -> None:
+    moved = repository.rename(repository.with_name("modèles"))
+    assert refusal(moved) == (
+        f"model repository '{moved}' has a path that is not ASCII, which Triton's Python backend cannot serve: move it, "
+        "or make a link to it with an ASCII name"
+    )
