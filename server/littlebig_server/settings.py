@@ -19,7 +19,6 @@ _OWN_OPTIONS = {
     "--metrics-port": "--metrics-port",
     "--exit-timeout-secs": "--exit-timeout",
 }
-_CONTROL_OPTIONS = ("--model-control-mode", "--load-model")
 _ALWAYS_ON = ("--allow-http", "--allow-grpc", "--allow-metrics")
 
 
@@ -74,10 +73,11 @@ class ServerSettings:
         Triton's own mode `none` refuses every later load, also that of a model whose process has died. Clients cannot
         load while the administration is closed.
         """
-        if any(argument.partition("=")[0] in _CONTROL_OPTIONS for argument in self.arguments):
+        given = {argument.partition("=")[0] for argument in self.arguments}
+        if "--model-control-mode" in given:
             return ()  # the user decides
         if self.model_control_mode == "none":
-            return ("--model-control-mode=explicit", "--load-model=*")
+            return ("--model-control-mode=explicit", *(() if "--load-model" in given else ("--load-model=*",)))
         return (f"--model-control-mode={self.model_control_mode}",)
 
     def __post_init__(self) -> None:

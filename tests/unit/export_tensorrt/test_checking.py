@@ -9,6 +9,7 @@ import torch
 import torchvision
 from click.testing import CliRunner
 from onnx import helper, numpy_helper
+from rich.console import Console
 
 from littlebig_cli import build_progress
 from littlebig_cli.main import littlebig
@@ -196,11 +197,8 @@ def test_graphs_of_all_repositories_before_the_first_precision_are_fp32(tiny_pai
     assert [one.precision for one in check_repository(tmp_path / "out", profile=Profile(1, 1, 1))] == ["fp32"] * 2
 
 
-RealConsole = build_progress.Console
-
-
 def test_a_terminal_sees_the_phases(monkeypatch, capsys):
-    monkeypatch.setattr(build_progress, "Console", lambda **options: RealConsole(**options, force_terminal=True))
+    monkeypatch.setattr(build_progress, "console", lambda *, stderr: Console(stderr=stderr, force_terminal=True))
     with build_progress.BuildProgress() as progress:
         progress.phase_started("Building engine", None, 2)
         progress.phase_started("Timing", "Building engine", 4)

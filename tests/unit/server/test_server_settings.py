@@ -77,6 +77,7 @@ def test_restrictions_of_other_groups_are_passed_on(restriction: str, setting: d
         (ServerSettings(model_control_mode="poll"), ("--model-control-mode=poll",)),
         (ServerSettings(arguments=("--model-control-mode=poll",)), ()),
         (ServerSettings(arguments=("--model-control-mode=explicit", "--load-model=big")), ()),
+        (ServerSettings(arguments=("--load-model=big",)), ("--model-control-mode=explicit",)),
     ],
 )
 def test_all_models_are_loaded_at_the_start_unless_other_control_is_asked_for(
