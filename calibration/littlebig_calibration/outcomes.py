@@ -112,8 +112,9 @@ def outcomes(table: PredictionTable, little: str, big: str) -> Outcomes:
         )
     if rate > MAX_DISAGREEMENT:
         raise PairChoiceError(
-            f"'{little}' and '{big}' give different answers to {rate:.0%} of the images, so these were chosen by their "
-            "answers: give the table of all images that were drawn; those on which the models agree need no label"
+            f"'{little}' and '{big}' give different answers to {rate:.0%} of the images: either these were chosen by "
+            "their answers (give all that were drawn; where the models agree no label is needed), or the models number "
+            "their classes differently"
         )
     return rows
 

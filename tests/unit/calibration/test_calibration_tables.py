@@ -256,8 +256,9 @@ def test_table_with_another_ending_is_not_written(tmp_path: Path, table: Predict
         ),
         (
             lambda t: replace(t, models=(t.models[0], replace(t.models[1], label=(t.models[0].label + 1) % 10))),
-            "'small' and 'large' give different answers to 100% of the images, so these were chosen by their answers: "
-            "give the table of all images that were drawn; those on which the models agree need no label",
+            "'small' and 'large' give different answers to 100% of the images: either these were chosen by their answers "
+            "(give all that were drawn; where the models agree no label is needed), or the models number their classes "
+            "differently",
         ),
         (
             lambda t: replace(t, models=t.models[:1]),
