@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from littlebig_calibration.class_folders import classes_of_folders
 from littlebig_calibration.errors import TableError
 from littlebig_calibration.table import NO_LABEL, counted, named
 from littlebig_contract.pictures import is_picture, pictures_in
@@ -23,19 +24,41 @@ class LabelledImages:
         folder: the folder that the names are relative to.
         files: names, each once, with `/` between folders.
         labels: one class index per file; `NO_LABEL` where the set is unlabelled.
+        class_folders: names of the folders that `labels` are places in, where only the models' classes say what they
+            stand for; see `with_classes`.
     """
 
     folder: Path
     files: tuple[str, ...]
     labels: tuple[int, ...]
+    class_folders: tuple[str, ...] = ()
+
+    def with_classes(self, classes: int, names: Sequence[str] | None) -> LabelledImages:
+        """The set with classes in place of folders.
+
+        Args:
+            classes: how many the models have.
+            names: their names, where they are known.
+
+        Raises:
+            TableError: if folders fix no classes.
+        """
+        if not self.class_folders:
+            return self
+        try:
+            found = classes_of_folders(self.class_folders, classes, names)
+        except TableError as reason:
+            raise TableError(f"'{self.folder}': {reason}") from reason
+        labels = tuple(found[self.class_folders[place]] for place in self.labels)
+        return replace(self, labels=labels, class_folders=())
 
 
 def find_labelled_images(data: Path, labels: Path | None = None) -> LabelledImages:
     """List a labelled set without opening its images.
 
     Args:
-        data: a folder with one folder per class, whose sorted names are the classes 0, 1, 2 and so on (as ImageNet's
-            synset folders are); or a CSV with the columns `file` and `label`, its files beside it or in `images`; or,
+        data: a folder with one folder per class, hidden and empty ones left out (`classes_of_folders` says which is
+            which); or a CSV with the columns `file` and `label`, its files beside it or in `images`; or,
             with `labels`, the folder of all files.
         labels: a CSV of `file,label`; a text of `file label` lines, like ImageNet's val.txt; or Kaggle's
             LOC_val_solution.csv, whose sorted synsets are the classes.
@@ -67,19 +90,19 @@ def find_images(folder: Path) -> LabelledImages:
 
 
 def _from_folders(folder: Path) -> LabelledImages:
-    classes = sorted(path for path in folder.iterdir() if path.is_dir())
-    labelled = [
-        (f"{path.parent.name}/{path.name}", label)
-        for label, each in enumerate(classes)
-        for path in sorted(each.iterdir())
-        if is_picture(path)
-    ]
+    pictures = {
+        path.name: [f"{path.name}/{file.name}" for file in path.iterdir() if is_picture(file)]
+        for path in folder.iterdir()
+        if path.is_dir() and not path.name.startswith(".")
+    }
+    classes = tuple(sorted(name for name, files in pictures.items() if files))
+    labelled = [(file, label) for label, name in enumerate(classes) for file in pictures[name]]
     if not labelled:
         raise TableError(
             f"'{folder}' has no folder per class with images in it: give one that has, a .csv of file,label, or "
             "--labels"
         )
-    return _sorted(folder, labelled)
+    return replace(_sorted(folder, labelled), class_folders=classes)
 
 
 def _from_csv(path: Path) -> LabelledImages:

@@ -53,6 +53,10 @@ class Models(Protocol):
         """The number of classes."""
 
     @property
+    def class_names(self) -> Sequence[str] | None:
+        """Their names in order, where they are known."""
+
+    @property
     def decode(self) -> str | None:
         """How pictures are decoded, `scaled` or `full`; None where the server does not say."""
 
@@ -81,8 +85,10 @@ def predict(
         progress: called with the number of images done since its last call.
 
     Raises:
-        TableError: naming the first file that is not a picture, or if the table cannot be written.
+        TableError: naming the first file that is not a picture, or if folders fix no classes, or the table cannot be
+            written.
     """
+    images = images.with_classes(models.classes, models.class_names)
     parts = output.with_name(f".{output.name}.parts-{_key(models, images)}")
     parts.mkdir(parents=True, exist_ok=True)
     done: list[dict[str, Array]] = []

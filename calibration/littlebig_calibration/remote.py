@@ -28,6 +28,7 @@ class RemoteModels:
     Attributes:
         stages: little and big.
         classes: the number of classes.
+        class_names: None, because the server is not asked for them.
         decode: how the server decodes pictures, `scaled` or `full`; None if it does not say.
     """
 
@@ -48,6 +49,7 @@ class RemoteModels:
         self.stages = tuple(_stage(self, stage, configs[stage]) for stage in STAGES)
         probabilities = next(output for output in configs["big"].output if output.name == "probabilities")
         self.classes = int(probabilities.dims[0])
+        self.class_names = None
         parameters = configs["preprocess"].parameters
         self.decode = str(parameters["decode"].string_value) if "decode" in parameters else None
 

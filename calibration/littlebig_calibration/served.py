@@ -56,7 +56,8 @@ class ServedModels:
 
     Attributes:
         stages: little and big.
-        classes: the number of classes.
+        class_names: the classes' names, in order.
+        classes: how many.
         decode: how pictures are decoded, `scaled` or `full`.
     """
 
@@ -88,7 +89,8 @@ class ServedModels:
                 f"'{repository}/preprocess/config.pbtxt': {reason}: export the repository again"
             ) from reason
         self.decode = str(parameters["decode"])
-        self.classes = len((repository / "big" / "labels.txt").read_text(encoding="utf-8").splitlines())
+        self.class_names = (repository / "big" / "labels.txt").read_text(encoding="utf-8").splitlines()
+        self.classes = len(self.class_names)
 
     def canonical_image(self, path: Path) -> Array:
         """The canonical image of a picture file, uint8 [H, W, 3].

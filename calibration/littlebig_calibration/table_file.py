@@ -64,7 +64,7 @@ def read_table_file(path: Path) -> TableFile:
         raise TableError(f"{path.name} is empty")
     source = SourceFile(path.name, hashlib.sha256(data).hexdigest())
     try:
-        columns, metadata = _parquet(data) if data[:4] == b"PAR1" else (_csv(data), {})
+        columns, metadata = _parquet(data) if data[:4] == b"PAR1" else (_csv(data), _beside(path))
     except (pa.ArrowException, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise TableError(f"{path.name} is neither a CSV nor a Parquet table of ours: {reason}") from error
@@ -88,6 +88,23 @@ def read_table_file(path: Path) -> TableFile:
         part=reader.integers("part") if "part" in columns.column_names else None,
         decode=metadata.get("decode"),
     )
+
+
+def sidecar(path: Path) -> Path:
+    """The file beside a CSV with what a Parquet table has in its metadata, whose weights predicted for instance."""
+    return path.with_name(f"{path.name}.json")
+
+
+def _beside(path: Path) -> dict[str, Any]:
+    try:
+        metadata = json.loads(sidecar(path).read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise TableError(f"cannot read {sidecar(path)}: {error}") from error
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("models"), dict):
+        raise TableError(f"{sidecar(path)} is not what 'littlebig predict' writes beside a CSV: move it away")
+    return metadata
 
 
 @dataclass(frozen=True)

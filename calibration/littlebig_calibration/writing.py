@@ -14,7 +14,7 @@ from littlebig_calibration._arrays import Array
 from littlebig_calibration._files import replacing
 from littlebig_calibration.errors import TableError
 from littlebig_calibration.table import NO_LABEL, PredictionTable
-from littlebig_calibration.table_file import METADATA_KEY
+from littlebig_calibration.table_file import METADATA_KEY, sidecar
 
 
 def write_table(table: PredictionTable, path: Path) -> None:
@@ -22,7 +22,7 @@ def write_table(table: PredictionTable, path: Path) -> None:
 
     Args:
         table: what to write. CSV has no place for the data set, the number of classes, the decoding and the weights'
-            hashes.
+            hashes: they are written beside it, see `sidecar`.
         path: a file that ends in `.parquet` or `.csv`.
 
     Raises:
@@ -53,6 +53,8 @@ def write_table(table: PredictionTable, path: Path) -> None:
     try:
         with replacing(path) as partial:
             if as_csv:
+                with replacing(sidecar(path)) as beside:
+                    beside.write_text(json.dumps(metadata, indent=1) + "\n", encoding="utf-8")
                 pyarrow.csv.write_csv(arrow, partial, pyarrow.csv.WriteOptions(quoting_style="needed"))
             else:
                 pyarrow.parquet.write_table(arrow, partial, compression="zstd")

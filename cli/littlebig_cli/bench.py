@@ -159,10 +159,13 @@ def command(
         stability=Stability(max_spread, max_other_load),
     )
     trial = Trial(latency_target, excess, overload_seconds, after, scenario.concurrency[-1], threshold, seed)
-    labelled = _labelled(data, labels, pictures, "overload" in scenario.parts)
+    _check_data(data, labels, measured="overload" in scenario.parts)
     binary = find_perf_analyzer(analyzer) if needs_perf_analyzer(scenario) else None
     if url is None and not repository.exists():
         export_default_pair(repository)
+    labelled = None
+    if data is not None:
+        labelled = Labelled(*labelled_pictures(data, labels, pictures, repository if url is None else None))
     subject = Subject(None if url else repository, url, images, binary, tritonserver, trial, labelled)
     with _sigterm_as_ctrl_c():
         results = run(subject, scenario, lambda line: click.echo(line, err=True))
@@ -182,14 +185,11 @@ def _write(results: Results, scenario: Scenario, trial: Trial, output: Path) -> 
     click.echo(f"wrote {output}", err=True)
 
 
-def _labelled(data: Path | None, labels: Path | None, most: int, measured: bool) -> Labelled | None:
+def _check_data(data: Path | None, labels: Path | None, *, measured: bool) -> None:
     if labels is not None and data is None:
         raise click.UsageError("--labels needs --data, the folder of the images.")
-    if data is None:
-        return None
-    if not measured:
+    if data is not None and not measured:
         raise click.UsageError("--data is for the overload alone: add --only overload.")
-    return Labelled(*labelled_pictures(data, labels, most))
 
 
 @contextmanager

@@ -84,14 +84,28 @@ def overload_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return functools.reduce(lambda function, option: option(function), reversed(_OVERLOAD), command)
 
 
-def labelled_pictures(data: Path, labels: Path | None, most: int) -> tuple[list[bytes], list[int]]:
-    """At most `most` pictures of a labelled set, evenly spread over it, with their classes."""
+def labelled_pictures(
+    data: Path, labels: Path | None, most: int, repository: Path | None
+) -> tuple[list[bytes], list[int]]:
+    """At most `most` pictures of a labelled set, evenly spread over it, with their classes.
+
+    Args:
+        data: see `find_labelled_images`.
+        labels: the same.
+        most: how many.
+        repository: says which classes folders stand for.
+    """
     from littlebig_calibration.errors import CalibrationError  # noqa: PLC0415  (an extra that only --data needs)
     from littlebig_calibration.labelled import find_labelled_images  # noqa: PLC0415
 
     try:
         images = find_labelled_images(data, labels)
-    except CalibrationError as reason:
+        if images.class_folders and repository is None:
+            raise Failure(f"'{data}': the classes of a running server are not read: give labels as a CSV by --labels")
+        if images.class_folders and repository is not None:
+            names = (repository / "big" / "labels.txt").read_text(encoding="utf-8").splitlines()
+            images = images.with_classes(len(names), names)
+    except (CalibrationError, OSError) as reason:
         raise Failure(str(reason)) from reason
     step = max(1, len(images.files) // most)
     chosen = range(0, len(images.files), step)[:most]

@@ -110,7 +110,10 @@ def test_labelled_pictures_are_taken_evenly_from_all(tmp_path):
         (tmp_path / name).mkdir()
         for number in range(4):
             (tmp_path / name / f"{number}.png").write_bytes(f"{name}{number}".encode())
-    assert labelled_pictures(tmp_path, None, 4) == ([b"a0", b"a2", b"b0", b"b2"], [0, 0, 1, 1])
+    (tmp_path / "models" / "big").mkdir(parents=True)
+    (tmp_path / "models" / "big" / "labels.txt").write_text("b\na\nc\n")
+    pictures = labelled_pictures(tmp_path, None, 4, tmp_path / "models")
+    assert pictures == ([b"a0", b"a2", b"b0", b"b2"], [1, 1, 0, 0])
 
 
 def test_every_option_is_in_the_documentation():

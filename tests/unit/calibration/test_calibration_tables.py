@@ -52,10 +52,21 @@ def test_written_table_is_read_back(tmp_path: Path, table: PredictionTable, endi
         assert np.array_equal(written.label, again.label)
         assert np.array_equal(written.confidence, again.confidence)
         assert np.array_equal(written.margin, again.margin)
-    if ending == "parquet":
-        assert (read.data_set, read.classes) == ("photographs", 10)
-        assert read.models[0].weights_sha256 == "small-hash"
-    assert [path.name for path in tmp_path.iterdir()] == [f"t.{ending}"]
+    assert (read.data_set, read.classes) == ("photographs", 10)
+    assert read.models[0].weights_sha256 == "small-hash"
+    beside = ["t.csv.json"] if ending == "csv" else []
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"t.{ending}", *beside]
+
+
+def test_what_lies_beside_a_csv_is_checked(tmp_path: Path, table: PredictionTable) -> None:
+    write_table(table, tmp_path / "t.csv")
+    for text in ("[]", "{}"):
+        (tmp_path / "t.csv.json").write_text(text)
+        assert refused(tmp_path / "t.csv").endswith("is not what 'littlebig predict' writes beside a CSV: move it away")
+    (tmp_path / "t.csv.json").write_text("{")
+    assert refused(tmp_path / "t.csv").startswith(f"cannot read {tmp_path}/t.csv.json: ")
+    (tmp_path / "t.csv.json").unlink()
+    assert read_tables([tmp_path / "t.csv"]).models[0].weights_sha256 is None
 
 
 def test_published_tables_are_joined_by_file_in_any_order_of_rows(tmp_path: Path) -> None:
@@ -198,7 +209,7 @@ def test_parts_missing_labels_and_decoding_are_written_and_read_back(tmp_path: P
         assert np.array_equal(read.labels, labels)
         assert read.part is not None
         assert np.array_equal(read.part, part)
-    assert read.decode == "scaled"
+        assert read.decode == "scaled"
 
 
 def test_tables_of_pictures_decoded_in_two_ways_are_refused(tmp_path: Path, table: PredictionTable) -> None:
