@@ -40,6 +40,8 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         """Refuse a transform that the graph or the preprocess model cannot perform."""
+        for name in ("mean", "std"):  # lists where they come from JSON; a transform is also a key of caches
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         if self.size < 1:
             raise PairError(f"size {self.size} is not a positive number of pixels")
         if not 0.0 < self.crop_pct <= 2.0:
