@@ -60,7 +60,7 @@ function refresh() {
   const threshold = Number(slider.value);
   const summary = summarise(answers.known, served, threshold, cost);
   element("value").textContent = threshold.toFixed(3);
-  element("reset").hidden = Math.abs(threshold - served.threshold) < 0.0026;
+  element("reset").hidden = Math.abs(threshold - served.threshold) < 0.0006;
   element("share").textContent = percent(summary.share);
   element("cost").textContent = percent(summary.cost);
   const labels = summary.labelled > 0;

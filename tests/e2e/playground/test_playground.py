@@ -195,7 +195,7 @@ def test_threshold_moves_by_keyboard_and_says_what_it_does(page):
     before = float(text(page, "value"))
     for kind in ("keyDown", "keyUp"):
         page.call("Input.dispatchKeyEvent", type=kind, key="ArrowRight", code="ArrowRight", windowsVirtualKeyCode=39)
-    assert float(text(page, "value")) == pytest.approx(before + 0.005, abs=0.001)
+    assert float(text(page, "value")) == pytest.approx(before + 0.001, abs=0.0004)
     assert text(page, "value") in page.value("document.getElementById('threshold').getAttribute('aria-valuetext')")
     assert not page.value("document.getElementById('reset').hidden")
 
