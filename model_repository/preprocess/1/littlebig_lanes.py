@@ -1,13 +1,13 @@
 """Who decodes what, when: quick pictures at once, large ones one after another, within one memory budget.
 
 Quick pictures cost so little that all threads may decode one at the same time. Large ones wait in a lane of their own,
-whose threads yield to the quick ones, so that a neighbour's answer never waits for a large picture. Every thread's
+so that a neighbour's answer never waits for a large picture. The lane's threads have no lower priority: on a busy
+machine one that holds a lock and gets no CPU time would stop the watchdog, which then ends the process. Every thread's
 memory is bounded by what it accepts; together they are the budget.
 """
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -27,8 +27,6 @@ Array = npt.NDArray[np.uint8]
 QUICK_MS, QUICK_MIB = 100, 48
 # Encoded pictures that wait in the lane of large ones, bytes. Triton keeps each request in shared memory.
 _MOST_WAITING = 128 << 20
-# Of the lane's threads, in Linux's scale to 19.
-_NICE = 10
 # What one large picture needs at least to be worth a lane.
 _LEAST_LARGE_MIB = 16
 
@@ -189,8 +187,6 @@ class Lanes:
 
     def _run(self) -> None:
         """Decode large pictures: one of each request in turn."""
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting or self._closing)
