@@ -36,7 +36,7 @@ class TorchStage(nn.Module):  # type: ignore[misc]  # torch is not installed for
         self.network = network.to(dtype)
         self.dtype = dtype
         matrix = view_matrix(canonical, model)
-        self.register_buffer("matrix", None if matrix is None else torch.from_numpy(matrix))
+        self.register_buffer("matrix", None if matrix is None else torch.tensor(matrix).contiguous())
         mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (model.mean, model.std))
         self.register_buffer("scale", 1.0 / (255.0 * std))
         self.register_buffer("shift", -mean / std)
