@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -168,10 +169,12 @@ def lost_under_load(cascade: Served, model: str, number: int) -> Mapping[str, li
         assert eventually(callers.all_answer, MARGIN), callers.failures[-3:]
     assert callers.wrong == []
     lost, healed = cascade.said()[said:]
-    what = "was stopped" if number == signal.SIGSTOP else "ended"
-    assert lost == (
+    # Its own watchdog may have killed a stopped process before the server looked.
+    what = "(was stopped|ended)" if number == signal.SIGSTOP else "ended"
+    assert re.fullmatch(
         f"littlebig: process {victim.pid} of model '{model}', instance {victim.instance}, {what}: "
-        "loading the model again"
+        "loading the model again",
+        lost,
     )
     assert healed.startswith(f"littlebig: model '{model}' is loaded again, after ")
     assert sorted(stub.instance for stub in set(cascade.stubs(model)) - set(before)) == [f"{model}_0_0", f"{model}_0_1"]
