@@ -41,7 +41,7 @@ test-all:  ## run every test that exists; a test without the marker slow may tak
 	$(MAKE) test-rest
 
 test-rest: test-slow policies test-large soak dist  ## run what `make test` leaves out
-	$(MAKE) faults FAULTS="--within 30 --retry-for 80"
+	$(MAKE) faults FAULTS="--within 30 --retry-for 40"
 
 test-slow: $(VENV)/.test  ## run the tests with the marker slow
 	$(PYTEST) -n 2 --dist loadscope --durations=10 -m "slow and not serial"

@@ -27,7 +27,7 @@ def main():
     options.add_argument("--only", default="", help="a regular expression: only the parts whose name has a match")
     chosen = options.parse_args()
     random = np.random.default_rng(chosen.seed)
-    settings = {"timeout": 2 * chosen.retry_for, "retry_for": chosen.retry_for} if chosen.retry_for else {}
+    settings = {"timeout": chosen.retry_for + 5, "retry_for": chosen.retry_for} if chosen.retry_for else {}
 
     rows, found = [], []
     with tempfile.TemporaryDirectory() as folder, Service(write_repository(folder), folder) as service:

@@ -33,6 +33,6 @@ def test_malformed_requests_get_an_error_each_and_harm_nobody_else(service, aske
 
 
 def test_a_killed_and_a_frozen_process_cost_no_image_and_are_replaced(service, asked):
-    fault = both(kill("preprocess"), freeze("little_big", 2.0))
+    fault = both(kill("preprocess"), freeze("big", 2.0))
     row = run(service, asked, fault, timeout=120, retry_for=80)
     assert row.faults(WITHIN) == []
