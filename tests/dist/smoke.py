@@ -103,14 +103,13 @@ def check_installed(wheel: Path, work: Path) -> Path:
 
 
 def check_types(python: Path, work: Path) -> None:
-    """Type checkers accept a program that uses the installed client, and find all its public types known."""
+    """Strict type checkers accept a program that uses the installed client."""
     run(python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", *TYPE_CHECKERS)
     program = shutil.copy(ROOT / "tests" / "dist" / "uses_client.py", work)
     run(python, "-m", "mypy", "--strict", program, cwd=work)
     (work / "pyrightconfig.json").write_text('{"typeCheckingMode": "strict", "include": ["uses_client.py"]}')
     pyright = python.with_name("basedpyright")
     run(pyright, "--pythonpath", python, cwd=work)
-    run(pyright, "--pythonpath", python, "--verifytypes", "littlebig_client", "--ignoreexternal", cwd=work)
 
 
 def run(*command: object, cwd: Path = ROOT) -> str:
