@@ -8,18 +8,25 @@ import click
 
 from littlebig_calibration.calibrating import CalibrationSettings, calibrate
 from littlebig_calibration.certifying import Guarantee
-from littlebig_calibration.errors import CalibrationError, PairChoiceError
+from littlebig_calibration.errors import CalibrationError
 from littlebig_calibration.evidence import Costs
 from littlebig_calibration.evidence_json import to_json, write_text
 from littlebig_calibration.labelling.names import read_names, repository_names
 from littlebig_calibration.reading import read_tables
 from littlebig_calibration.report import write_report
 from littlebig_calibration.summary import COLUMNS, details, rows, verdict
-from littlebig_calibration.table import PredictionTable
 from littlebig_calibration.tuning import TuningOptions
+from littlebig_cli.calibration_options import (
+    big_option,
+    confidence_option,
+    format_option,
+    little_option,
+    loss_option,
+    pair_of,
+)
 from littlebig_cli.failures import Failure, report_failures
 from littlebig_cli.renamed import renamed_option
-from littlebig_cli.rows import FORMATS, show_rows
+from littlebig_cli.rows import show_rows
 from littlebig_contract.scores import SCORES
 
 REPOSITORY = Path("build/model_repository")
@@ -33,8 +40,8 @@ FILE = click.Path(dir_okay=False, path_type=Path)
     type=FILE,
     help="A CSV of file,label, where the tables have no labels. It may lack images on which the models agree.",
 )
-@click.option("--little", help="The little model's name in the tables.  [default: the first model]")
-@click.option("--big", help="The big model's name in the tables.  [default: the second of two models]")
+@little_option
+@big_option
 @click.option(
     "--rule",
     type=click.Choice(["certified", "paper"]),
@@ -43,20 +50,8 @@ FILE = click.Path(dir_okay=False, path_type=Path)
     help="How to choose the threshold. certified: with a guarantee for new images. paper: the smallest one without "
     "loss on these images.",
 )
-@click.option(
-    "--max-accuracy-loss",
-    type=float,
-    default=0.0,
-    show_default=True,
-    help="Accuracy that the cascade may lose against big, as a fraction: 0.01 is one percentage point.",
-)
-@click.option(
-    "--confidence-level",
-    type=float,
-    default=0.95,
-    show_default=True,
-    help="Probability with which the guarantee and each interval hold.",
-)
+@loss_option
+@confidence_option
 @click.option(
     "--max-escalation",
     type=float,
@@ -100,14 +95,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
     help="A text with one name a line, in the order of the classes, for the report.  [default: those of the repository "
     "given to --apply, or of build/model_repository, if it has the tables' weights]",
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(FORMATS),
-    default="table",
-    show_default=True,
-    help="Format of the printed result.",
-)
+@format_option
 @report_failures(CalibrationError)
 def command(
     tables: tuple[Path, ...],
@@ -149,7 +137,7 @@ def command(
         costs=None if cost_little is None or cost_big is None else Costs(cost_little, cost_big, cost_unit),
     )
     table = read_tables(tables, labels, classes=classes, data_set=data_set)
-    little, big = _pair(table, little, big)
+    little, big = pair_of(table, little, big)
     calibration = calibrate(table, little, big, settings)
     if output is not None:
         write_text(to_json(calibration), output)
@@ -180,21 +168,3 @@ def _apply(repository: Path, text: str, allow_big_only: bool) -> str:
         return apply_calibration(repository, text, allow_big_only=allow_big_only)
     except ExportError as reason:
         raise Failure(str(reason)) from reason
-
-
-def _pair(table: PredictionTable, little: str | None, big: str | None) -> tuple[str, str]:
-    """The names of little and big: as given, or the first and second of exactly two models."""
-    names = [model.name for model in table.models]
-    if len(names) < 2:
-        raise PairChoiceError(f"only '{names[0]}' has predictions: a pair needs two models")
-    if little is not None and big is not None:
-        return little, big
-    if len(names) > 2:
-        raise PairChoiceError(
-            f"the tables have {len(names)} models ({', '.join(names)}): name two with --little and --big"
-        )
-    if little is not None:
-        return little, next((name for name in names if name != little), names[1])
-    if big is not None:
-        return next((name for name in names if name != big), names[0]), big
-    return names[0], names[1]

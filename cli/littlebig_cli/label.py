@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from littlebig_calibration.disagreements import EXPECTED_REACH
-from littlebig_calibration.errors import CalibrationError, PairChoiceError, TableError
+from littlebig_calibration.errors import CalibrationError, TableError
 from littlebig_calibration.labelling.audits import is_audit_folder, read_audits
 from littlebig_calibration.labelling.forecast import Forecast, forecast
 from littlebig_calibration.labelling.names import number_of_classes, read_names, repository_names
@@ -21,6 +21,7 @@ from littlebig_calibration.labelling.second_pool import first_labels, second_pla
 from littlebig_calibration.labelling.writing import LIST, PAGE, TABLE, check_new, write_folder
 from littlebig_calibration.reading import read_tables
 from littlebig_calibration.table import PredictionTable, counted
+from littlebig_cli.calibration_options import big_option, confidence_option, little_option, loss_option, pair_of
 from littlebig_cli.failures import report_failures
 from littlebig_cli.progress import images_bar
 from littlebig_cli.rows import show_rows
@@ -48,8 +49,8 @@ COMPARED = (0.0, 0.005, 0.01)
     required=True,
     help="Write table, list and page into this new folder.",
 )
-@click.option("--little", help="The little model's name in the tables.  [default: the first model]")
-@click.option("--big", help="The big model's name in the tables.  [default: the second of two models]")
+@little_option
+@big_option
 @click.option(
     "--score",
     type=click.Choice(SCORES),
@@ -57,20 +58,8 @@ COMPARED = (0.0, 0.005, 0.01)
     show_default=True,
     help="What the gate compares with the threshold.",
 )
-@click.option(
-    "--max-accuracy-loss",
-    type=float,
-    default=0.0,
-    show_default=True,
-    help="Accuracy that the cascade may lose against big, as a fraction: 0.01 is one percentage point.",
-)
-@click.option(
-    "--confidence-level",
-    type=float,
-    default=0.95,
-    show_default=True,
-    help="Probability with which the guarantee will hold.",
-)
+@loss_option
+@confidence_option
 @click.option(
     "--expected-escalation",
     type=click.FloatRange(0, 1, max_open=True),
@@ -113,7 +102,14 @@ def command(
     check_new(output)
     table, data = _read(tables, data)
     if after is None:
-        goal = Goal(*_pair(table, little, big), score, max_accuracy_loss, confidence_level)
+        pair = pair_of(table, little, big)
+        goal = Goal(
+            little=pair[0],
+            big=pair[1],
+            score=score,
+            max_accuracy_loss=max_accuracy_loss,
+            confidence_level=confidence_level,
+        )
         plan, choice = make_plan(table, goal, _needed(budget), reach=expected_escalation)
         plans = [plan]
     else:
@@ -156,18 +152,6 @@ def _needed(budget: int | None) -> int:
     if budget is None:
         raise click.UsageError("Give --budget, the number of labels that you can give.")
     return budget
-
-
-def _pair(table: PredictionTable, little: str | None, big: str | None) -> tuple[str, str]:
-    """The names of little and big: as given, or those of exactly two models."""
-    names = [model.name for model in table.models]
-    if little is None and big is None and len(names) == 2:
-        return names[0], names[1]
-    if little is None or big is None:
-        raise PairChoiceError(f"the tables have predictions of {', '.join(names)}: name two with --little and --big")
-    if little == big:
-        raise PairChoiceError(f"'{little}' is named as little and as big: a pair needs two models")
-    return little, big
 
 
 def _show_forecasts(table: PredictionTable, plan: Plan) -> None:

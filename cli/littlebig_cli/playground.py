@@ -14,10 +14,10 @@ import click
 
 from littlebig_cli.connection import add_connection_options
 from littlebig_cli.failures import Failure, report_failures
+from littlebig_cli.measured import export_default_pair
 from littlebig_client import Client, ClientError
 from littlebig_playground import Cascade, Load, PortTaken, create_app, serve_page
 
-PAIR = "efficientnet-lite"
 # The page itself asks again, and says why it has to.
 _CONNECT_SECONDS = 2.0
 
@@ -64,20 +64,12 @@ def _announce(open_browser: bool, address: str) -> None:
 @contextlib.contextmanager
 def _served(repository: Path) -> Iterator[tuple[str, str]]:
     # A page beside a running server needs none of the extras that serving needs.
-    from littlebig_export.errors import ExportError  # noqa: PLC0415
     from littlebig_server import ServerError, TritonServer  # noqa: PLC0415
 
+    if not repository.exists():
+        export_default_pair(repository)
     try:
-        if not repository.exists():
-            _export(repository)
         with TritonServer(repository) as server:
             yield server.grpc_url, server.metrics_url.removeprefix("http://").removesuffix("/metrics")
-    except (ExportError, ServerError) as failure:
+    except ServerError as failure:
         raise Failure(str(failure)) from failure
-
-
-def _export(repository: Path) -> None:
-    from littlebig_export.exporting import export_pair  # noqa: PLC0415
-    from littlebig_export.pair import load_pair  # noqa: PLC0415
-
-    export_pair(load_pair(PAIR), "cpu", repository, report=click.echo)

@@ -13,8 +13,9 @@ from littlebig_calibration.evidence_json import write_text
 from littlebig_calibration.search_plot import search_plot
 from littlebig_calibration.searching import Option, SearchResult, read_folder, search
 from littlebig_calibration.table import counted
+from littlebig_cli.calibration_options import format_option
 from littlebig_cli.failures import report_failures
-from littlebig_cli.rows import FORMATS, show_rows
+from littlebig_cli.rows import show_rows
 
 COLUMNS = ("big", "little", "threshold", "escalated", "accuracy", "cost", "saved", "front")
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -33,14 +34,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 )
 @click.option("--cost-unit", default="GMACs", show_default=True, help="The costs' unit, for the plot.")
 @click.option("--plot", type=FILE, help="Plot accuracy against cost into this SVG file.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(FORMATS),
-    default="table",
-    show_default=True,
-    help="Format of the printed result.",
-)
+@format_option
 @report_failures(CalibrationError)
 def command(
     folder: Path,

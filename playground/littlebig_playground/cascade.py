@@ -12,6 +12,7 @@ from littlebig_client import (
     Classification,
     Client,
     ClientError,
+    InvalidRequest,
     RequestRejected,
     ServerFailure,
     Stage,
@@ -125,4 +126,4 @@ def _prediction(answer: Classification) -> dict[str, Any]:
 
 def is_picture_fault(failure: ClientError) -> bool:
     """Whether a failure lies in the picture, so that asking again is useless."""
-    return isinstance(failure, RequestRejected) or type(failure).__name__ in ("InvalidImage", "InvalidRequest")
+    return isinstance(failure, RequestRejected | InvalidRequest)

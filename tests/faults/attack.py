@@ -38,7 +38,7 @@ class Attack:
         outcome = self.outcome
         return (
             f"{self.name}: {sum(self.statuses.values())} malformed requests, {dict(self.statuses)}; beside them "
-            f"{outcome.right} right, {len(outcome.wrong)} wrong, {len(outcome.lost)} failed"
+            f"{outcome.right} right, {len(outcome.wrong)} wrong, {len(outcome.failed)} failed"
         )
 
 
@@ -86,8 +86,8 @@ def _attack(name, service, asked, requests, send):
             # An error is one line that names no file of ours.
             if is_bad or any(text in message for text in _UNWANTED) or len(message) > _LONGEST_MESSAGE:
                 found.append(f"{name}, {kind}: {status} {message[:300]!r}")
-            if len(traffic.outcome.lost) > lost:
-                lost = len(traffic.outcome.lost)
+            if len(traffic.outcome.failed) > lost:
+                lost = len(traffic.outcome.failed)
                 found.append(f"{name}, {kind}: requests beside it fail")
             if not server.is_running() or server.status() == psutil.STATUS_ZOMBIE:
                 found.append(f"{name}, {kind}: it ended the server")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
-from littlebig_client import Client, ClientError
+from littlebig_client import Client, ClientError, ServerTimeout
 from tests.fuzz.hostile import encoded
 
 CLIENTS, IMAGES = 8, 1000
@@ -89,19 +89,27 @@ class Outcome:
         right: images with their own answer.
         wrong: images with another answer: the worst fault there is.
         lost: images without an answer, by their error.
+        unanswered: images to which the server said nothing at all; each costs one client its whole timeout.
         slowest: seconds that the longest answer took.
     """
 
     right: int = 0
     wrong: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
+    unanswered: list[str] = field(default_factory=list)
     slowest: float = 0.0
+
+    @property
+    def failed(self):
+        """Images without an answer, by their error."""
+        return self.lost + self.unanswered
 
     def add(self, question, answer, seconds):
         """Count an answer or a ClientError."""
         self.slowest = max(self.slowest, seconds)
         if isinstance(answer, ClientError):
-            self.lost.append(f"after {seconds:.1f} s: {type(answer).__name__}: {answer}")
+            kind = self.unanswered if isinstance(answer, ServerTimeout) else self.lost
+            kind.append(f"after {seconds:.1f} s: {type(answer).__name__}: {answer}")
         elif question.is_answered_by(answer):
             self.right += 1
         else:
@@ -111,9 +119,12 @@ class Outcome:
         """What must not happen, in one line per kind, at most ten lines.
 
         Args:
-            where: begins each line.
+            where: begins each line. Triton never answers the requests that wait for big in a gate that is killed
+                (docs/known-issues.md): there one request of each client may stay unanswered.
         """
-        texts = [f"wrong answer: {text}" for text in self.wrong] + [f"lost {text}" for text in self.lost]
+        excused = "little_big" in where and len(self.unanswered) <= CLIENTS
+        lost = self.lost if excused else self.failed
+        texts = [f"wrong answer: {text}" for text in self.wrong] + [f"lost {text}" for text in lost]
         kinds = Counter(re.sub(r"after [\d.]+ s", "", text) for text in texts)
         return [f"{where}: {text} ({count} times)" for text, count in kinds.most_common(10)]
 
@@ -153,7 +164,7 @@ class Traffic:
         for thread in self._threads:
             thread.join(max(limit - time.monotonic(), 0))
         hanging = sum(thread.is_alive() for thread in self._threads)
-        self.outcome.lost += [f"neither an answer nor an error within {_LONGEST_S:g} s"] * hanging
+        self.outcome.unanswered += [f"neither an answer nor an error within {_LONGEST_S:g} s"] * hanging
 
     def wait_for(self, count, seconds=60.0):
         """Wait until so many more images have their answer."""
@@ -201,7 +212,7 @@ class ManyImages:
 
     def __exit__(self, *_):
         self._thread.join(_LONGEST_S)
-        answered = self.outcome.right + len(self.outcome.wrong) + len(self.outcome.lost)
+        answered = self.outcome.right + len(self.outcome.wrong) + len(self.outcome.failed)
         self.outcome.lost += ["neither an answer nor an error"] * (len(self._asked) - answered)
 
     def wait_for(self, count, seconds=60.0):

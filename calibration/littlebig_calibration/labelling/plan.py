@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from littlebig_calibration._arrays import Array
+from littlebig_calibration.certifying import MIN_PLANNING, Guarantee
 from littlebig_calibration.disagreements import (
     EXPECTED_REACH,
     STAGE_SHARES,
@@ -36,31 +37,22 @@ from littlebig_calibration.walk import disagreements_between, place_shares, walk
 
 VERSION = 1
 # Images that plan: at most so many, and at most this fraction of the table; they need no labels, but prove nothing.
-PLANNING_IMAGES, PLANNING_SHARE, MIN_PLANNING = 1_000, 0.2, 50
+PLANNING_IMAGES, PLANNING_SHARE = 1_000, 0.2
 
 
-@dataclass(frozen=True)
-class Goal:
-    """What the labels are to certify.
+@dataclass(frozen=True, kw_only=True)
+class Goal(Guarantee):
+    """What the labels are to certify: a guarantee, of this pair.
 
     Attributes:
         little: name of the little model in the table.
         big: name of the big model.
         score: `confidence` or `margin`, what is compared with the threshold.
-        max_accuracy_loss: the tolerance, a fraction.
-        confidence_level: of the certificate.
     """
 
     little: str
     big: str
     score: str = "confidence"
-    max_accuracy_loss: float = 0.0
-    confidence_level: float = 0.95
-
-    @property
-    def error_rate(self) -> float:
-        """Probability that the certificate is wrong, at most."""
-        return round(1 - self.confidence_level, 12)
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from littlebig_calibration.reading import read_tables
 from littlebig_calibration.table import NO_CLASS, PLANNING, UNCLEAR, PredictionTable
 from littlebig_calibration.writing import write_table
 
-GOAL = Goal("small", "large")
+GOAL = Goal(little="small", big="large")
 
 
 def without_labels(table: PredictionTable) -> PredictionTable:
@@ -164,7 +164,7 @@ def test_planned_pools_keep_the_promise(published_table: PredictionTable, tolera
         files = tuple(f"{number} {place:05d}" for place in range(8000))
         table = PredictionTable(files, np.full(8000, NO_LABEL, dtype=np.int32), tuple(models))
         truth = replace(table, labels=published_table.labels[rows])
-        plan, _ = make_plan(table, Goal("ResNet50", "ViT", max_accuracy_loss=tolerance), 500)
+        plan, _ = make_plan(table, Goal(little="ResNet50", big="ViT", max_accuracy_loss=tolerance), 500)
         table = labelled(table, truth, draw_pool(table, plan).to_label(table.labels, 500))
         found = [proved(table, plan)]
         try:

@@ -98,7 +98,7 @@ def test_label_refuses_in_one_line(folder: Path, tmp_path: Path) -> None:
     assert "a budget of 10 labels certifies nothing: give at least 50" in refusal("--budget", 10)
     assert f"'{tmp_path}' exists already and may hold labels" in refusal("--budget", 200, output=tmp_path)
     assert "pictures to label not in" in refusal("--budget", 200, data="")
-    assert "name two with --little and --big" in refusal("--budget", 200, "--little", "s")
+    assert "'s' is named as little and as big" in refusal("--budget", 200, "--little", "s", "--big", "s")
     assert "no table has predictions of 'x'" in refusal("--budget", 200, "--little", "s", "--big", "x")
     assert "has no margins of 'l'" in refusal("--budget", 200, "--little", "l", "--big", "s", "--score", "margin")
 
