@@ -125,6 +125,10 @@ TOGETHER = {
         {"calibration": {"json": CALIBRATION + " " * 200_000}},
         f"calibration.json has {len(CALIBRATION) + 200_000} bytes: an annotation of the pods holds it, and Kubernetes limits all annotations to 256 KiB; put it into the repository with 'littlebig apply'",
     ),
+    "big-only": (
+        {"calibration": {"json": '{"chosen": {"threshold": null}}'}},
+        "calibration.json certifies nothing, so it would turn the cascade off (big only): give one with a threshold, or set calibration.allowBigOnly=true",
+    ),
     "own-calibration-annotation": (
         {"podAnnotations": {"littlebig/calibration": "{}"}},
         "podAnnotations has littlebig/calibration, which the chart sets: give calibration.json instead",

@@ -105,6 +105,18 @@ def test_a_gpu_pod_fetches_checks_and_builds_before_it_serves():
         assert "nvidia.com/gpu" not in container["resources"]["limits"]
 
 
+def test_big_only_is_applied_where_it_is_allowed():
+    calibration = {"json": '{"chosen": {"threshold": null}}', "allowBigOnly": True}
+    init = {
+        container["name"]: container for container in pod_of(render({"calibration": calibration}))["initContainers"]
+    }
+    assert init["calibration"]["args"] == [
+        "--repository=/models",
+        "--allow-big-only",
+        "/calibration/calibration.json",
+    ]
+
+
 @pytest.mark.parametrize(
     ("values", "mib"),
     [

@@ -71,6 +71,10 @@ what to do. deployment.yaml includes this first.
 {{- if gt (len (default "" .calibration.json)) 200000 -}}
   {{- fail (printf "calibration.json has %d bytes: an annotation of the pods holds it, and Kubernetes limits all annotations to 256 KiB; put it into the repository with 'littlebig apply'" (len (default "" .calibration.json))) -}}
 {{- end -}}
+{{- $chosen := default dict (fromJson (default "{}" .calibration.json)).chosen -}}
+{{- if and (hasKey $chosen "threshold") (kindIs "invalid" $chosen.threshold) (not .calibration.allowBigOnly) -}}
+  {{- fail "calibration.json certifies nothing, so it would turn the cascade off (big only): give one with a threshold, or set calibration.allowBigOnly=true" -}}
+{{- end -}}
 {{- if hasKey (default dict .podAnnotations) "littlebig/calibration" -}}
   {{- fail "podAnnotations has littlebig/calibration, which the chart sets: give calibration.json instead" -}}
 {{- end -}}

@@ -53,7 +53,12 @@
 - name: calibration
   {{- $image | nindent 2 }}
   command: [littlebig, apply]
-  args: [--repository=/models, /calibration/calibration.json]
+  args:
+    - --repository=/models
+    {{- if .Values.calibration.allowBigOnly }}
+    - --allow-big-only
+    {{- end }}
+    - /calibration/calibration.json
   env:
     {{- include "littlebig.variables" (list (include "littlebig.environment" .) ($own.calibration).env) | nindent 4 }}
   {{- include "littlebig.initSettings" (list . "calibration" .Values.initResources) | nindent 2 }}
