@@ -57,6 +57,10 @@ class Models(Protocol):
         """Their names in order, where they are known."""
 
     @property
+    def export(self) -> str | None:
+        """Identifies what was exported, the graphs around the weights included; None where it is not known."""
+
+    @property
     def decode(self) -> str | None:
         """How pictures are decoded, `scaled` or `full`; None where the server does not say."""
 
@@ -162,7 +166,7 @@ def _read(path: Path) -> dict[str, Array] | None:
 
 
 def _key(models: Models, images: LabelledImages) -> str:
-    """A hash of all that a finished part depends on: files, weights and decoding."""
+    """A hash of all that a finished part depends on: files, weights, graphs and decoding."""
     weights = [stage.weights_sha256 for stage in models.stages]
-    content = [str(images.folder.absolute()), images.files, weights, models.decode]
+    content = [str(images.folder.absolute()), images.files, weights, models.export, models.decode]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]

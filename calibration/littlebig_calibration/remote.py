@@ -30,6 +30,7 @@ class RemoteModels:
         classes: the number of classes.
         class_names: None, because the server is not asked for them.
         decode: how the server decodes pictures, `scaled` or `full`; None if it does not say.
+        export: None, because the server does not say.
     """
 
     def __init__(self, url: str, connect: Callable[[], Any] | None = None) -> None:
@@ -50,6 +51,7 @@ class RemoteModels:
         probabilities = next(output for output in configs["big"].output if output.name == "probabilities")
         self.classes = int(probabilities.dims[0])
         self.class_names = None
+        self.export = None
         parameters = configs["preprocess"].parameters
         self.decode = str(parameters["decode"].string_value) if "decode" in parameters else None
 

@@ -6,6 +6,8 @@ which identifies the weights. So a calibration's accuracy is that of what is ser
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +53,10 @@ def named_outputs(arrays: Sequence[Array]) -> dict[str, Array]:
     return {**flat, "probabilities": probabilities}
 
 
+# Facts of littlebig.json on which the graphs depend, beside the weights.
+_EXPORT = ("target", "canonical_image", "precision", "versions", "made_by")
+
+
 class ServedModels:
     """A repository's preprocessing and both its stages.
 
@@ -59,6 +65,7 @@ class ServedModels:
         class_names: the classes' names, in order.
         classes: how many.
         decode: how pictures are decoded, `scaled` or `full`.
+        export: a hash of what littlebig.json says of the graphs; another export of the same has the same.
     """
 
     def __init__(self, repository: Path) -> None:
@@ -68,7 +75,10 @@ class ServedModels:
             TableError: if it is not one, or lacks its graphs.
         """
         try:
-            stages = read_provenance(repository)["stages"]
+            provenance = read_provenance(repository)
+            stages = provenance["stages"]
+            exported = {name: provenance.get(name) for name in _EXPORT}
+            self.export = hashlib.sha256(json.dumps(exported, sort_keys=True).encode()).hexdigest()
             self.stages = tuple(_stage(repository, stage, stages[stage]) for stage in STAGES)
             self._preprocess: Any = load_preprocess_module(repository)
             config = text_format.Parse(

@@ -1,6 +1,7 @@
 """Predictions equal those of the served files, and an interrupted run can be resumed."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -67,12 +68,20 @@ def test_table_equals_the_graphs_outputs(repository, data, tmp_path):
         assert column.weights_sha256 == provenance["stages"][stage]["weights"]["sha256"]
 
 
-def test_a_run_is_not_resumed_with_pictures_decoded_otherwise(repository, data):
+def test_a_run_is_not_resumed_with_another_decoding_or_export(repository, data, tmp_path):
     images = find_labelled_images(data)
     models = ServedModels(repository)
-    scaled = predicting._key(models, images)
+    key = predicting._key(models, images)
+    assert predicting._key(ServedModels(repository), images) == key
     models.decode = "full"
-    assert predicting._key(models, images) != scaled
+    assert predicting._key(models, images) != key
+    # The same weights in graphs of another exporter.
+    again = shutil.copytree(repository, tmp_path / "again")
+    provenance = json.loads((again / "littlebig.json").read_text())
+    (again / "littlebig.json").write_text(json.dumps({**provenance, "created": "later"}))
+    assert predicting._key(ServedModels(again), images) == key
+    (again / "littlebig.json").write_text(json.dumps({**provenance, "made_by": "0" * 64}))
+    assert predicting._key(ServedModels(again), images) != key
 
 
 def test_interrupted_run_is_resumed(repository, data, tmp_path, monkeypatch):
