@@ -10,7 +10,7 @@ import pytest
 import tritonclient.grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from littlebig_client import Client, ServerFailure
+from littlebig_client import ServerFailure
 from littlebig_contract.pictures import sample_photographs
 from littlebig_server import ServerError, ServerSettings, TritonServer
 
@@ -27,12 +27,6 @@ def repository(tiny_repository, tmp_path):
 def server(tiny_repository):
     with TritonServer(tiny_repository, ServerSettings(open_administration=True)) as running:
         yield running
-
-
-@pytest.fixture
-def client(server):
-    with Client(server.grpc_url) as connected:
-        yield connected
 
 
 @pytest.fixture

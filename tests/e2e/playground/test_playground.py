@@ -11,7 +11,6 @@ import time
 import numpy as np
 import pytest
 from PIL import Image
-from tests.unit.calibration import chromium
 
 from littlebig_client import Client
 from littlebig_server import ServerSettings, TritonServer
@@ -67,16 +66,6 @@ def folder(tmp_path_factory):
     for number in range(PICTURES):
         (folder / f"{number:03}.png").write_bytes(picture(number))
     return folder
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    program = chromium.find()
-    if program is None:
-        pytest.skip("no chromium on this machine: apt-get install chromium")
-    page = chromium.Page(program, tmp_path_factory.mktemp("profile"))
-    yield page
-    page.close()
 
 
 @pytest.fixture

@@ -1,14 +1,13 @@
 """The report: its content, and how it behaves in a real browser."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import chromium
 import numpy as np
 import pytest
 from calibration_tables import labelled_where_they_differ, pair_table
+from tests import chromium
 
 from littlebig_calibration.calibrating import CalibrationSettings, calibrate
 from littlebig_calibration.diagnostics import histograms, most_escalated, reliability
@@ -25,14 +24,9 @@ def calibrated() -> tuple[Calibration, PredictionTable]:
     return calibrate(table, "small", "large", SETTINGS), table
 
 
-@pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[chromium.Page]:
-    program = chromium.find()
-    if program is None:
-        pytest.skip("no chromium on this machine: apt-get install chromium")
-    browser = chromium.Page(program, tmp_path_factory.mktemp("profile"))
-    yield browser
-    browser.close()
+@pytest.fixture
+def page(browser: chromium.Page) -> chromium.Page:
+    return browser
 
 
 def shown(page: chromium.Page) -> dict[str, str]:

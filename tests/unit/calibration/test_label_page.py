@@ -3,12 +3,12 @@
 import csv
 import io
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import chromium
 import pytest
 from PIL import Image
+from tests import chromium
 
 from littlebig_calibration.errors import TableError
 from littlebig_calibration.labelling.page import embedded, labelling_page, question, shown_names
@@ -32,16 +32,6 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = folder / "label.html"
     path.write_text(labelling_page(QUESTIONS, addresses, NAMES, "</title><script>alert(2)</script>"))
     return path
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[chromium.Page]:
-    program = chromium.find()
-    if program is None:
-        pytest.skip("no chromium on this machine: apt-get install chromium")
-    page = chromium.Page(program, tmp_path_factory.mktemp("profile"))
-    yield page
-    page.close()
 
 
 @pytest.fixture
