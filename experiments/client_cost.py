@@ -15,7 +15,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from dataclasses import fields
 from pathlib import Path
 
 from littlebig_benchmarks.serving import serving_stages_that_do_nothing
@@ -69,10 +68,7 @@ def main() -> None:
     ):
         compare(nothing.url, "canonical", variants)
     # Shared memory is closed to clients unless it is opened.
-    opened = (
-        {"client_shared_memory": True} if "client_shared_memory" in {f.name for f in fields(ServerSettings)} else {}
-    )
-    with TritonServer(arguments.repository, ServerSettings(**opened)) as server:
+    with TritonServer(arguments.repository, ServerSettings(client_shared_memory=True)) as server:
         compare(server.grpc_url, "JPEG", variants)
 
 

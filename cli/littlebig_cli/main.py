@@ -46,7 +46,7 @@ COMMANDS = {
     "plan": Entry(
         "Compute the replicas that a request rate needs, for the cascade and for big alone.", "benchmarks,server"
     ),
-    "predict": Entry("Predict labelled images with both stages, as input of a calibration.", "calibration"),
+    "predict": Entry("Predict images with both stages, as input of `label` and `calibrate`.", "calibration"),
     "preflight": Entry("Check what a server needs before it starts: repository, calibration, /dev/shm."),
     "probe": Entry("Check whether a server has started, is ready, or must be restarted."),
     "reproduce": Entry("Reproduce the paper's table of multiply-add reductions.", "calibration,export"),

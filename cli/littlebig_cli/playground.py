@@ -24,7 +24,13 @@ _CONNECT_SECONDS = 2.0
 
 @click.command(epilog="Example:  littlebig playground --url localhost:8001 --open")
 @add_connection_options()
-@click.option("--metrics-url", default="localhost:8002", show_default=True, help="Triton's metrics, host:port.")
+@click.option(
+    "--metrics-url",
+    metavar="HOST:PORT",
+    default="localhost:8002",
+    show_default=True,
+    help="Triton's metrics, host:port.",
+)
 @click.option("--serve", is_flag=True, help="Serve --repository meanwhile, instead of asking a running server.")
 @click.option(
     "--repository",
@@ -45,6 +51,8 @@ def command(
 
     The page is served on 127.0.0.1 alone and stores nothing.
     """
+    if serve and connection["url"] is not None:
+        raise click.UsageError("--serve and --url exclude each other: ask a running server, or serve one meanwhile")
     # uvicorn repeats a signal when it has stopped: both mean the same quiet end, with a server of ours stopped too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with (

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 # A stub's own threads use far less CPU than this fraction of a core; a model that computes uses far more.
 _IDLE_CPU = 0.02
 # The gate waits for its stages, so it hangs only if they do not move either.
-_CALLS = {"little_big": ("little", "big")}
+GATE = "little_big"
+_CALLS = {GATE: ("little", "big")}
 _COUNTER = re.compile(
     r'^nv_inference_(pending_request_count|request_success|request_failure)\{model="([^"]+)".*\} (\d+)', re.MULTILINE
 )
@@ -50,13 +51,14 @@ def read_activities(metrics: str, cpu_s: Mapping[str, float]) -> dict[str, Activ
 class HangDetector:
     """Compares the activities of one server over time."""
 
-    def __init__(self, timeout: float) -> None:
+    def __init__(self, timeout: float, may_wait: Mapping[str, float]) -> None:
         """Start to compare.
 
         Args:
             timeout: seconds without any movement after which a model with waiting requests counts as hung.
+            may_wait: seconds more for a model that has a time limit of its own for what it waits for.
         """
-        self._timeout = timeout
+        self._timeout, self._may_wait = timeout, may_wait
         self._moved: dict[str, tuple[float, Activity]] = {}
         self._idle_until: dict[str, float] = {}
 
@@ -80,6 +82,10 @@ class HangDetector:
         hung = [model for model in activities if self._hangs(model, now)]
         return sorted(hung, key=lambda model: len(_CALLS.get(model, ())))
 
+    def limit(self, model: str) -> float:
+        """Seconds without movement after which a model counts as hung."""
+        return self._timeout + self._may_wait.get(model, 0.0)
+
     def forget(self, model: str) -> None:
         """Begin anew with a model, which has been loaded again."""
         self._moved.pop(model, None)
@@ -87,7 +93,7 @@ class HangDetector:
 
     def _hangs(self, model: str, now: float) -> bool:
         moved = max(self._moved[each][0] for each in (model, *_CALLS.get(model, ())) if each in self._moved)
-        return now - max(moved, self._idle_until.get(model, moved)) >= self._timeout
+        return now - max(moved, self._idle_until.get(model, moved)) >= self.limit(model)
 
 
 def _has_moved(before: Activity, activity: Activity, seconds: float) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -10,7 +11,7 @@ from typing import Literal, TextIO
 from littlebig_server.administration import Administration, restricted_groups
 from littlebig_server.control import Control
 from littlebig_server.diagnosis import aborted_on_late_stub, cause_of_end, lost_while_loading, taken_port
-from littlebig_server.errors import SettingsError, StartError
+from littlebig_server.errors import ControlError, SettingsError, StartError
 from littlebig_server.installation import find_tritonserver
 from littlebig_server.log import KEPT_LINES
 from littlebig_server.ports import NAMES, Addresses, Ports, choose_ports, port_taken, reachable, resolve_host
@@ -22,6 +23,7 @@ from littlebig_server.settings import ServerSettings
 # A start is repeated if another process took a port before Triton bound it, or if Triton aborted over a model that was
 # late on a busy machine.
 _ATTEMPTS = 5
+_CONFIG_SECONDS = 2.0
 
 
 class TritonServer:
@@ -204,6 +206,14 @@ class TritonServer:
         self._control.load_again(model, timeout)
         if self._process is not None:
             self._process.never_unloading += 1
+
+    def big_timeout_s(self) -> float:
+        """Seconds that the served gate waits for big's answer to a batch; 0 where there is no gate."""
+        try:
+            config = json.loads(self._control.call("GET", "/v2/models/little_big/config", None, _CONFIG_SECONDS))
+            return float(config["parameters"]["big_timeout_ms"]["string_value"]) / 1e3
+        except (ControlError, KeyError, ValueError):
+            return 0.0
 
     def read_metrics(self, timeout: float = 2.0) -> str:
         """The page of Triton's metrics.

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from littlebig_server.errors import ControlError
-from littlebig_server.hang import HangDetector, read_activities
+from littlebig_server.hang import GATE, HangDetector, read_activities
 from littlebig_server.stubs import State, Stub, find_stubs, state_of
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ class Watch:
         self._retired: list[tuple[Stub, float]] = []
         self._stopped_before: set[int] = set()
         self._heals: dict[str, deque[float]] = {}
-        self._hang_timeout, self._hangs = hang_timeout, HangDetector(hang_timeout)
+        self._hang_timeout = hang_timeout
+        self._hangs = HangDetector(hang_timeout, {GATE: server.big_timeout_s()})
         self._next_activity = 0.0
 
     def run(self) -> str:
@@ -104,7 +105,8 @@ class Watch:
             return None
         # Triton 24.10 never answers the load of a model whose instances all hang.
         self._server.kill()
-        return f"model '{hung[0]}' has not moved for {self._hang_timeout:g} s while requests wait, and was killed"
+        model, seconds = hung[0], self._hangs.limit(hung[0])
+        return f"model '{model}' has not moved for {seconds:g} s while requests wait, and was killed"
 
     def _heal(self, model: str, what: str) -> str | None:
         """Load a model again; returns why that failed, in one line."""

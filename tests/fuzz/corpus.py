@@ -104,7 +104,7 @@ def hostile():
         "1x8000000": blank_png(1, 8_000_000, 8, 2),
         "8000000x1": blank_png(8_000_000, 1, 8, 2),
         "48 megapixel png": blank_png(8_000, 6_000, 8, 2, filter_type=4),
-        "100 megapixel png": blank_png(10_000, 10_000, 8, 2),
+        "100 megapixel png": png(10_000, 10_000, 8, 2, [bytes(30_001)]),
         "16 bit png with a key": blank_png(3_000, 3_000, 16, 2, chunk(b"tRNS", bytes(6)), filter_type=3),
         "interlaced png": blank_png(4_000, 3_000, 8, 6, filter_type=4, interlaced=1),
         "profile bomb": blank_png(9, 9, 8, 0, chunk(b"iCCP", b"x\0\0" + bomb)),

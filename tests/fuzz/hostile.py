@@ -68,7 +68,7 @@ def blank_png(width, height, depth=8, colour=0, *extra, filter_type=0, interlace
     if colour == 3:
         extra = (chunk(b"PLTE", bytes(range(48))), *extra)
     pixels = (row for size in passes for row in rows(*size))
-    return png(width, height, depth, colour, pixels, *extra, interlaced=interlaced, level=6)
+    return png(width, height, depth, colour, pixels, *extra, interlaced=interlaced, level=1)
 
 
 # --- JPEG

@@ -210,6 +210,7 @@ def test_sigterm_leaves_a_report_of_the_complete_rounds(mixed_repository, tmp_pa
 
 
 @pytest.mark.slow
+@pytest.mark.serial
 def test_gate_that_fails_gives_no_figure(mixed_repository, tmp_path):
     broken = shutil.copytree(mixed_repository / "little_big", tmp_path / "broken")
     (broken / "1" / "model.py").write_text(

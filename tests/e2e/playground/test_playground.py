@@ -240,7 +240,7 @@ def test_pictures_wait_for_a_server_that_comes_back(browser, tiny_repository, fo
         server.stop()
         choose(browser, "pictures", *folder.iterdir())
         until(browser, "!document.getElementById('trouble').hidden")
-        assert "no Triton server answers" in text(browser, "trouble")
+        assert "nothing listens there" in text(browser, "trouble")
         with TritonServer(tiny_repository, ServerSettings(exit_timeout=0, grpc_port=ports[0], metrics_port=ports[1])):
             all_asked(browser)
             assert browser.value("document.querySelectorAll('#answers .answer:not([hidden])').length") == PICTURES

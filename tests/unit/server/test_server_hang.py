@@ -19,11 +19,11 @@ def observed(detector: HangDetector, seconds: int, **changes: list[Activity]) ->
 
 
 def test_a_model_that_does_not_move_while_requests_wait_hangs_after_the_timeout() -> None:
-    assert observed(HangDetector(5), 8, preprocess=[IDLE, WAITING]) == [[]] * 5 + [["preprocess"]] * 3
+    assert observed(HangDetector(5, {}), 8, preprocess=[IDLE, WAITING]) == [[]] * 5 + [["preprocess"]] * 3
 
 
 def test_an_idle_model_does_not_hang() -> None:
-    assert observed(HangDetector(5), 20, preprocess=[IDLE]) == [[]] * 20
+    assert observed(HangDetector(5, {}), 20, preprocess=[IDLE]) == [[]] * 20
 
 
 @pytest.mark.parametrize(
@@ -35,26 +35,33 @@ def test_an_idle_model_does_not_hang() -> None:
     ],
 )
 def test_a_busy_model_does_not_hang(step) -> None:
-    assert observed(HangDetector(5), 20, little=[step(second) for second in range(20)]) == [[]] * 20
+    assert observed(HangDetector(5, {}), 20, little=[step(second) for second in range(20)]) == [[]] * 20
 
 
 def test_the_few_milliseconds_of_a_process_own_threads_are_no_movement() -> None:
     steps = [Activity(3, 7, second * 0.002) for second in range(8)]
-    assert observed(HangDetector(5), 8, little=steps)[-1] == ["little"]
+    assert observed(HangDetector(5, {}), 8, little=steps)[-1] == ["little"]
 
 
 def test_a_gate_does_not_hang_while_a_stage_moves() -> None:
     computing = [Activity(0, 7, float(second)) for second in range(20)]
-    assert observed(HangDetector(5), 20, little_big=[WAITING], little=[IDLE], big=computing) == [[]] * 20
+    assert observed(HangDetector(5, {}), 20, little_big=[WAITING], little=[IDLE], big=computing) == [[]] * 20
 
 
 def test_a_hung_stage_comes_before_the_gate_that_waits_for_it() -> None:
-    found = observed(HangDetector(5), 8, little_big=[WAITING], little=[WAITING], big=[IDLE])
+    found = observed(HangDetector(5, {}), 8, little_big=[WAITING], little=[WAITING], big=[IDLE])
     assert found[-1] == ["little", "little_big"]
 
 
+def test_a_gate_may_wait_for_big_as_long_as_its_own_time_limit() -> None:
+    detector = HangDetector(5, {"little_big": 3.0})
+    found = observed(detector, 10, little_big=[WAITING], big=[IDLE])
+    assert found == [[]] * 8 + [["little_big"]] * 2
+    assert (detector.limit("little_big"), detector.limit("big")) == (8, 5)
+
+
 def test_a_model_that_was_loaded_again_has_the_whole_timeout() -> None:
-    detector = HangDetector(5)
+    detector = HangDetector(5, {})
     observed(detector, 6, little=[WAITING])
     detector.forget("little")
     assert detector.observe(6.0, {"little": WAITING}) == []

@@ -66,6 +66,9 @@ class FakeServer:
     def stop(self) -> None:
         self.was_stopped = True
 
+    def big_timeout_s(self) -> float:
+        return 0.0
+
     def read_metrics(self) -> str:
         return f'nv_inference_pending_request_count{{model="big",version="1"}} {self.pending}\n'
 
