@@ -40,11 +40,11 @@ test-all:  ## run every test that exists; a test without the marker slow may tak
 	$(MAKE) test PYTEST_ARGS=--max-seconds=20
 	$(MAKE) test-rest
 
-test-rest: test-slow policies test-large soak dist  ## run what `make test` leaves out
+test-rest: test-slow policies soak dist  ## run what `make test` leaves out
 	$(MAKE) faults FAULTS="--within 30 --retry-for 40"
 
-test-slow: $(VENV)/.test  ## run the tests with the marker slow
-	$(PYTEST) -n 2 --dist loadscope --durations=10 -m "slow and not serial"
+test-slow: $(VENV)/.test  ## run the tests with the markers slow and large
+	$(PYTEST) -n 2 --dist loadscope --durations=10 -m "(slow or large) and not serial"
 	$(PYTEST) --durations=10 -m "slow and serial"
 
 test-large: $(VENV)/.test  ## export and build the paper's large pairs with TensorRT-RTX: minutes, up to 7 GB
