@@ -19,6 +19,7 @@ from littlebig_client import Client, ClientError, Stage
 from littlebig_contract.pictures import sample_photographs
 from littlebig_export.errors import ExportError
 from littlebig_export.provenance import is_current
+from littlebig_export.targets import best_target
 from littlebig_server import ServerError, TritonServer
 
 PAIR = "efficientnet-lite"
@@ -39,10 +40,11 @@ IMAGES_PER_ROUND, ROUNDS, CONCURRENCY = 100, 5, 8
 def command(repository: Path) -> None:
     """Export the default pair, serve it, classify photographs, compare the cascade with big alone, stop."""
     console = Console(highlight=False)
-    if is_current(repository, PAIR, "cpu"):
+    target = best_target()
+    if is_current(repository, PAIR, target):
         console.print(f"model repository: {repository} (already exported)")
     else:
-        _export(repository)
+        _export(repository, target)
     with TritonServer(repository) as server:
         console.print(f"tritonserver is ready: gRPC {server.grpc_url}\n")
         with Client(server.grpc_url) as client:
@@ -54,12 +56,12 @@ def command(repository: Path) -> None:
     console.print("tritonserver has stopped")
 
 
-def _export(repository: Path) -> None:
+def _export(repository: Path, target: str) -> None:
     # torch takes seconds to import, and a second demo does not need it.
     from littlebig_export.exporting import export_pair  # noqa: PLC0415
     from littlebig_export.pair import load_pair  # noqa: PLC0415
 
-    export_pair(load_pair(PAIR), "cpu", repository, report=click.echo)
+    export_pair(load_pair(PAIR), target, repository, report=click.echo)
 
 
 def _answers(client: Client) -> Table:

@@ -10,10 +10,11 @@ from littlebig_cli.build_progress import BuildProgress
 from littlebig_cli.failures import report_failures
 from littlebig_export.engines import ensure_engines
 from littlebig_export.errors import ExportError, NotHereError
-from littlebig_export.exporting import TARGETS, export_pair, override_weights
+from littlebig_export.exporting import export_pair, override_weights
 from littlebig_export.pair import load_pair, shipped_pairs
 from littlebig_export.pictures import pictures_in
 from littlebig_export.precision import PRECISIONS
+from littlebig_export.targets import TARGETS, best_target
 
 STATE_DICT = click.Path(path_type=Path, dir_okay=False)
 
@@ -29,7 +30,12 @@ STATE_DICT = click.Path(path_type=Path, dir_okay=False)
     metavar="NAME|FILE.toml",
     help=f"A shipped pair ({', '.join(shipped_pairs())}) or your own (docs/pairs.md).",
 )
-@click.option("--target", type=click.Choice(TARGETS), default="cpu", show_default=True, help="What the stages run on.")
+@click.option(
+    "--target",
+    type=click.Choice(TARGETS),
+    help="What the stages run on: ONNX Runtime (cpu, cuda) or TensorRT.  [default: cuda where a GPU and "
+    "onnxruntime-gpu are found, else cpu]",
+)
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
@@ -49,7 +55,7 @@ STATE_DICT = click.Path(path_type=Path, dir_okay=False)
     "--precision",
     type=click.Choice(PRECISIONS),
     help="Precision of the backbones; resampling, softmax and confidence stay in fp32.  "
-    "[default: fp16 for tensorrt, fp32 for cpu]",
+    "[default: fp32 for cpu, else fp16]",
 )
 @click.option(
     "--pictures",
@@ -61,7 +67,7 @@ STATE_DICT = click.Path(path_type=Path, dir_okay=False)
 @report_failures(ExportError)
 def command(
     pair_name: str,
-    target: str,
+    target: str | None,
     output: Path,
     threshold: float | None,
     little_weights: Path | None,
@@ -76,6 +82,7 @@ def command(
     Each model becomes one ONNX graph, from the canonical uint8 image to label, confidence, margin and probabilities.
     Both graphs are compared with their models on photographs before anything is written.
     """
+    target = target or best_target()
     pair = override_weights(load_pair(pair_name), little_weights, big_weights, random=random_weights)
     export_pair(
         pair,

@@ -114,7 +114,7 @@ def labelled_pictures(
 
 def export_default_pair(repository: Path) -> None:
     """Export the default pair in a process of its own, whose memory is free before the measurement starts."""
-    words = ["export", "--pair", PAIR, "--target", "cpu", "--output", str(repository)]
+    words = ["export", "--pair", PAIR, "--output", str(repository)]
     if subprocess.run([sys.executable, "-m", "littlebig_cli", *words], stdout=2, check=False).returncode:
         raise Failure(f"'littlebig {' '.join(words)}' failed, see above: fix it, or give another --repository")
 

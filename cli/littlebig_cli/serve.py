@@ -171,7 +171,7 @@ def _export_or_check(repository: Path, pair: str) -> None:
     if pair.endswith(".toml"):
         raise Failure(f"--pair takes a shipped pair's name; for your own: littlebig export --pair {pair}, then serve")
     if not repository.exists():
-        _littlebig("export", "--pair", pair, "--target", "cpu", "--output", str(repository))
+        _littlebig("export", "--pair", pair, "--output", str(repository))
         return
     try:
         made_for = read_provenance(repository)["pair"]["name"]

@@ -5,7 +5,7 @@ classifiers.py      timm or ONNX -> backbone, reference, hash of the weights   (
 stage_graph.py      backbone -> one graph from the canonical image to label and scores   (resampling.py)
 parity.py           compares each graph with the original model, on photographs
 precision.py        FP16 or BF16 backbones for engines   (precision_effect.py, rounding.py: how answers change)
-repository.py       reference configs -> a complete model repository   (config_pbtxt.py, provenance.py, cpu_stage/)
+repository.py       reference configs -> a complete model repository   (config_pbtxt.py, onnxruntime_stage/)
 exporting.py        these steps, in this order
 
 engines.py          builds a repository's plans for this machine's GPU   (engine_build.py, engine_key.py, gpu.py)

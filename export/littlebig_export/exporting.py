@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+import onnxruntime
 from PIL import Image
 
 from littlebig_contract.stages import STAGES
@@ -29,8 +30,7 @@ from littlebig_export.provenance import made_by
 from littlebig_export.repository import DECODE, Rendering, check_output, write_repository
 from littlebig_export.stage_graph import stage_graph
 
-TARGETS = ("cpu", "tensorrt")
-_TOOLS = ("littlebig", "timm", "torch", "onnx", "onnxruntime", "pillow")
+_TOOLS = ("littlebig", "timm", "torch", "onnx", "pillow")
 
 
 @dataclass(frozen=True)
@@ -82,11 +82,11 @@ def export_pair(
 
     Args:
         pair: which models, and their weights.
-        target: `cpu` or `tensorrt`.
+        target: `cpu`, `cuda` or `tensorrt`.
         output: the repository's folder; an earlier export there is replaced in one step at the end.
         threshold: escalate below this confidence instead of what the pair's calibration says, in [0, 1].
         cores: what the cpu target's threads are laid out for; those this process may use by default.
-        precision: `fp16`, `bf16` or `fp32` for target tensorrt, `fp16` by default; the cpu target is always `fp32`.
+        precision: `fp16`, `bf16` or `fp32` on a GPU, `fp16` by default; the cpu target is always `fp32`.
         pictures: RGB images that measure little's agreement with its model's own transform, by default crops of the
             sample photographs, and the precision's effect, by default those photographs.
         report: called with one line of progress per step.
@@ -95,9 +95,11 @@ def export_pair(
         ExportError: with one line that says what was wrong and what to do; nothing is written then.
     """
     check_output(output)
-    precision = precision or ("fp16" if target == "tensorrt" else "fp32")
+    precision = precision or ("fp32" if target == "cpu" else "fp16")
     if target == "cpu" and precision != "fp32":
-        raise PairError(f"target cpu computes in fp32, not {precision}: --precision is for target tensorrt")
+        raise PairError(
+            f"target cpu computes in fp32, not {precision}: --precision is for the targets cuda and tensorrt"
+        )
     classifiers: dict[str, Classifier] = {}
     for stage, model in (("big", pair.big), ("little", pair.little)):
         classifiers[stage] = prepare(model)
@@ -146,7 +148,11 @@ def export_pair(
             "big": _described(classifiers["big"], parity["big"], None),
         },
         "precision": {"name": precision, "stages": lowered},
-        "versions": {name: importlib.metadata.version(name) for name in _TOOLS},
+        # ONNX Runtime has a distribution of another name for each kind of device.
+        "versions": {
+            **{name: importlib.metadata.version(name) for name in _TOOLS},
+            "onnxruntime": onnxruntime.__version__,
+        },
         "made_by": made_by(),
         "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     }

@@ -26,6 +26,7 @@ from littlebig_export.config_pbtxt import Config, read_config, reference_reposit
 from littlebig_export.errors import RepositoryError
 from littlebig_export.preprocessing import Preprocessing
 from littlebig_export.provenance import PROVENANCE
+from littlebig_export.targets import PYTHON_TARGETS
 
 _HERE = Path(__file__).parent
 # Protobuf cannot hold more than 2 GiB; larger weights go into a file beside the graph.
@@ -59,7 +60,7 @@ class Rendering:
     """Everything that makes one repository differ from another.
 
     Attributes:
-        target: `cpu` or `tensorrt`.
+        target: `cpu`, `cuda` or `tensorrt`.
         graphs: stage -> ONNX graph.
         canonical: the big model's preprocessing, which makes the canonical image.
         class_names: one per class.
@@ -163,8 +164,8 @@ def _write_model(folder: Path, rendering: Rendering) -> None:
         (folder / "labels.txt").write_text("".join(f"{line}\n" for line in rendering.class_names), encoding="utf-8")
     if name in STAGES:
         save_graph(rendering.graphs[name], version / "model.onnx")
-        if rendering.target == "cpu":
-            for source in sorted((_HERE / "cpu_stage").glob("*.py")):
+        if rendering.target in PYTHON_TARGETS:
+            for source in sorted((_HERE / "onnxruntime_stage").glob("*.py")):
                 shutil.copyfile(source, version / source.name)
     if name != "preprocess" and (version / "model.py").exists():
         for shared in SHARED_MODULES:
@@ -194,11 +195,10 @@ def _adapt(config: Config, rendering: Rendering) -> None:
         set_parameter(message, "threshold", rendering.threshold)
     elif message.name == "preprocess":
         _transform(config, rendering.canonical)
-    if rendering.target == "cpu":
-        if message.name in STAGES:
-            _on_cpu(config, rendering.cores)
-        elif message.name in _INSTANCES_ON_CPU:
-            _asked_on_cpu(config, rendering.cores)
+    if message.name in STAGES and rendering.target in PYTHON_TARGETS:
+        _on_onnxruntime(config, rendering)
+    elif rendering.target == "cpu" and message.name in _INSTANCES_ON_CPU:
+        _asked_on_cpu(config, rendering.cores)
 
 
 def _asked_on_cpu(config: Config, cores: int) -> None:
@@ -212,14 +212,34 @@ def _asked_on_cpu(config: Config, cores: int) -> None:
         set_parameter(message, "memory_budget_mib", instances * (threads * _QUICK_MIB + _LARGE_MIB))
 
 
-def _on_cpu(config: Config, cores: int) -> None:
+def _on_onnxruntime(config: Config, rendering: Rendering) -> None:
     """Put ONNX Runtime in the place of the engine."""
     message = config.message
     message.backend = "python"
     config.comments[""] = [
-        f"# The {message.name} stage on ONNX Runtime (target cpu); the tensors are those of the TensorRT stage.",
+        f"# The {message.name} stage on ONNX Runtime (target {rendering.target}); its tensors are those of the engine.",
     ]
+    sizes = sorted({message.max_batch_size, *(graph.batch_size for graph in message.optimization.cuda.graph_spec)})
     message.ClearField("optimization")
+    if rendering.target == "cpu":
+        _on_cpu(config, rendering.cores)
+    else:
+        _on_cuda(config, sizes)
+
+
+def _on_cuda(config: Config, sizes: Sequence[int]) -> None:
+    """Let ONNX Runtime compute on the GPU, with a CUDA graph for each size that an engine has one for."""
+    set_parameter(config.message, "provider", "CUDAExecutionProvider")
+    set_parameter(config.message, "batch_sizes", ",".join(str(size) for size in sizes))
+    config.comments["parameters[batch_sizes]"] = [
+        "# A batch is padded to the next of these sizes; each has buffers of its own, and a CUDA graph where the GPU",
+        "# computes every node.",
+    ]
+
+
+def _on_cpu(config: Config, cores: int) -> None:
+    """Lay out a stage for the cores of a CPU."""
+    message = config.message
     message.dynamic_batching.ClearField("max_queue_delay_microseconds")
     config.comments["dynamic_batching[]"].append(
         "# No delay: on a CPU a larger batch takes as much longer as it is larger."

@@ -36,6 +36,7 @@ def test_a_repository_is_complete(tiny_pair, tmp_path):
     export(tiny_pair, tmp_path / "out")
     assert sorted(files(tmp_path / "out")) == [
         "big/1/littlebig_quoting.py",
+        "big/1/littlebig_session.py",
         "big/1/littlebig_watchdog.py",
         "big/1/model.onnx",
         "big/1/model.py",
@@ -45,6 +46,7 @@ def test_a_repository_is_complete(tiny_pair, tmp_path):
         "classify/config.pbtxt",
         "classify/labels.txt",
         "little/1/littlebig_quoting.py",
+        "little/1/littlebig_session.py",
         "little/1/littlebig_watchdog.py",
         "little/1/model.onnx",
         "little/1/model.py",

@@ -71,7 +71,7 @@ def test_a_repository_of_the_same_pair_is_accepted(repository: Path) -> None:
 def test_a_missing_repository_is_exported_first(exporter: Path) -> None:
     new = exporter / "new"
     result = serve("--repository", str(new), "--pair", "deit3")
-    assert (exporter / "called").read_text() == f"-m littlebig_cli export --pair deit3 --target cpu --output {new}\n"
+    assert (exporter / "called").read_text() == f"-m littlebig_cli export --pair deit3 --output {new}\n"
     assert result.output.endswith(
         f"model repository '{new}' has no models: make one with 'littlebig export --output DIR'\n"
     )
@@ -83,8 +83,7 @@ def test_a_failed_export_ends_the_command(exporter: Path) -> None:
     result = serve("--repository", str(new), "--pair", "deit3")
     assert result.exit_code == 1
     assert result.output.endswith(
-        f"littlebig: 'littlebig export --pair deit3 --target cpu --output {new}' failed, see above: fix it, "
-        "or run it by itself\n"
+        f"littlebig: 'littlebig export --pair deit3 --output {new}' failed, see above: fix it, or run it by itself\n"
     )
 
 

@@ -1,6 +1,6 @@
-"""A stage on ONNX Runtime, for machines without a GPU: Triton's Python backend in the place of a TensorRT engine.
+"""A stage on ONNX Runtime, on a CPU or by CUDA: Triton's Python backend in the place of a TensorRT engine.
 
-Copied beside model.onnx by `littlebig export --target cpu`; tensors and batching are those of the engine.
+Copied beside model.onnx by `littlebig export --target cpu` and `--target cuda`; its tensors are those of the engine.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import triton_python_backend_utils as pb_utils
+from littlebig_session import open_session
 from littlebig_watchdog import Watchdog, end_if_clock_steps
 
 _BATCH_DIMS = 4
@@ -25,21 +25,17 @@ class TritonPythonModel:
     """Runs one ONNX graph."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Open the graph with the number of threads that config.pbtxt gives."""
+        """Open the graph as config.pbtxt says."""
         config = json.loads(args["model_config"])
         parameters = {name: value["string_value"] for name, value in config["parameters"].items()}
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = int(parameters["threads"])
-        # Idle threads must sleep, not spin: the other stage needs their cores.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         graph = Path(args["model_repository"]) / args["model_version"] / "model.onnx"
-        # What the batcher prefers to hand over is what one run takes.
-        self.images_per_run = max(config["dynamic_batching"]["preferred_batch_size"])
+        # What the batcher prefers to hand over is what one run takes on a CPU.
+        images_per_run = max(config["dynamic_batching"].get("preferred_batch_size") or [config["max_batch_size"]])
         # On Linux a priority is a thread's. Only the one that computes gives way: a thread that kept Python's lock
         # and got no CPU time would stop the watchdog's.
         self.worker = ThreadPoolExecutor(1, initializer=os.nice, initargs=(int(parameters.get("nice", "0")),))
-        providers = ["CPUExecutionProvider"]
-        self.session = self._compute(partial(onnxruntime.InferenceSession, str(graph), options, providers=providers))
+        device = int(args["model_instance_device_id"])
+        self.session = self._compute(partial(open_session, graph, parameters, device, images_per_run))
         self.watchdog = Watchdog()
 
     @end_if_clock_steps
@@ -61,10 +57,7 @@ class TritonPythonModel:
         names = sorted({name for names in wanted for name in names})
         images = [pixels for _, pixels in asked]
         batch = images[0] if len(images) == 1 else np.concatenate(images)
-        starts = range(0, len(batch), self.images_per_run)
-        parts = [{"image": batch[at : at + self.images_per_run]} for at in starts]
-        runs = self._compute(lambda: [self.session.run(names, part) for part in parts])
-        outputs = {name: np.concatenate(values) for name, values in zip(names, zip(*runs, strict=True), strict=True)}
+        outputs = self._compute(partial(self.session.run, names, batch))
         responses, start = [], 0
         for request_names, request_images in zip(wanted, images, strict=True):
             share = slice(start, start + len(request_images))
