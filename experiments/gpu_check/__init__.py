@@ -1,0 +1,1 @@
+"""Checks and measures the cascade on a machine with a GPU."""
