@@ -12,7 +12,7 @@ from click.shell_completion import CompletionItem
 
 from littlebig_cli.failures import missing_extra
 from littlebig_cli.renamed import removed_command
-from littlebig_cli.terminal import encode_anything, ends_silently
+from littlebig_cli.terminal import accept_anything, ends_silently
 from littlebig_cli.version import version_option
 from littlebig_contract.text import one_line
 
@@ -140,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         SystemExit: always; code 0 for success, 1 for a reported failure, 2 for wrong usage, 130 for Ctrl-C, 141 for a
             closed pipe.
     """
-    encode_anything()
+    accept_anything()
     try:
         littlebig.main(args=None if arguments is None else list(arguments), prog_name="littlebig")
     except ModuleNotFoundError as missing:
