@@ -121,7 +121,7 @@ def look_through(served: Served, encoded: Sequence[bytes]) -> Pictures:
     """
     canonical, scores = [], []
     outputs = [tritonclient.grpc.InferRequestedOutput(served.score)]
-    with tritonclient.grpc.InferenceServerClient(served.url) as client:
+    with served.endpoint.open() as client:
         for number, file in enumerate(encoded):
             picture = tritonclient.grpc.InferInput("encoded_image", [1, 1], "BYTES")
             picture.set_data_from_numpy(np.array([[file]], object))

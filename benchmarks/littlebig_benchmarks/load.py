@@ -16,6 +16,7 @@ import numpy as np
 import tritonclient.grpc.aio as triton
 from tritonclient.utils import InferenceServerException
 
+from littlebig_benchmarks.endpoint import Endpoint
 from littlebig_benchmarks.errors import RunFailed
 from littlebig_benchmarks.images import Mix, Pictures
 
@@ -124,13 +125,13 @@ def arrival_times(load: Load, requests: int) -> Iterator[float]:
         due += gaps.exponential(1 / load.request_rate)
 
 
-def run(url: str, load: Load, pictures: Pictures, mix: Mix) -> Answers:
+def run(endpoint: Endpoint, load: Load, pictures: Pictures, mix: Mix) -> Answers:
     """Send requests of one image each, in the mix's order.
 
     Raises:
         RunFailed: if a request fails or has no response within a minute, unless requests may fail.
     """
-    return asyncio.run(_Run(load, pictures, mix).go(url))
+    return asyncio.run(_Run(load, pictures, mix).go(endpoint))
 
 
 class _Run:
@@ -145,8 +146,8 @@ class _Run:
         self._sent = 0
         self._started = self._end = 0.0
 
-    async def go(self, url: str) -> Answers:
-        async with triton.InferenceServerClient(url) as client:
+    async def go(self, endpoint: Endpoint) -> Answers:
+        async with endpoint.open_async() as client:
             metadata = await client.get_model_metadata(self._load.model)
             names = {output.name for output in metadata.outputs}
             self._outputs = [triton.InferRequestedOutput(name) for name in sorted(names & {"label", "stage"})]
@@ -158,7 +159,8 @@ class _Run:
                 await (self._in_flight(client) if self._load.concurrency else self._arrivals(client))
             except InferenceServerException as reason:
                 raise RunFailed(
-                    f"'{self._load.model}' at {url} failed after {self._answers.images} answers: {reason.message()}"
+                    f"'{self._load.model}' at {endpoint.url} failed after {self._answers.images} answers: "
+                    f"{reason.message()}"
                 ) from None
             self._answers.seconds = time.perf_counter() - self._started
         return self._answers

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import tritonclient.grpc
 
 from littlebig_benchmarks import in_process, load, perf_analyzer, processes, triton_statistics
 from littlebig_benchmarks.baselines.onnxruntime_cascade import Layout, layouts
@@ -81,7 +80,7 @@ class Bench:
             raise NoPerfAnalyzer("this measurement needs perf_analyzer: name one with --perf-analyzer PATH")
         order = perf_analyzer.Order(
             model=case.contender,
-            url=self.served.url,
+            endpoint=self.served.endpoint,
             data=self._data(case),
             requests=count,
             concurrency=max(case.concurrency, 1),
@@ -89,7 +88,7 @@ class Bench:
             shared_memory=self.served.pid is not None,
         )
         server = processes.server_processes(self.served.pid)
-        with tritonclient.grpc.InferenceServerClient(self.served.url) as client:
+        with self.served.endpoint.open() as client:
             counted, used = triton_statistics.read(client), processes.read(server)
             max_wait_s = max(perf_analyzer.MAX_WAIT_S, 10 * self.seconds)
             with processes.Meter(server) as meter:
@@ -120,7 +119,7 @@ class Bench:
         def send(seconds: float) -> load.Answers:
             model = _MODELS.get(case.contender, case.contender)
             wanted = load.Load(model, seconds, case.concurrency, case.request_rate or 0.0, seed=self.seed)
-            return load.run(self.served.url, wanted, self.pictures, self.chosen(case))
+            return load.run(self.served.endpoint, wanted, self.pictures, self.chosen(case))
 
         if case not in self._expected:  # a warm-up
             self._expected[case] = send(min(1.0, self.seconds)).images_per_second

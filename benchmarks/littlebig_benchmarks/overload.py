@@ -213,7 +213,7 @@ class _Sender:
         """Send to the gate with the target, where there is one."""
         model = _OVERLOADED if _OVERLOADED in served.models else "little_big"
         settings = {"seed": self._trial.seed, "threshold": self._trial.threshold, **options}
-        return load.run(served.url, Load(model, seconds, **settings), self._pictures, self._mix)
+        return load.run(served.endpoint, Load(model, seconds, **settings), self._pictures, self._mix)
 
 
 def phase(replies: Sequence[Reply], labels: Sequence[int] | None) -> Phase:

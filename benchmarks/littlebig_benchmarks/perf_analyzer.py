@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from littlebig_benchmarks.endpoint import Endpoint, perf_analyzer_arguments
 from littlebig_benchmarks.errors import NoPerfAnalyzer, RunFailed, RunHung
 
 _REMEDY = "pip install perf-analyzer (glibc 2.38 or later), or name one with --perf-analyzer PATH"
@@ -25,7 +26,7 @@ class Order:
 
     Attributes:
         model: to send requests to.
-        url: HOST:PORT of the gRPC endpoint.
+        endpoint: the server's.
         data: file for --input-data.
         requests: how many.
         concurrency: requests in flight.
@@ -34,7 +35,7 @@ class Order:
     """
 
     model: str
-    url: str
+    endpoint: Endpoint
     data: Path
     requests: int
     concurrency: int = 1
@@ -107,6 +108,9 @@ def command_line(binary: str, order: Order, export: Path) -> list[str]:
         binary: perf_analyzer.
         order: the run.
         export: file for the profile export; must not exist.
+
+    Raises:
+        ScenarioError: if perf_analyzer cannot reach the server.
     """
     load = (
         [f"--concurrency-range={order.concurrency}"]
@@ -115,7 +119,7 @@ def command_line(binary: str, order: Order, export: Path) -> list[str]:
     )
     return [
         binary,
-        *("-m", order.model, "-u", order.url, "-i", "grpc", "--async"),
+        *("-m", order.model, *perf_analyzer_arguments(order.endpoint), "--async"),
         *load,
         f"--input-data={order.data}",
         f"--request-count={order.requests}",

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tritonclient.grpc
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 from tritonclient.utils import InferenceServerException
 
+from littlebig_benchmarks.endpoint import Endpoint, Plain
 from littlebig_benchmarks.errors import ScenarioError, ServerNotReached
 from littlebig_contract.stages import STAGES
 from littlebig_server import ServerSettings, TritonServer
@@ -32,7 +32,7 @@ class Served:
     """A running server.
 
     Attributes:
-        url: HOST:PORT of its gRPC endpoint.
+        endpoint: its gRPC endpoint.
         pid: of tritonserver; None where we did not start it.
         repository: the pair's own repository; None where it is not known.
         threshold: of `little_big`.
@@ -42,7 +42,7 @@ class Served:
         version: of tritonserver.
     """
 
-    url: str
+    endpoint: Endpoint
     pid: int | None
     repository: Path | None
     threshold: float
@@ -50,6 +50,11 @@ class Served:
     shape: tuple[int, ...]
     models: tuple[str, ...]
     version: str
+
+    @property
+    def url(self) -> str:
+        """HOST:PORT of the gRPC endpoint."""
+        return self.endpoint.url
 
 
 @contextmanager
@@ -71,7 +76,7 @@ def serving(repository: Path, variants: Mapping[str, Path], folder: Path, server
         (folder / model.name).symlink_to(model.absolute())
     _write_gates(folder, gate, variants)
     with TritonServer(folder, _settings(server)) as running:
-        yield inspect(running.grpc_url, running.pid, repository)
+        yield inspect(Plain(running.grpc_url), running.pid, repository)
 
 
 @contextmanager
@@ -96,7 +101,7 @@ def serving_stages_that_do_nothing(
     _write(folder / "little_big", gate, *sorted((repository / "little_big" / "1").glob("*.py")))
     _write_gates(folder, gate, variants)
     with TritonServer(folder, _settings(server)) as running:
-        yield inspect(running.grpc_url, running.pid, None)
+        yield inspect(Plain(running.grpc_url), running.pid, None)
 
 
 def _settings(server: Path | None) -> ServerSettings:
@@ -133,32 +138,32 @@ def most_images_at_once(repository: Path) -> int:
     return int(gate.max_batch_size * sum(group.count for group in gate.instance_group))
 
 
-def inspect(url: str, pid: int | None = None, repository: Path | None = None) -> Served:
+def inspect(endpoint: Endpoint, pid: int | None = None, repository: Path | None = None) -> Served:
     """Read from a running server what it serves.
 
     Raises:
         ServerNotReached: if nothing that speaks Triton's gRPC answers there, or it has no `little_big`.
     """
     try:
-        with tritonclient.grpc.InferenceServerClient(url) as client:
+        with endpoint.open() as client:
             about = client.get_server_metadata(client_timeout=10)
             # The repository's index is closed to clients; statistics list the models that are loaded.
             loaded = client.get_inference_statistics(client_timeout=10).model_stats
             models = tuple(sorted({model.name for model in loaded}))
             if "little_big" not in models:
                 raise ServerNotReached(
-                    f"the server at {url} has no model 'little_big' that is ready, only {', '.join(models) or 'none'}: "
-                    "serve a repository of littlebig there"
+                    f"the server at {endpoint.url} has no model 'little_big' that is ready, only "
+                    f"{', '.join(models) or 'none'}: serve a repository of littlebig there"
                 )
             config = client.get_model_config("little_big", client_timeout=10).config
     except InferenceServerException as reason:
         raise ServerNotReached(
-            f"no Triton server answers gRPC at {url} ({reason.message() or reason.status()}): start one with "
+            f"no Triton server answers gRPC at {endpoint.url} ({reason.message() or reason.status()}): start one with "
             "'littlebig serve', or leave out --url"
         ) from None
     threshold = float(config.parameters["threshold"].string_value)
     return Served(
-        url, pid, repository, threshold, _score(config), tuple(config.input[0].dims), models, str(about.version)
+        endpoint, pid, repository, threshold, _score(config), tuple(config.input[0].dims), models, str(about.version)
     )
 
 

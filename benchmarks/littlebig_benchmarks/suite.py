@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from littlebig_benchmarks import front_door, images, in_process, machine, overload, perf_analyzer
+from littlebig_benchmarks.endpoint import Endpoint
 from littlebig_benchmarks.errors import BenchmarkError
 from littlebig_benchmarks.figures import bound
 from littlebig_benchmarks.measuring import IN_PROCESS, Bench
@@ -33,8 +34,8 @@ class Subject:
     """What is measured, and with what.
 
     Attributes:
-        repository: a pair's model repository; None with `url`.
-        url: HOST:PORT of a running server, in place of a repository.
+        repository: a pair's model repository; None with `endpoint`.
+        endpoint: of a running server, in place of a repository.
         pictures: folder of photographs; None for scikit-image's.
         perf_analyzer: the binary; None where no part needs it.
         tritonserver: the binary; None to find one.
@@ -43,7 +44,7 @@ class Subject:
     """
 
     repository: Path | None
-    url: str | None
+    endpoint: Endpoint | None
     pictures: Path | None
     perf_analyzer: str | None
     tritonserver: Path | None = None
@@ -151,9 +152,10 @@ def _measure(subject: Subject, scenario: Scenario, results: Results, report: Rep
 
 @contextmanager
 def _real_stages(subject: Subject, scenario: Scenario, folder: str) -> Iterator[Served]:
-    if subject.repository is None:
-        yield inspect(str(subject.url))
+    if subject.endpoint is not None:
+        yield inspect(subject.endpoint)
         return
+    assert subject.repository is not None  # noqa: S101  (one of both is given)
     models = Path(folder) / "models"
     models.mkdir()
     with serving(subject.repository, scenario.variants, models, subject.tritonserver) as served:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,8 @@ from littlebig_calibration.table import NO_LABEL, counted, named
 from littlebig_contract.pictures import is_picture, pictures_in
 
 _IMAGENET_CLASSES = 1000
+# Python's stand-in for a byte of a file name that is no text (PEP 383).
+_SURROGATE = re.compile("[\\udc80-\\udcff]")
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,19 @@ class LabelledImages:
     files: tuple[str, ...]
     labels: tuple[int, ...]
     class_folders: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse names that no table can hold: bytes that are no text in this locale.
+
+        Raises:
+            TableError: naming them.
+        """
+        unreadable = [file for file in self.files if not file.isascii() and _SURROGATE.search(file)]
+        if unreadable:
+            raise TableError(
+                f"'{self.folder}': {counted(len(unreadable), 'file name')} not in this locale's encoding: "
+                f"{named(unreadable)}: rename them, or set LC_ALL=C.UTF-8 if they are UTF-8"
+            )
 
     def with_classes(self, classes: int, names: Sequence[str] | None) -> LabelledImages:
         """The set with classes in place of folders.

@@ -7,9 +7,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
+from littlebig_benchmarks.endpoint import perf_analyzer_arguments
 from littlebig_benchmarks.errors import BenchmarkError
 from littlebig_benchmarks.overload import Labelled, Trial
 from littlebig_benchmarks.perf_analyzer import find_perf_analyzer
@@ -17,6 +19,7 @@ from littlebig_benchmarks.plots import draw
 from littlebig_benchmarks.report import as_json, as_markdown
 from littlebig_benchmarks.scenario import DEFAULT_PARTS, PARTS, Scenario, Stability
 from littlebig_benchmarks.suite import Results, Subject, needs_perf_analyzer, run
+from littlebig_cli.connection import add_connection_options, given_connection
 from littlebig_cli.failures import Failure, report_failures
 from littlebig_cli.measured import as_typed, export_default_pair, labelled_pictures, overload_options, repository_option
 from littlebig_cli.renamed import renamed_option
@@ -28,7 +31,7 @@ FRACTION = click.FloatRange(0, 1, min_open=True, max_open=True)
 
 @click.command(epilog="Example:  littlebig bench --only gate --variant threads=build/gate_with_threads")
 @repository_option
-@click.option("--url", metavar="HOST:PORT", help="Measure this running server (KServe gRPC) instead of starting one.")
+@add_connection_options("Measure this running server (gRPC, host:port) instead of starting one.")
 @click.option(
     "--perf-analyzer", "analyzer", metavar="PATH", help="The perf_analyzer to use.  [default: the one on PATH]"
 )
@@ -119,7 +122,7 @@ FRACTION = click.FloatRange(0, 1, min_open=True, max_open=True)
 @report_failures(BenchmarkError, ServerError)
 def command(
     repository: Path,
-    url: str | None,
+    connection: dict[str, Any],
     analyzer: str | None,
     tritonserver: Path | None,
     images: Path | None,
@@ -161,12 +164,15 @@ def command(
     trial = Trial(latency_target, excess, overload_seconds, after, scenario.concurrency[-1], threshold, seed)
     _check_data(data, labels, measured="overload" in scenario.parts)
     binary = find_perf_analyzer(analyzer) if needs_perf_analyzer(scenario) else None
-    if url is None and not repository.exists():
+    running = given_connection(connection)
+    if running is not None and binary is not None:
+        perf_analyzer_arguments(running)  # refused now, not after minutes
+    if running is None and not repository.exists():
         export_default_pair(repository)
     labelled = None
     if data is not None:
-        labelled = Labelled(*labelled_pictures(data, labels, pictures, repository if url is None else None))
-    subject = Subject(None if url else repository, url, images, binary, tritonserver, trial, labelled)
+        labelled = Labelled(*labelled_pictures(data, labels, pictures, repository if running is None else None))
+    subject = Subject(None if running else repository, running, images, binary, tritonserver, trial, labelled)
     with _sigterm_as_ctrl_c():
         results = run(subject, scenario, lambda line: click.echo(line, err=True))
     _write(results, scenario, trial, output)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
 
-from littlebig_client import COMPRESSIONS, Tls
+from littlebig_cli.failures import Failure
+from littlebig_client import COMPRESSIONS, ClientError, Connection, Tls
+from littlebig_client import connection as checked_connection
 
 URL_HELP = "Triton's gRPC endpoint, host:port.  [default: localhost:8001; env: LITTLEBIG_URL]"
 
@@ -23,6 +25,27 @@ def _metadata(context: click.Context, parameter: click.Parameter, values: tuple[
 def _file(name: str, what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     variable = f"LITTLEBIG_{name.removeprefix('--').replace('-', '_').upper()}"
     return click.option(name, type=click.Path(), metavar="FILE", help=f"PEM file: {what}.  [env: {variable}]")
+
+
+def given_connection(connection: Mapping[str, Any]) -> Connection | None:
+    """The connection of a command that asks a running server only with --url; None without --url.
+
+    Args:
+        connection: as `add_connection_options` passes it.
+
+    Raises:
+        Failure: if a setting is invalid.
+        click.UsageError: if another of its options is given without --url.
+    """
+    if connection["url"] is None:
+        other = next((name for name, value in connection.items() if value is not None), None)
+        if other is not None:
+            raise click.UsageError(f"--{other} is for a running server: give its --url")
+        return None
+    try:
+        return checked_connection(**connection)
+    except ClientError as reason:
+        raise Failure(str(reason)) from reason
 
 
 def add_connection_options(url_help: str = URL_HELP) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

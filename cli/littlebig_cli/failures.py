@@ -44,4 +44,9 @@ def report_failures(*expected: type[Exception]) -> Callable[[Callable[P, R]], Ca
 
 def missing_extra(command: str, extra: str, missing: ModuleNotFoundError) -> str:
     """The message for a sub-command whose extra is not installed, with the pip command that installs it."""
-    return f"'{command}' needs {missing.name}, which is not installed: pip install 'littlebig[{extra}]'"
+    return f"'{command}' needs {missing.name}, which is not installed: {install(extra)}"
+
+
+def install(extras: str) -> str:
+    """The pip command that installs extras, given as in its square brackets."""
+    return f"pip install 'littlebig[{extras}]'"

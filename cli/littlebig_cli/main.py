@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import click
+from click.shell_completion import CompletionItem
 
 from littlebig_cli.failures import missing_extra
 from littlebig_cli.renamed import removed_command
-from littlebig_cli.terminal import encode_anything, ends_silently
+from littlebig_cli.terminal import accept_anything, ends_silently
+from littlebig_cli.version import version_option
 from littlebig_contract.text import one_line
 
 
@@ -40,6 +41,7 @@ COMMANDS = {
     "classify": Entry("Classify images with a served cascade."),
     "costs": Entry("Count a pair's parameters and multiply-adds, and measure its time.", "export"),
     "demo": Entry("Export the default pair, serve it, classify photographs, stop.", "export,server,efficientnet-lite"),
+    "doctor": Entry("Check what this machine can do, and say how to mend what it lacks."),
     "export": Entry("Export a pair into a model repository that tritonserver serves.", "export"),
     "playground": Entry("Try pictures on a page in the browser, beside a running server.", "playground"),
     "label": Entry("Choose the images whose labels certify a threshold, and make a page to label them.", "calibration"),
@@ -61,6 +63,12 @@ REMOVED = {
 }
 
 
+def variable(command: str, option: click.Option) -> str:
+    """The environment variable with an option's default; click's own would have the name of the function's argument."""
+    flag = max(option.opts, key=len).removeprefix("--")
+    return f"LITTLEBIG_{command}_{flag}".replace("-", "_").upper()
+
+
 class LazyCommands(click.Group):
     """A group that imports a sub-command's module when it runs, and no module to list the commands."""
 
@@ -74,9 +82,27 @@ class LazyCommands(click.Group):
             return removed_command(cmd_name, REMOVED[cmd_name])
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(f"littlebig_cli.{cmd_name}").command
+        try:
+            command = importlib.import_module(f"littlebig_cli.{cmd_name}").command
+        except ModuleNotFoundError:
+            if ctx.resilient_parsing:  # shell completion: a missing extra has nothing to complete
+                return None
+            raise
         assert isinstance(command, click.Command)  # noqa: S101  (cannot fail because of user input)
+        for option in command.params:
+            if isinstance(option, click.Option) and not option.hidden:
+                option.envvar = variable(cmd_name, option)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete a sub-command's name from COMMANDS, an option as click does."""
+        if incomplete.startswith("-"):
+            return click.Command.shell_complete(self, ctx, incomplete)
+        return [
+            CompletionItem(name, help=COMMANDS[name].help)
+            for name in self.list_commands(ctx)
+            if name.startswith(incomplete)
+        ]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the sub-commands from COMMANDS: their extras may not be installed."""
@@ -96,9 +122,10 @@ class LazyCommands(click.Group):
 @click.group(
     cls=LazyCommands,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Example:  littlebig export && littlebig serve",
+    epilog="Example:  littlebig export && littlebig serve\n\n"
+    "LITTLEBIG_COMMAND_OPTION in the environment is an option's default: LITTLEBIG_SERVE_GRPC_PORT=9001.",
 )
-@click.version_option(importlib.metadata.version("littlebig"), prog_name="littlebig")
+@version_option
 def littlebig() -> None:
     """Image classification with the big model's accuracy at a fraction of its cost, on NVIDIA Triton."""
 
@@ -113,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         SystemExit: always; code 0 for success, 1 for a reported failure, 2 for wrong usage, 130 for Ctrl-C, 141 for a
             closed pipe.
     """
-    encode_anything()
+    accept_anything()
     try:
         littlebig.main(args=None if arguments is None else list(arguments), prog_name="littlebig")
     except ModuleNotFoundError as missing:

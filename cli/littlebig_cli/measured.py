@@ -14,6 +14,8 @@ import click
 
 from littlebig_cli.failures import Failure
 
+# Options whose values a report must not show, and what it shows instead.
+_SECRETS, _SECRET = ("--token", "--metadata"), "..."
 PAIR = "efficientnet-lite"
 POSITIVE = click.FloatRange(min=0, min_open=True)
 
@@ -120,6 +122,14 @@ def export_default_pair(repository: Path) -> None:
 
 
 def as_typed(words: list[str]) -> str:
-    """The command line, without the directories of this machine's absolute paths."""
-    named = ["=".join(Path(part).name if part.startswith("/") else part for part in word.split("=")) for word in words]
-    return shlex.join(["littlebig", *named])
+    """The command line, without secrets and the directories of this machine's absolute paths."""
+    shown = []
+    for before, word in zip(["", *words], words, strict=False):
+        option, equals, _ = word.partition("=")
+        if before in _SECRETS:
+            shown.append(_SECRET)
+        elif equals and option in _SECRETS:
+            shown.append(f"{option}={_SECRET}")
+        else:
+            shown.append("=".join(Path(part).name if part.startswith("/") else part for part in word.split("=")))
+    return shlex.join(["littlebig", *shown])

@@ -9,14 +9,17 @@ from typing import Any
 
 import click
 
+from littlebig_benchmarks.endpoint import Plain
 from littlebig_benchmarks.errors import BenchmarkError
 from littlebig_benchmarks.planning import report
 from littlebig_benchmarks.planning.capacity import UTILISATION, Target, plan
 from littlebig_benchmarks.planning.curves import StageCurves, read_curves, write_curves
 from littlebig_benchmarks.planning.measuring import measure
 from littlebig_benchmarks.serving import Served, inspect
+from littlebig_cli.connection import add_connection_options, given_connection
 from littlebig_cli.failures import Failure, report_failures
 from littlebig_cli.renamed import renamed_option
+from littlebig_client import Connection
 from littlebig_contract.provenance import ProvenanceError, read_provenance
 from littlebig_server import ServerError, ServerSettings, TritonServer
 
@@ -64,7 +67,7 @@ def _removed_options(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.option("--measure", "measuring", is_flag=True, help="Measure the stages of a server first, and write --curves.")
 @click.option("--repository", type=click.Path(path_type=Path), help="Model repository to serve for --measure.")
-@click.option("--url", metavar="HOST:PORT", help="Running server (gRPC) for --measure; it must have no other users.")
+@add_connection_options("Running server (gRPC) for --measure, host:port; it must have no other users.")
 @click.option("--device", metavar="NAME", help="Name of the device behind --url.")
 @click.option("--tritonserver", type=click.Path(path_type=Path), metavar="PATH", help="The binary, as for serve.")
 @click.option(
@@ -85,7 +88,7 @@ def command(
     path: Path | None,
     measuring: bool,
     repository: Path | None,
-    url: str | None,
+    connection: dict[str, Any],
     device: str | None,
     tritonserver: Path | None,
     form: str,
@@ -102,7 +105,7 @@ def command(
     target = None if rate is None or escalation is None else Target(rate, escalation, utilisation)
     path = path or Path("build", "curves", f"{pair}.json")
     if measuring:
-        with _server(pair, repository, url, device, tritonserver) as served:
+        with _server(pair, repository, given_connection(connection), device, tritonserver) as served:
             write_curves(path, measure(served, pair, device, _echo))
         _echo(f"wrote {path}")
     curves: StageCurves = read_curves(path, pair)
@@ -117,18 +120,18 @@ def command(
 
 @contextmanager
 def _server(
-    pair: str, repository: Path | None, url: str | None, device: str | None, binary: Path | None
+    pair: str, repository: Path | None, running: Connection | None, device: str | None, binary: Path | None
 ) -> Iterator[Served]:
-    if (url is None) == (repository is None):
+    if (running is None) == (repository is None):
         raise click.UsageError("--measure needs a server: give either --repository DIR or --url HOST:PORT")
     if repository is not None:
         _check_pair(repository, pair)
-        with TritonServer(repository, ServerSettings(tritonserver=binary, model="little_big")) as running:
-            yield inspect(running.grpc_url, running.pid, repository)
-    elif url is not None:
+        with TritonServer(repository, ServerSettings(tritonserver=binary, model="little_big")) as server:
+            yield inspect(Plain(server.grpc_url), server.pid, repository)
+    elif running is not None:
         if device is None:
             raise click.UsageError("--url needs --device NAME: a server does not report what its stages run on")
-        yield inspect(url)
+        yield inspect(running)
 
 
 def _check_pair(repository: Path, pair: str) -> None:

@@ -14,7 +14,7 @@ from littlebig_calibration.labelled import find_images, find_labelled_images
 from littlebig_calibration.predicting import Models, predict
 from littlebig_calibration.remote import RemoteModels
 from littlebig_calibration.served import ServedModels
-from littlebig_cli.connection import add_connection_options
+from littlebig_cli.connection import add_connection_options, given_connection
 from littlebig_cli.failures import Failure, missing_extra, report_failures
 from littlebig_cli.progress import images_bar
 
@@ -65,15 +65,15 @@ def command(
     A table without labels is for `littlebig label`, which says which images need one. The same call resumes an
     interrupted run.
     """
-    if sum(source is not None for source in (repository, pair, connection["url"])) > 1:
+    running = given_connection(connection)
+    if sum(source is not None for source in (repository, pair, running)) > 1:
         raise click.UsageError("Give one of --repository, --pair and --url.")
     if unlabelled and labels is not None:
         raise click.UsageError("Give --labels or --unlabelled, not both.")
     images = find_images(data) if unlabelled else find_labelled_images(data, labels)
     models: Models
-    if connection["url"] is not None:
-        way = littlebig_client.connection(**connection)
-        models = RemoteModels(way.url, way.open)
+    if running is not None:
+        models = RemoteModels(running.url, running.open)
     elif pair is not None:
         models = export_models(pair)
     else:

@@ -14,6 +14,9 @@ from rich.table import Table
 # Columns of a table that does not go to a terminal: enough that nothing wraps.
 _UNLIMITED = 100_000
 
+# In fewer columns rich drops parts of a table, so a narrower terminal wraps the lines itself.
+_LEAST_COLUMNS = 60
+
 # What a shell reports for a command that SIGINT or SIGPIPE ended.
 _INTERRUPTED, _PIPE_CLOSED = 130, 141
 
@@ -36,6 +39,7 @@ def print_table(table: Table) -> None:
     """Print a table to stdout; one that is piped keeps each row on one line, without trailing spaces."""
     out = console()
     if out.is_terminal:
+        out.width = max(out.width, _LEAST_COLUMNS)
         out.print(table)
         return
     with out.capture() as captured:
@@ -43,9 +47,12 @@ def print_table(table: Table) -> None:
     sys.stdout.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
 
 
-def encode_anything() -> None:
-    """Make stdout and stderr escape what their encoding lacks, so that no name ends a command on an ASCII terminal."""
-    for stream in (sys.stdout, sys.stderr):
+def accept_anything() -> None:
+    """Make stdout and stderr take any text: they escape what their encoding lacks, and exist if they were closed."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  (open until the end)
+        stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 

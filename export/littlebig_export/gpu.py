@@ -48,6 +48,17 @@ def find_gpus(driver: Any = None) -> list[Gpu]:
     return [_gpu(driver, index) for index in range(count.value)]
 
 
+def cuda_version(driver: Any = None) -> str:
+    """The newest CUDA that the driver runs, `12.4` for instance.
+
+    Args:
+        driver: the driver's library; the system's by default.
+    """
+    number = ctypes.c_int()
+    (driver or ctypes.CDLL("libcuda.so.1")).cuDriverGetVersion(ctypes.byref(number))
+    return f"{number.value // 1000}.{number.value % 1000 // 10}"
+
+
 def _gpu(driver: Any, index: int) -> Gpu:
     name = ctypes.create_string_buffer(256)
     driver.cuDeviceGetName(name, len(name), index)

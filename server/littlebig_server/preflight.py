@@ -47,7 +47,7 @@ def preflight(
         PreflightError: if the shared memory is too small, Triton would load something else than the export wrote, or a
             required calibration is missing or another one.
     """
-    size = _check_shared_memory(shared_memory, least)
+    size = check_shared_memory(shared_memory, least)
     check_repository(repository, "classify")
     check_folders(repository)
     try:
@@ -66,13 +66,15 @@ def preflight(
     return f"{repository}: {source}; {shared_memory}: {size // _MIB} MiB"
 
 
-def _table(provenance: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """A part of littlebig.json; empty where it is missing or no table."""
-    part = provenance.get(key)
-    return part if isinstance(part, dict) else {}
+def check_shared_memory(folder: Path = SHARED_MEMORY, least: int = LEAST_SHARED_MEMORY) -> int:
+    """Check the size of the file system that Triton's Python backend uses.
 
+    Returns:
+        Its size in bytes.
 
-def _check_shared_memory(folder: Path, least: int) -> int:
+    Raises:
+        PreflightError: if it cannot be used, or holds less than `least` bytes.
+    """
     try:
         system = os.statvfs(folder)
     except OSError as reason:
@@ -86,6 +88,12 @@ def _check_shared_memory(folder: Path, least: int) -> int:
             "shm.size of the chart, or --shm-size of docker run"
         )
     return size
+
+
+def _table(provenance: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """A part of littlebig.json; empty where it is missing or no table."""
+    part = provenance.get(key)
+    return part if isinstance(part, dict) else {}
 
 
 def _check_weights(repository: Path, stage: str, parameters: Mapping[str, str], facts: Mapping[str, Any]) -> None:

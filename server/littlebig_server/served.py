@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -78,22 +78,22 @@ def check_gate(repository: Path, parameters: Mapping[str, str]) -> None:
         IncompleteRepositoryError: if that code is missing.
         PreflightError: if the gate would refuse a parameter.
     """
-    path = repository / "little_big" / "1" / f"{_SETTINGS}.py"
-    _check_file(path)
-    spec = importlib.util.spec_from_file_location(_SETTINGS, path)
-    assert spec is not None and spec.loader is not None  # noqa: S101, PT018  (a file's path always gives both)
-    module = importlib.util.module_from_spec(spec)
-    before = sys.modules.get(_SETTINGS)
-    sys.modules[_SETTINGS] = module  # dataclasses look their module up
+    folder = repository / "little_big" / "1"
+    _check_file(folder / f"{_SETTINGS}.py")
+    beside = {path.stem for path in folder.glob("*.py")}
+    before = {name: sys.modules.pop(name) for name in beside if name in sys.modules}
+    sys.path.insert(0, str(folder))  # as Triton does
     try:
-        spec.loader.exec_module(module)
-        module.GateSettings.from_parameters(parameters)
+        importlib.import_module(_SETTINGS).GateSettings.from_parameters(parameters)
+    except ModuleNotFoundError as missing:
+        raise IncompleteRepositoryError(f"'{folder / f'{missing.name}.py'}' is missing: {COPY_AGAIN}") from None
     except ValueError as reason:
         raise PreflightError(f"'{repository / 'little_big' / 'config.pbtxt'}': {reason}") from None
     finally:
-        sys.modules.pop(_SETTINGS)
-        if before is not None:
-            sys.modules[_SETTINGS] = before
+        sys.path.remove(str(folder))
+        for name in beside:
+            sys.modules.pop(name, None)
+        sys.modules.update(before)
 
 
 def _read_config(path: Path) -> Any:

@@ -13,7 +13,7 @@ import shutil
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,8 +59,8 @@ def prepare_wheel(wheel: Path) -> LaunchEnvironment:
     Raises:
         InstallationError: if glibc is too old, NumPy too new, or the stub or libpython for this Python is missing.
     """
-    _check_glibc(_glibc_version())
-    _check_numpy(_numpy_version())
+    for check in requirements(wheel).values():
+        check()
     stub = _stub(wheel)
     libraries = [str(wheel.parent / "nvidia_pytriton.libs")]
     libpython = libpython_folder()
@@ -75,6 +75,32 @@ def prepare_wheel(wheel: Path) -> LaunchEnvironment:
     return LaunchEnvironment(
         arguments=(f"--backend-directory={folder}",), variables=wheel_variables(os.environ, libraries), folder=folder
     )
+
+
+def requirements(wheel: Path) -> dict[str, Callable[[], str]]:
+    """What the wheel's tritonserver needs of this machine.
+
+    Args:
+        wheel: the folder of the package `pytriton`.
+
+    Returns:
+        Name -> a check, which returns what was found or raises InstallationError.
+    """
+
+    def python() -> str:
+        _stub(wheel)
+        return sys.version.split()[0]
+
+    def libpython() -> str:
+        folder = libpython_folder()
+        return f"libpython{_version()}" + (f" in {folder}" if folder else "")
+
+    return {
+        "Python": python,
+        "libpython": libpython,
+        "glibc": lambda: _check_glibc(_glibc_version()),
+        "NumPy": lambda: _check_numpy(_numpy_version()),
+    }
 
 
 def wheel_variables(inherited: Mapping[str, str], libraries: list[str]) -> dict[str, str]:
@@ -145,8 +171,8 @@ def _glibc_version() -> str:
         return ""
 
 
-def _check_glibc(version: str) -> None:
-    """Reject a C library that is not glibc, or is older than the one the wheel was built with."""
+def _check_glibc(version: str) -> str:
+    """Return the version; reject a C library that is not glibc, or is older than the one the wheel was built with."""
     words = version.split()
     if len(words) != 2 or tuple(int(part) for part in words[1].split(".")[:2]) < OLDEST_GLIBC:
         raise InstallationError(
@@ -154,6 +180,7 @@ def _check_glibc(version: str) -> None:
             f"this system has {version or 'another C library'}: "
             "use Debian 12, Ubuntu 22.04 or newer, or NVIDIA's Triton container"
         )
+    return words[1]
 
 
 def _numpy_version() -> str | None:
@@ -164,8 +191,11 @@ def _numpy_version() -> str | None:
     return numpy.version if numpy else None
 
 
-def _check_numpy(version: str | None) -> None:
-    """Reject NumPy 2: the stub is built for NumPy 1 and gets empty tensors with 2 (docs/known-issues.md)."""
+def _check_numpy(version: str | None) -> str:
+    """Return the version; reject NumPy 2.
+
+    The stub is built for NumPy 1 and gets empty tensors with 2 (docs/known-issues.md).
+    """
     if version is None:
         raise InstallationError("numpy is missing, which Triton's Python backend needs: pip install 'numpy<2'")
     if int(version.split(".")[0]) >= 2:
@@ -173,3 +203,4 @@ def _check_numpy(version: str | None) -> None:
             f"NumPy {version} does not work with nvidia-pytriton's Python backend, its models get empty tensors: "
             "pip install 'numpy<2'"
         )
+    return version

@@ -9,9 +9,12 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 from tests.certificates import Authority
+from tests.perf_analyzer import perf_analyzer
 
+from littlebig_benchmarks import images, load
+from littlebig_benchmarks.serving import inspect
 from littlebig_cli.main import littlebig
-from littlebig_client import AsyncClient, Client, ServerUnreachable, Tls
+from littlebig_client import AsyncClient, Client, ServerUnreachable, Tls, connection
 from littlebig_server import ServerSettings, TritonServer
 
 IMAGE = np.zeros((32, 32, 3), np.uint8)
@@ -69,6 +72,27 @@ def test_commands_take_the_same_from_options_and_environment(served, authority, 
         monkeypatch.setenv("LITTLEBIG_" + option.removeprefix("--").replace("-", "_").upper(), value)
     for words in (["classify", str(picture)], ["probe", "ready"], [*predict, str(tmp_path / "two.csv"), *options[:2]]):
         done = CliRunner().invoke(littlebig, words)
+        assert done.exit_code == 0, done.output
+
+
+def test_benchmarks_measure_it_with_the_same_options(served, authority, own):
+    endpoint = connection(served, tls=Tls(authority.ca, *own))
+    pictures = images.look_through(inspect(endpoint), images.crops(images.photographs(None), 4, seed=0))
+    mix = images.Mix(np.arange(4), pictures.unsure)
+    assert load.run(endpoint, load.Load("little_big", 30.0, 2, requests=8), pictures, mix).images == 8
+
+
+@pytest.mark.slow
+def test_bench_and_plan_take_the_same_options(served, authority, own, tmp_path, monkeypatch):
+    monkeypatch.setattr(images, "CANDIDATES", 40)
+    monkeypatch.setattr("littlebig_benchmarks.perf_analyzer.MAX_WAIT_S", 15.0)
+    options = ["--url", served, "--tls-ca", authority.ca, "--tls-cert", own[0], "--tls-key", own[1], "--token", "a"]
+    quick = ["--rounds", 1, "--seconds", 0.3, "--concurrency", 4, "--max-other-load", 0.99, "--output", tmp_path]
+    for words in (
+        ["bench", "--perf-analyzer", perf_analyzer(), "--only", "throughput", *quick],
+        ["plan", "--measure", "--device", "a test", "--pair", "tiny", "--curves", tmp_path / "curves.json"],
+    ):
+        done = CliRunner().invoke(littlebig, [str(word) for word in (*words, *options)])
         assert done.exit_code == 0, done.output
 
 

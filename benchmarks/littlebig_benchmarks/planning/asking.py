@@ -185,7 +185,7 @@ def when_busy(served: Served, images_per_request: Mapping[str, int], senders: Ma
 
     def send(model: str) -> None:
         try:
-            with tritonclient.grpc.InferenceServerClient(served.url) as client:
+            with served.endpoint.open() as client:
                 tensor = random_images(served.shape, images_per_request[model])
                 while not ended.is_set():
                     infer(client, model, tensor, None)
@@ -196,7 +196,7 @@ def when_busy(served: Served, images_per_request: Mapping[str, int], senders: Ma
     for thread in threads:
         thread.start()
     try:
-        with tritonclient.grpc.InferenceServerClient(served.url) as client:
+        with served.endpoint.open() as client:
             ended.wait(_WARM_UP)
             before, began = {name: read(client, name) for name in senders}, time.perf_counter()
             ended.wait(_BUSY)

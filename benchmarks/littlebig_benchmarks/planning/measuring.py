@@ -47,7 +47,7 @@ def measure(
         RunFailed: if a model fails, or the server has other users.
         ScenarioError: if this machine has several kinds of GPU, or none that nvidia-smi can name.
     """
-    with tritonclient.grpc.InferenceServerClient(served.url) as client:
+    with served.endpoint.open() as client:
         configs = {model: client.get_model_config(model).config for model in (*STAGES, "little_big")}
         kind = "gpu" if configs["little"].instance_group[0].kind == _KIND_GPU else "cpu"
         cores = len(os.sched_getaffinity(0)) if device_name is None else math.inf

@@ -42,7 +42,7 @@ def bench(*words):
 def test_textbook_gate_and_variants_are_served_beside_the_pair(served):
     assert served.models == ("big", "classify", "copy", "little", "little_big", "preprocess", "textbook")
     assert (served.threshold, served.shape) == (0.9, (32, 32, 3))
-    assert inspect(served.url).threshold == served.threshold
+    assert inspect(served.endpoint).threshold == served.threshold
 
 
 def test_unreadable_picture_is_named_by_its_number(served):
@@ -55,7 +55,7 @@ def test_unreadable_picture_is_named_by_its_number(served):
 @pytest.mark.parametrize("how", [{"concurrency": 4}, {"request_rate": 100.0}], ids=["concurrency", "rate"])
 def test_every_gate_escalates_exactly_the_unsure_images(served, pictures, model, how):
     mix = images.mix(pictures, 0.35, 4, seed=0)
-    answers = load.run(served.url, load.Load(model, seconds=30.0, requests=len(mix.order), **how), pictures, mix)
+    answers = load.run(served.endpoint, load.Load(model, seconds=30.0, requests=len(mix.order), **how), pictures, mix)
     assert answers.images == len(mix.order)
     assert answers.measures()["escalation"] == pytest.approx(0.35)
     assert len(answers.unsure_ms) == mix.unsure.sum()
@@ -63,7 +63,7 @@ def test_every_gate_escalates_exactly_the_unsure_images(served, pictures, model,
 
 def test_load_ends_when_its_time_is_over(served, pictures):
     mix = images.mix(pictures, 0.35, 4, seed=0)
-    answers = load.run(served.url, load.Load("little", seconds=0.3, concurrency=4), pictures, mix)
+    answers = load.run(served.endpoint, load.Load("little", seconds=0.3, concurrency=4), pictures, mix)
     assert 0 < answers.images < 100_000
     assert answers.stages == {}
 
@@ -129,7 +129,7 @@ def test_stages_that_do_nothing_take_their_confidence_from_the_first_byte(mixed_
         pictures = images.for_stages_that_do_nothing(20, 0.15, served.shape, seed=0)
         mix = images.mix(pictures, 0.15, 4, seed=0)
         for model in ("little_big", "textbook"):
-            answers = load.run(served.url, load.Load(model, 30.0, 4, requests=len(mix.order)), pictures, mix)
+            answers = load.run(served.endpoint, load.Load(model, 30.0, 4, requests=len(mix.order)), pictures, mix)
             assert answers.measures()["escalation"] == pytest.approx(0.15)
 
 

@@ -21,7 +21,7 @@ def test_every_request_is_counted_and_labels_of_the_cascade_itself_are_all_right
     with serving(mixed_repository, {}, tmp_path / "served", None) as served:
         pictures = images.look_through(served, encoded)
         mix = images.Mix(order=pictures.unsure.argsort(), unsure=pictures.unsure[pictures.unsure.argsort()])
-        replies = send(served.url, Load("little_big", 60.0, concurrency=2, requests=40), pictures, mix).replies
+        replies = send(served.endpoint, Load("little_big", 60.0, concurrency=2, requests=40), pictures, mix).replies
     labels = {reply.picture: reply.label for reply in replies}
     with (tmp_path / "labels.csv").open("w", newline="") as file:
         rows = csv.writer(file)

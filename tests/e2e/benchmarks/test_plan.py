@@ -6,8 +6,8 @@ import sys
 import threading
 
 import pytest
-import tritonclient.grpc
 
+from littlebig_benchmarks.endpoint import Plain
 from littlebig_benchmarks.errors import RunFailed
 from littlebig_benchmarks.planning.asking import infer, random_images
 from littlebig_benchmarks.planning.capacity import Target, plan
@@ -45,7 +45,7 @@ def check(curves):
 
 def test_stages_are_measured_as_they_are_served(server):
     lines = []
-    curves = measure(inspect(server.grpc_url), "tiny", "a device far away", lines.append, turns=1)
+    curves = measure(inspect(Plain(server.grpc_url)), "tiny", "a device far away", lines.append, turns=1)
     check(curves)
     assert curves.device.name == "a device far away"
     assert lines[-1] == "measure both stages at once, turn 1 of 1"
@@ -54,10 +54,10 @@ def test_stages_are_measured_as_they_are_served(server):
 
 def test_server_with_other_users_gives_no_curves(server):
     ended = threading.Event()
-    served = inspect(server.grpc_url)
+    served = inspect(Plain(server.grpc_url))
 
     def send():
-        with tritonclient.grpc.InferenceServerClient(served.url) as client:
+        with served.endpoint.open() as client:
             tensor = random_images(served.shape, 1)
             while not ended.is_set():
                 infer(client, "little", tensor, None)

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from experiments.stages_on_pytorch.__main__ import main
 from tests.tiny_pair import write_tiny_pair
 
+from littlebig_benchmarks.endpoint import Plain
 from littlebig_benchmarks.images import crops, photographs
 from littlebig_benchmarks.serving import inspect
 from littlebig_contract.stages import MODELS
@@ -29,7 +30,7 @@ def on_pytorch(repository, tmp_path_factory):
 @pytest.fixture(scope="module")
 def served(on_pytorch):
     with TritonServer(on_pytorch) as server, tritonclient.grpc.InferenceServerClient(server.grpc_url) as client:
-        yield client, inspect(server.grpc_url)
+        yield client, inspect(Plain(server.grpc_url))
 
 
 @pytest.mark.parametrize("stage", ["little", "big"])

@@ -84,7 +84,7 @@ def test_memory_and_shared_memory_do_not_grow(tiny_repository, tmp_path):
         data.write_text(perf_analyzer_input(pictures, mix(pictures, ESCALATION, CLIENTS, seed=0), encoded=False))
         order = load.Order(
             model="little_big",
-            url=served.url,
+            endpoint=served.endpoint,
             data=data,
             requests=PORTION,
             concurrency=CLIENTS,

@@ -47,6 +47,28 @@ def test_server_that_does_not_answer_is_one_line(analyzer, closed_port):
     assert error.count("\n") == 1
 
 
+def test_name_of_a_certificate_is_refused_where_perf_analyzer_has_no_option(analyzer):
+    words = ("--url", "gpu.example:8001", "--tls-name", "other", "--perf-analyzer", analyzer)
+    assert bench(*words) == (
+        1,
+        "",
+        "littlebig: perf_analyzer checks a certificate against the url alone: give a --url that is in the certificate "
+        "instead of --tls-name, or measure --only front_door\n",
+    )
+
+
+@pytest.mark.parametrize("words", [("--token", "x"), ("--tls",), ("--compression", "gzip")], ids=" ".join)
+def test_option_of_a_connection_without_url_is_wrong_usage(analyzer, words):
+    code, _, error = bench(*words, "--perf-analyzer", analyzer)
+    assert code == 2
+    assert error.endswith(f"{words[0]} is for a running server: give its --url\n")
+
+
+def test_report_shows_no_secret():
+    words = ["bench", "--token", "abc", "--metadata=x=abc", "--metadata", "y=abc", "--url", "a:1"]
+    assert as_typed(words) == "littlebig bench --token ... --metadata=... --metadata ... --url a:1"
+
+
 def test_folder_that_is_no_repository_is_one_line(analyzer, tmp_path):
     assert bench("--repository", tmp_path, "--perf-analyzer", analyzer) == (
         1,

@@ -1,16 +1,18 @@
 """perf_analyzer's command line, and what is read from its profile export."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from littlebig_benchmarks import perf_analyzer
+from littlebig_benchmarks.endpoint import Plain, perf_analyzer_arguments
 from littlebig_benchmarks.errors import NoPerfAnalyzer, RunFailed, RunHung
 from littlebig_benchmarks.perf_analyzer import Order
 
 # Four requests of a recorded run of perf_analyzer 2.60.
 RECORDED = (Path(__file__).parent / "profile_export.json").read_text()
-ORDER = Order("little_big", "localhost:8001", Path("data.json"), requests=400, concurrency=16)
+ORDER = Order("little_big", Plain("localhost:8001"), Path("data.json"), requests=400, concurrency=16)
 REMEDY = "pip install perf-analyzer (glibc 2.38 or later), or name one with --perf-analyzer PATH"
 
 
@@ -50,12 +52,22 @@ def test_command_line_has_concurrency_or_request_rate_and_shared_memory_on_this_
         *("--concurrency-range=16", "--input-data=data.json", "--request-count=400"),
         *("--shared-memory=system", "--profile-export-file=export.json"),
     ]
-    order = Order("little", "gpu:8001", Path("data.json"), requests=9, request_rate=70.0, shared_memory=False)
+    order = Order("little", Plain("gpu:8001"), Path("data.json"), requests=9, request_rate=70.0, shared_memory=False)
     words = perf_analyzer.command_line("perf_analyzer", order, Path("export.json"))
     assert "--request-rate-range=70.00" in words
     assert "--request-distribution=poisson" in words
     assert "--shared-memory=none" in words
     assert not any("concurrency" in word for word in words)
+
+
+def test_command_line_has_tls_metadata_and_compression(tmp_path):
+    tls = SimpleNamespace(ca="ca.pem", certificate="own.pem", key="own.key", name=None)
+    assert perf_analyzer_arguments(Plain("a:1", tls, (("x-team", "a"),), "gzip")) == [
+        *("-u", "a:1", "-i", "grpc", "-H", "x-team:a", "--grpc-compression-algorithm=gzip", "--ssl-grpc-use-ssl"),
+        "--ssl-grpc-root-certifications-file=ca.pem",
+        "--ssl-grpc-certificate-chain-file=own.pem",
+        "--ssl-grpc-private-key-file=own.key",
+    ]
 
 
 def test_missing_perf_analyzer_is_one_line_with_the_remedy(monkeypatch, tmp_path):

@@ -21,7 +21,7 @@ def test_reported_commit_is_that_of_the_start(monkeypatch):
         results.machine["tritonserver"] = "2.51.0"
 
     monkeypatch.setattr(suite, "_gate_alone", gate_alone)
-    subject = Subject(repository=Path("models"), url=None, pictures=None, perf_analyzer="perf_analyzer")
+    subject = Subject(repository=Path("models"), endpoint=None, pictures=None, perf_analyzer="perf_analyzer")
     results = suite.run(subject, Scenario(parts=("gate",)), print)
     assert (results.machine["littlebig"], results.machine["tritonserver"]) == ("measured", "2.51.0")
     assert next(commits) == "made meanwhile"
@@ -36,7 +36,7 @@ def run_stopped_by(reason, monkeypatch, complete):
         raise reason
 
     monkeypatch.setattr(suite, "_gate_alone", gate_alone)
-    subject = Subject(repository=Path("models"), url=None, pictures=None, perf_analyzer="perf_analyzer")
+    subject = Subject(repository=Path("models"), endpoint=None, pictures=None, perf_analyzer="perf_analyzer")
     return suite.run(subject, Scenario(parts=("gate",)), print)
 
 

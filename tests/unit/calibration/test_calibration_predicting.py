@@ -1,6 +1,7 @@
 """Predictions equal those of the served files, and an interrupted run can be resumed."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -11,8 +12,8 @@ from PIL import Image
 from tests.tiny_pair import write_tiny_pair
 
 from littlebig_calibration import predicting
-from littlebig_calibration.errors import CalibrationError
-from littlebig_calibration.labelled import find_labelled_images
+from littlebig_calibration.errors import CalibrationError, TableError
+from littlebig_calibration.labelled import find_images, find_labelled_images
 from littlebig_calibration.predicting import predict
 from littlebig_calibration.reading import read_tables
 from littlebig_calibration.served import ServedModels
@@ -105,6 +106,12 @@ def test_interrupted_run_is_resumed(repository, data, tmp_path, monkeypatch):
     assert {path.name for path in tmp_path.iterdir()} == {"data", "out.parquet"}
     whole = predict(ServedModels(repository), images, tmp_path / "whole.parquet", data_set="tiny")
     assert np.array_equal(resumed.models[0].confidence, whole.models[0].confidence)
+
+
+def test_file_name_that_is_no_text_is_refused_before_the_run(tmp_path):
+    (tmp_path / os.fsdecode(b"caf\xe9.png")).touch()
+    with pytest.raises(TableError, match="1 file name not in this locale's encoding"):
+        find_images(tmp_path)
 
 
 def test_file_that_is_not_a_picture_is_named_and_nothing_is_written(repository, data, tmp_path):

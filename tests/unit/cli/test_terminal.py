@@ -19,7 +19,7 @@ def run(code: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
 
 TABLE = (
     "from littlebig_cli import terminal, rows\n"
-    "terminal.encode_anything()\n"
+    "terminal.accept_anything()\n"
     "rows.show_rows(['name', 'n'], [{'name': 'caf\\xe9 \\u65e5', 'n': '1'}], %r)"
 )
 
@@ -30,6 +30,26 @@ def test_table_is_printed_on_an_ascii_terminal(form, environment):
     process = run(TABLE % form, **environment)
     assert (process.returncode, process.stderr) == (0, b"")
     assert b"caf" in process.stdout
+
+
+@pytest.mark.parametrize("words", ["doctor", "--version", "classify nothing.png"])
+def test_closed_stdout_and_stderr_are_no_failure_of_their_own(words):
+    command = f'"{sys.executable}" -m littlebig_cli {words}'
+    shell = subprocess.run(["/bin/sh", "-c", f"{command} >&-"], capture_output=True, text=True, check=False)
+    assert "Traceback" not in shell.stderr
+    assert subprocess.run(["/bin/sh", "-c", f"{command} >&- 2>&-"], check=False).returncode == shell.returncode
+
+
+@pytest.mark.parametrize("columns", [1, 20, 80])
+def test_terminal_of_any_width_shows_every_column(columns):
+    process = run(TABLE % "table", COLUMNS=str(columns), FORCE_COLOR="1", NO_COLOR="1", PYTHONIOENCODING="utf-8")
+    assert "caf\xe9 \u65e5" in process.stdout.decode()
+
+
+def test_no_color_turns_colours_off():
+    code = "from littlebig_cli.terminal import console; console().print('x', style='red')"
+    assert b"31m" in run(code, FORCE_COLOR="1", TERM="xterm").stdout
+    assert b"31m" not in run(code, FORCE_COLOR="1", TERM="xterm", NO_COLOR="1").stdout
 
 
 def test_piped_table_does_not_wrap(capsys):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,6 +68,13 @@ def refusal(repository: Path, **options: object) -> str:
 def test_a_complete_calibrated_repository_passes(repository: Path) -> None:
     line = preflight(repository, require_calibration=True, least=0)
     assert line.startswith(f"{repository}: threshold 0.4 from calibration.json; /dev/shm: ")
+
+
+def test_the_command_finds_the_gates_modules_outside_of_this_test_run(repository: Path) -> None:
+    # pytest's own `pythonpath` has them too.
+    words = [sys.executable, "-m", "littlebig_cli", "preflight", "--repository", str(repository)]
+    process = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (process.returncode, process.stderr) == (0, "")
 
 
 def test_the_command_fails_with_one_line_if_shared_memory_is_too_small(repository: Path) -> None:

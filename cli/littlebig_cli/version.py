@@ -1,0 +1,51 @@
+"""`littlebig --version`: the version, with the commit that the code is of."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import subprocess
+from pathlib import Path
+
+import click
+
+_HERE = Path(__file__).parent
+# Written by hatch_build.py into a distribution that is built from a checkout.
+_BUILT_FROM = _HERE / "commit.txt"
+
+
+def version() -> str:
+    """The version, and the commit of the checkout that this code is in or was built from: `0.1.0 (4e00710d3a51)`."""
+    number = importlib.metadata.version("littlebig")
+    commit = (
+        _BUILT_FROM.read_text(encoding="utf-8").strip() if _BUILT_FROM.is_file() else _checked_out(_HERE.parents[1])
+    )
+    return f"{number} ({commit})" if commit else number
+
+
+def _checked_out(root: Path) -> str | None:
+    """The commit of a checkout, with `-dirty` if tracked files were changed; None outside a checkout or without git."""
+    if not (root / ".git").exists():
+        return None
+    words = ["git", "-C", str(root), "describe", "--always", "--dirty", "--exclude=*", "--abbrev=12"]
+    try:
+        process = subprocess.run(words, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return process.stdout.strip()
+
+
+def _show(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value and not context.resilient_parsing:
+        click.echo(f"littlebig, version {version()}")
+        context.exit()
+
+
+version_option = click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    allow_from_autoenv=False,
+    callback=_show,
+    help="Show the version and the commit, and exit.",
+)
