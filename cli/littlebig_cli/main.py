@@ -50,6 +50,7 @@ COMMANDS = {
     "preflight": Entry("Check what a server needs before it starts: repository, calibration, /dev/shm."),
     "probe": Entry("Check whether a server has started, is ready, or must be restarted."),
     "reproduce": Entry("Reproduce the paper's table of multiply-add reductions.", "calibration,export"),
+    "sort": Entry("Sort pictures into folders by answer."),
     "search": Entry("Find the best little model for every big one, from prediction tables.", "calibration"),
     "serve": Entry("Serve a model repository with a tritonserver on this machine.", "server"),
 }
