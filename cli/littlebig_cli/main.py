@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -115,6 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             closed pipe.
     """
     encode_anything()
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC's own lines would stand beside ours on stderr
     try:
         littlebig.main(args=None if arguments is None else list(arguments), prog_name="littlebig")
     except ModuleNotFoundError as missing:

