@@ -135,9 +135,10 @@ def _write_answers(
         if list_file is not None:
             yield from listed(list_file)
 
+    can_be_read_twice = list_file is None or Path(list_file).is_file()  # unlike a pipe
     with ends_on_signal():
         finished = answer_all(
-            client, pictures(sources()), output, settings, count=lambda: None if list_file == "-" else count(sources())
+            client, pictures(sources()), output, settings, count=lambda: count(sources()) if can_be_read_twice else None
         )
     click.echo(f"{output}: {summary(finished.stages)}")
     click.echo(finished.asked.report())

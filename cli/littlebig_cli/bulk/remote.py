@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import fsspec
 
-from littlebig_cli.bulk.picture import Picture, has_pattern, nothing_inside, refused
+from littlebig_cli.bulk.picture import Picture, has_pattern, nothing_inside, refused, text
 from littlebig_cli.bulk.shards import LONGEST, is_shard, shard_pictures
 from littlebig_cli.failures import Failure
 from littlebig_client import InvalidImage
@@ -40,7 +40,7 @@ def remote_pictures(url: str) -> Iterator[Picture]:
         try:
             file = next(files, None)
         except Exception as unreadable:  # a store's own errors have no common base
-            yield refused(url, f"cannot be listed: {unreadable}")
+            yield refused(text(url), f"cannot be listed: {unreadable}")
             return
         if file is None:
             break
@@ -52,7 +52,7 @@ def remote_pictures(url: str) -> Iterator[Picture]:
             is_empty = False
             yield _picture(name, filesystem, file)
     if is_empty:
-        yield refused(url, "matches nothing" if has_pattern(path) else nothing_inside("folder"))
+        yield refused(text(url), "matches nothing" if has_pattern(path) else nothing_inside("folder"))
 
 
 def open_remote(url: str) -> Any:
@@ -83,7 +83,7 @@ def _files(filesystem: Any, path: str) -> Iterator[str]:
 
 def _picture(name: str, filesystem: Any, path: str) -> Picture:
     # Fetched by the client's threads, several at a time.
-    return Picture(name, lambda: partial(_fetch, filesystem, path))
+    return Picture(text(name), lambda: partial(_fetch, filesystem, path))
 
 
 def _fetch(filesystem: Any, path: str) -> bytes:

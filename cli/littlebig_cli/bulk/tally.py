@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import Counter
@@ -13,6 +14,7 @@ from datetime import timedelta
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from littlebig_cli.answer_rows import Row
+from littlebig_cli.failures import Failure
 from littlebig_cli.terminal import console
 from littlebig_client import Stage
 
@@ -106,7 +108,8 @@ def shown(tally: Tally, count: Callable[[], int | None]) -> Iterator[None]:
         task = bar.add_task("", total=None, note="")
 
         def count_all() -> None:
-            total[0] = count()
+            with contextlib.suppress(Failure, OSError):  # the run itself reports it
+                total[0] = count()
 
         def show() -> None:
             while not ended.wait(_REFRESH_S):

@@ -6,7 +6,7 @@ from PIL import Image
 
 from littlebig_server import TritonServer
 
-PICTURES = 600
+PICTURES = 400
 
 
 @pytest.fixture(scope="module")

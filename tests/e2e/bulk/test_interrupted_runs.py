@@ -50,7 +50,9 @@ def wait_for_answers(process: subprocess.Popen, journal: Path, count: int) -> No
 
 def requests(server: TritonServer) -> int:
     page = server.read_metrics()
-    return sum(int(n) for n in re.findall(r'nv_inference_request_(?:success|failure){model="classify",\S*} (\d+)', page))
+    return sum(
+        int(n) for n in re.findall(r'nv_inference_request_(?:success|failure){model="classify",\S*} (\d+)', page)
+    )
 
 
 def checked(output: Path, photos: Path) -> list[dict]:
@@ -66,11 +68,11 @@ def test_killed_and_stopped_run_continues_and_asks_for_no_answer_twice(tiny_serv
     output, journal = tmp_path / "answers.parquet", tmp_path / "answers.parquet.journal"
     before = requests(tiny_server)
     process = start(photos, output, tiny_server.grpc_url)
-    wait_for_answers(process, journal, 100)
+    wait_for_answers(process, journal, 50)
     process.kill()
     process.communicate()
     process = start(photos, output, tiny_server.grpc_url)
-    wait_for_answers(process, journal, 250)
+    wait_for_answers(process, journal, 150)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (

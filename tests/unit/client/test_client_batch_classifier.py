@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import pickle
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -78,6 +81,16 @@ def test_missing_column_is_named(server, batch):
 def test_wrong_option_is_refused_before_the_first_batch():
     with pytest.raises(InvalidRequest, match="threshold must be a number from 0 to 1, not 7"):
         BatchClassifier(threshold=7)
+
+
+def test_page_has_every_parameter_with_its_default():
+    page = (Path(__file__).parents[3] / "docs" / "batch.md").read_text(encoding="utf-8")
+    (heading,) = re.findall(r"^`BatchClassifier\((.*?)\)`$", page, re.MULTILINE)
+    parameters = inspect.signature(BatchClassifier).parameters.values()
+    in_code = [p.name if p.default is p.empty else f"{p.name}={p.default!r}" for p in parameters]
+    on_page = [word.strip().replace('"', "'") for word in heading.split(",")]
+    assert [word.lstrip("*") for word in on_page if word != "*"] == in_code
+    assert all(f"`{name}`" in page for name in COLUMNS)
 
 
 def test_missing_server_fails_the_batch(server, batch):
