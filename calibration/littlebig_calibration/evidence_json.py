@@ -11,9 +11,9 @@ import typing
 from pathlib import Path
 from typing import Any
 
-from littlebig_calibration._files import replacing
 from littlebig_calibration.errors import EvidenceError
 from littlebig_calibration.evidence import Calibration
+from littlebig_contract.files import replacing
 
 FORMAT = "littlebig-calibration"
 FORMAT_VERSION = 2

@@ -15,10 +15,10 @@ from typing import Protocol
 import numpy as np
 
 from littlebig_calibration._arrays import Array
-from littlebig_calibration._files import replacing
 from littlebig_calibration.labelled import LabelledImages
 from littlebig_calibration.table import ModelColumns, PredictionTable
 from littlebig_calibration.writing import write_table
+from littlebig_contract.files import replacing
 
 # Images per part: the most that an interruption loses.
 PART = 256

@@ -11,10 +11,10 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from littlebig_calibration._arrays import Array
-from littlebig_calibration._files import replacing
 from littlebig_calibration.errors import TableError
 from littlebig_calibration.table import NO_LABEL, PredictionTable
 from littlebig_calibration.table_file import METADATA_KEY, sidecar
+from littlebig_contract.files import replacing
 
 
 def write_table(table: PredictionTable, path: Path) -> None:

@@ -14,6 +14,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from littlebig_cli.answer_rows import csv_cells, csv_columns, row_of
 from littlebig_cli.terminal import print_table
 from littlebig_client import Classification, ClientError, Stage
 from littlebig_contract.text import printable
@@ -111,7 +112,7 @@ class AsJson:
         """Print one object."""
         click.echo(",\n" if self._opened else "[\n", nl=False)
         self._opened = True
-        click.echo(json.dumps({"file": file, **_fields(answer)}), nl=False)
+        click.echo(json.dumps(row_of(file, answer)), nl=False)
 
 
 class AsCsv:
@@ -139,46 +140,14 @@ class AsCsv:
     def add(self, file: str, answer: Classification | ClientError) -> None:
         """Write one row."""
         if not self._opened:
-            ranked = [
-                f"{column}_{rank + 1}" for rank in range(self._top_k) for column in ("label", "name", "probability")
-            ]
-            self._writer.writerow(["file", "label", "name", "confidence", "stage", "error", *ranked])
+            self._writer.writerow(csv_columns(self._top_k))
             self._opened = True
-        if isinstance(answer, ClientError):
-            self._writer.writerow([self._text(file), "", "", "", "", answer.message, *[""] * (3 * self._top_k)])
-            return
-        cells: list[object] = [
-            self._text(file),
-            answer.label,
-            self._text(answer.name),
-            answer.confidence,
-            answer.stage,
-            "",
-        ]
-        for candidate in answer.top_k:
-            cells += [candidate.label, self._text(candidate.name), candidate.probability]
-        missing = self._top_k - len(answer.top_k)  # fewer classes than requested candidates
-        self._writer.writerow(cells + [""] * (3 * missing))
+        self._writer.writerow(csv_cells(row_of(file, answer), self._top_k, self._text))
 
 
 def name_of(file: Path) -> str:
     """The file's name as text; bytes that are no text become U+FFFD."""
     return os.fsencode(file).decode("utf-8", "replace")
-
-
-def _fields(answer: Classification | ClientError) -> dict[str, object]:
-    if isinstance(answer, ClientError):
-        return {"error": answer.message}
-    return {
-        "label": answer.label,
-        "name": answer.name,
-        "confidence": answer.confidence,
-        "stage": answer.stage.value,
-        "top_k": [
-            {"label": candidate.label, "name": candidate.name, "probability": candidate.probability}
-            for candidate in answer.top_k
-        ],
-    }
 
 
 def _columns(*headers: str) -> Table:

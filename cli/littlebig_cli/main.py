@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,6 +53,7 @@ COMMANDS = {
     "preflight": Entry("Check what a server needs before it starts: repository, calibration, /dev/shm."),
     "probe": Entry("Check whether a server has started, is ready, or must be restarted."),
     "reproduce": Entry("Reproduce the paper's table of multiply-add reductions.", "calibration,export"),
+    "sort": Entry("Sort pictures into folders by answer."),
     "search": Entry("Find the best little model for every big one, from prediction tables.", "calibration"),
     "serve": Entry("Serve a model repository with a tritonserver on this machine.", "server"),
 }
@@ -141,6 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             closed pipe.
     """
     accept_anything()
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC's own lines would stand beside ours on stderr
     try:
         littlebig.main(args=None if arguments is None else list(arguments), prog_name="littlebig")
     except ModuleNotFoundError as missing:

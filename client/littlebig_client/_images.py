@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Union
 
@@ -14,7 +15,9 @@ from PIL import Image, ImageOps
 
 from littlebig_client._errors import InvalidImage
 
-ImageInput = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, Image.Image, NDArray[Any]]
+ImageInput = Union[
+    str, "os.PathLike[str]", bytes, bytearray, memoryview, Image.Image, NDArray[Any], Callable[[], bytes]
+]
 
 # The reference repository's limit of an encoded picture, in bytes: parameter max_bytes of its model `preprocess`.
 DEFAULT_MAX_BYTES = 20 * 2**20
@@ -50,7 +53,8 @@ def encoded(image: ImageInput, max_bytes: int = DEFAULT_MAX_BYTES) -> bytes:
     """Return the encoded picture to send to `classify`.
 
     Args:
-        image: a path or encoded bytes, sent unchanged; or a PIL image, turned upright and sent as PNG.
+        image: a path, encoded bytes, or a function that returns encoded bytes, sent unchanged; or a PIL image, turned
+            upright and sent as PNG.
         max_bytes: the server's limit.
 
     Raises:
@@ -63,6 +67,8 @@ def encoded(image: ImageInput, max_bytes: int = DEFAULT_MAX_BYTES) -> bytes:
         data = _file(image, max_bytes)
     elif isinstance(image, bytes | bytearray | memoryview):  # `is_encoded`, in words that narrow the type
         data = bytes(image)
+    elif callable(image):
+        data = _fetched(image)
     else:
         raise InvalidImage(
             f"a {type(image).__name__} is not an image: pass a path, encoded bytes, a PIL image or a uint8 array"
@@ -123,6 +129,17 @@ def _file(path: str | os.PathLike[str], max_bytes: int) -> bytes:
     except (OSError, ValueError) as unreadable:  # ValueError: a null byte in the path
         reason = getattr(unreadable, "strerror", None) or str(unreadable)
         raise InvalidImage(f"cannot be read: {reason}") from unreadable
+
+
+def _fetched(fetch: Callable[[], bytes]) -> bytes:
+    try:
+        return bytes(fetch())
+    except InvalidImage:
+        raise
+    except FileNotFoundError as missing:
+        raise InvalidImage("no such file") from missing
+    except Exception as unreadable:  # a store's own errors have no common base
+        raise InvalidImage(f"cannot be read: {str(unreadable) or type(unreadable).__name__}") from unreadable
 
 
 def _check_size(size: int, max_bytes: int) -> None:

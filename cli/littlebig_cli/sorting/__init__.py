@@ -1,0 +1,1 @@
+"""Sorts pictures into folders: the folders' names, and files that are never overwritten."""
