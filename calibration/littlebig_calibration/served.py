@@ -115,6 +115,11 @@ class ServedModels:
 
 
 def _stage(repository: Path, stage: str, facts: dict[str, Any]) -> RepositoryStage:
+    if facts.get("remote"):
+        raise TableError(
+            f"'{repository}' leaves {stage} to the server '{facts['remote']}': predict with a repository that has both "
+            "stages, or ask the served cascade with 'littlebig predict --url'"
+        )
     graph = repository / stage / "1" / "model.onnx"
     if not graph.is_file():
         raise FileNotFoundError(f"no {stage}/1/model.onnx")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
 
 from littlebig_cli.build_progress import BuildProgress
 from littlebig_cli.failures import report_failures
+from littlebig_contract.stages import STAGES
 from littlebig_export.engines import ensure_engines
 from littlebig_export.errors import ExportError, NotHereError
 from littlebig_export.exporting import export_pair, override_weights
@@ -64,6 +66,15 @@ STATE_DICT = click.Path(path_type=Path, dir_okay=False)
     "transform, and the effect of fp16 or bf16.  [default: crops of sample photographs]",
 )
 @click.option("--cores", type=click.IntRange(min=1), help="Cores of the cpu target.  [default: those found]")
+@click.option("--only", type=click.Choice(STAGES), help="Only this stage, for other servers to call (docs/remote.md).")
+@click.option("--big-url", metavar="HOST:PORT", help="Leave big to the server at this gRPC endpoint (docs/remote.md).")
+@click.option("--little-url", metavar="HOST:PORT", help="Leave little to the server at this gRPC endpoint.")
+@click.option(
+    "--connection",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="Parameter of that connection, such as tls_ca=/tls/ca.crt or token_file=/run/token.",
+)
 @report_failures(ExportError)
 def command(
     pair_name: str,
@@ -76,6 +87,10 @@ def command(
     precision: str | None,
     pictures: Path | None,
     cores: int | None,
+    only: str | None,
+    big_url: str | None,
+    little_url: str | None,
+    connection: tuple[str, ...],
 ) -> None:
     """Export a pair as a model repository that tritonserver serves unchanged.
 
@@ -92,11 +107,26 @@ def command(
         cores=cores,
         precision=precision,
         pictures=pictures_in(pictures) if pictures else (),
+        remote=_remote({"little": little_url, "big": big_url}, connection),
+        only=only,
         report=lambda line: click.echo(line, err=True),
     )
     if target == "tensorrt":
         _build_where_possible(output)
     click.echo(output)
+
+
+def _remote(urls: Mapping[str, str | None], connection: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Stage -> parameters of its connection."""
+    pairs = [pair.partition("=") for pair in connection]
+    for name, equals, _ in pairs:
+        if not equals or name == "url":
+            raise click.UsageError(f"--connection takes NAME=VALUE, such as tls=true, not '{name}{equals}'")
+    parameters = {name: value for name, _, value in pairs}
+    remote = {stage: {"url": url, **parameters} for stage, url in urls.items() if url is not None}
+    if connection and not remote:
+        raise click.UsageError("--connection says how another server is reached: give --big-url or --little-url too")
+    return remote
 
 
 def _build_where_possible(repository: Path) -> None:

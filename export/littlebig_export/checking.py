@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from littlebig_contract.stages import STAGES
+from littlebig_contract.stages import stages_computed_in
 from littlebig_export.config_pbtxt import read_config, reference_repository
 from littlebig_export.engine_build import BuildSettings, Plan, Profile, build_plan
 from littlebig_export.engines import GRAPH
@@ -67,9 +67,10 @@ def check_repository(
         EngineError: if TensorRT-RTX is not installed, or does not take a graph.
         RepositoryError: if an export did not write the folder.
     """
-    facts = read_provenance(repository).get("precision", {})
+    provenance = read_provenance(repository)
+    facts = provenance.get("precision", {})
     trt = load_tensorrt_rtx()
-    for stage in STAGES:
+    for stage in stages_computed_in(provenance):
         graph = repository / stage / "1" / GRAPH
         if not graph.is_file():
             raise EngineError(f"'{graph}' is missing: export the repository again")

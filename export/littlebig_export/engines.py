@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from littlebig_contract.stages import STAGES
+from littlebig_contract.stages import stages_computed_in
 from littlebig_export.config_pbtxt import read_config
 from littlebig_export.engine_build import BuildSettings, Profile, build_plan, timing_cache_file
 from littlebig_export.engine_cache import keep_plan, take_plan
@@ -83,7 +83,8 @@ def ensure_engines(
     version = version or library_version(trt)
     gpu = _one_kind(gpus if gpus is not None else find_gpus(), options)
     precision = provenance.get("precision", {}).get("name", "fp32")
-    jobs = [_job(repository, stage, options, version, gpu, precision) for stage in STAGES]
+    stages = stages_computed_in(provenance)
+    jobs = [_job(repository, stage, options, version, gpu, precision) for stage in stages]
     # All refusals come before the first build, which may take minutes.
     built = []
     for stage, plan, key, reason in jobs:

@@ -27,6 +27,7 @@ from littlebig_export.pictures import crops, photographs
 from littlebig_export.precision_effect import Effect, Lowered, as_provenance, describe_effect, lower, measure_effect
 from littlebig_export.preprocessing import Preprocessing
 from littlebig_export.provenance import made_by
+from littlebig_export.remote import check_remote, stage_alias
 from littlebig_export.repository import DECODE, Rendering, check_output, write_repository
 from littlebig_export.stage_graph import stage_graph
 
@@ -76,6 +77,8 @@ def export_pair(
     cores: int | None = None,
     precision: str | None = None,
     pictures: Sequence[Image.Image] = (),
+    remote: Mapping[str, Mapping[str, str]] | None = None,
+    only: str | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> Exported:
     """Export a pair into a model repository that tritonserver serves as it is.
@@ -89,12 +92,16 @@ def export_pair(
         precision: `fp16`, `bf16` or `fp32` on a GPU, `fp16` by default; the cpu target is always `fp32`.
         pictures: RGB images that measure little's agreement with its model's own transform, by default crops of the
             sample photographs, and the precision's effect, by default those photographs.
+        remote: stage -> parameters of its connection (`url` at least), for stages that another server computes.
+        only: a stage, for a repository that serves nothing else.
         report: called with one line of progress per step.
 
     Raises:
         ExportError: with one line that says what was wrong and what to do; nothing is written then.
     """
     check_output(output)
+    remote = remote or {}
+    check_remote(remote, only)
     precision = precision or ("fp32" if target == "cpu" else "fp16")
     if target == "cpu" and precision != "fp32":
         raise PairError(
@@ -131,7 +138,7 @@ def export_pair(
             lowered[stage] = as_provenance(low, effect)
             graph = stage_graph(low.backbone, canonical)
         graphs[stage] = graph
-    provenance = {
+    provenance: dict[str, Any] = {
         "format": 1,
         "pair": {"name": pair.name, "description": pair.description},
         "target": target,
@@ -147,6 +154,7 @@ def export_pair(
             "little": _described(classifiers["little"], parity["little"], agreement),
             "big": _described(classifiers["big"], parity["big"], None),
         },
+        **({"only": {"stage": only, "alias": stage_alias(only, classifiers[only].weights_sha256)}} if only else {}),
         "precision": {"name": precision, "stages": lowered},
         # ONNX Runtime has a distribution of another name for each kind of device.
         "versions": {
@@ -156,6 +164,8 @@ def export_pair(
         "made_by": made_by(),
         "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     }
+    for stage, parameters in remote.items():
+        provenance["stages"][stage]["remote"] = parameters["url"]
     write_repository(
         output,
         Rendering(
@@ -166,7 +176,8 @@ def export_pair(
             threshold=pair.threshold if chosen["value"] is None else chosen["value"],
             cores=cores or len(os.sched_getaffinity(0)),
             provenance=provenance,
-            calibration=calibration,
+            calibration=None if only else calibration,
+            remote=remote,
         ),
     )
     report(f"wrote {output}")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import littlebig_contract.provenance as contract
+from littlebig_contract.stages import MODELS, STAGES, models_in, stages_computed_in
 from littlebig_export.config_pbtxt import reference_repository
 from littlebig_export.errors import RepositoryError
 
@@ -42,13 +43,14 @@ def read_provenance(repository: Path) -> dict[str, Any]:
 
 
 def is_current(repository: Path, pair: str, target: str) -> bool:
-    """Whether a folder holds what an export of this pair would write now; weights and threshold aside."""
+    """Whether a folder holds the whole cascade as an export would write it now; weights and threshold aside."""
     try:
         provenance = read_provenance(repository)
     except RepositoryError:
         return False
     wanted = {"name": pair, "target": target, "made_by": made_by()}
-    return wanted == {
+    whole = models_in(provenance) == MODELS and stages_computed_in(provenance) == STAGES
+    return whole and wanted == {
         "name": provenance["pair"].get("name"),
         "target": provenance.get("target"),
         "made_by": provenance.get("made_by"),

@@ -13,19 +13,20 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import onnx
 from tritonclient.grpc import model_config_pb2
 
-from littlebig_contract.stages import MODELS, STAGES
+from littlebig_contract.stages import MODELS, STAGES, models_in
 from littlebig_export.applying import apply_calibration, forget_calibration
 from littlebig_export.config_pbtxt import Config, read_config, reference_repository, set_parameter, write_config
 from littlebig_export.errors import RepositoryError
 from littlebig_export.preprocessing import Preprocessing
 from littlebig_export.provenance import PROVENANCE
+from littlebig_export.remote import make_remote, write_alias
 from littlebig_export.targets import PYTHON_TARGETS
 
 _HERE = Path(__file__).parent
@@ -68,6 +69,7 @@ class Rendering:
         cores: what the cpu target's threads are laid out for.
         provenance: contents of littlebig.json.
         calibration: the JSON text of one for these weights, or None.
+        remote: stage -> parameters of its connection, for each stage that another server computes.
     """
 
     target: str
@@ -78,6 +80,7 @@ class Rendering:
     cores: int
     provenance: Mapping[str, Any]
     calibration: str | None = None
+    remote: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def check_output(output: Path) -> None:
@@ -116,8 +119,11 @@ def write_repository(output: Path, rendering: Rendering) -> None:
     check_output(output)
     try:
         with replacing(output) as folder:
-            for model in MODELS:
-                _write_model(folder / model, rendering)
+            for model in models_in(rendering.provenance):
+                if model in MODELS:
+                    _write_model(folder / model, rendering)
+            if only := rendering.provenance.get("only"):
+                write_alias(folder, only["stage"], only["alias"])
             text = json.dumps(_with_files(rendering.provenance, folder), indent=2, ensure_ascii=False)
             (folder / PROVENANCE).write_text(text + "\n", encoding="utf-8")
             if rendering.calibration is not None:
@@ -163,9 +169,11 @@ def _write_model(folder: Path, rendering: Rendering) -> None:
     if any(output.label_filename for output in config.message.output):
         (folder / "labels.txt").write_text("".join(f"{line}\n" for line in rendering.class_names), encoding="utf-8")
     if name in STAGES:
-        save_graph(rendering.graphs[name], version / "model.onnx")
-        if rendering.target in PYTHON_TARGETS:
-            for source in sorted((_HERE / "onnxruntime_stage").glob("*.py")):
+        if name not in rendering.remote:
+            save_graph(rendering.graphs[name], version / "model.onnx")
+        if name in rendering.remote or rendering.target in PYTHON_TARGETS:
+            stage = "remote_stage" if name in rendering.remote else "onnxruntime_stage"
+            for source in sorted((_HERE / stage).glob("*.py")):
                 shutil.copyfile(source, version / source.name)
     if name != "preprocess" and (version / "model.py").exists():
         for shared in SHARED_MODULES:
@@ -195,9 +203,17 @@ def _adapt(config: Config, rendering: Rendering) -> None:
         set_parameter(message, "threshold", rendering.threshold)
     elif message.name == "preprocess":
         _transform(config, rendering.canonical)
-    if message.name in STAGES and rendering.target in PYTHON_TARGETS:
+    _place(config, rendering)
+
+
+def _place(config: Config, rendering: Rendering) -> None:
+    """Set what a model runs on, if that is not the reference's GPU."""
+    name = config.message.name
+    if name in rendering.remote:
+        make_remote(config, rendering.remote[name])
+    elif name in STAGES and rendering.target in PYTHON_TARGETS:
         _on_onnxruntime(config, rendering)
-    elif rendering.target == "cpu" and message.name in _INSTANCES_ON_CPU:
+    elif rendering.target == "cpu" and name in _INSTANCES_ON_CPU:
         _asked_on_cpu(config, rendering.cores)
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from littlebig_contract.provenance import PROVENANCE, ProvenanceError, read_provenance
-from littlebig_contract.stages import MODELS, STAGES
+from littlebig_contract.stages import MODELS, STAGES, models_in
 from littlebig_server.errors import IncompleteRepositoryError, PreflightError
-from littlebig_server.repository import check_repository
+from littlebig_server.repository import check_repository, entry_model
 from littlebig_server.served import COPY_AGAIN, check_folders, check_gate, read_model
 
 _MIB = 1 << 20
@@ -48,17 +48,20 @@ def preflight(
             required calibration is missing or another one.
     """
     size = check_shared_memory(shared_memory, least)
-    check_repository(repository, "classify")
-    check_folders(repository)
+    check_repository(repository, entry_model(repository))
     try:
         provenance = read_provenance(repository)
     except ProvenanceError as error:
         raise IncompleteRepositoryError(str(error)) from None
+    models = models_in(provenance)
+    check_folders(repository, models)
     stages, threshold = _table(provenance, "stages"), _table(provenance, "threshold")
-    parameters = {model: read_model(repository, model, _table(_table(stages, model), "files")) for model in MODELS}
-    check_gate(repository, parameters["little_big"])
-    for stage in STAGES:
+    parameters = {model: read_model(repository, model, _table(_table(stages, model), "files")) for model in models}
+    for stage in set(STAGES) & set(models):
         _check_weights(repository, stage, parameters[stage], _table(stages, stage))
+    if models != MODELS:
+        return f"{repository}: {models[0]} alone, as {models[-1]}; {shared_memory}: {size // _MIB} MiB"
+    check_gate(repository, parameters["little_big"])
     _check_threshold(repository, parameters["little_big"], threshold)
     if require_calibration:
         _check_calibration(repository, parameters["little_big"], provenance)

@@ -5,9 +5,20 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from littlebig_contract.provenance import ProvenanceError, read_provenance
+from littlebig_contract.stages import MODELS, models_in
 from littlebig_server.errors import IncompleteRepositoryError
 
 _REMEDY = "make one with 'littlebig export --output DIR'"
+
+
+def entry_model(repository: Path) -> str:
+    """The model that callers use: `classify`, or in a repository of one stage that stage's alias."""
+    try:
+        models = models_in(read_provenance(repository))
+    except ProvenanceError:
+        models = MODELS
+    return models[-1]
 
 
 def check_repository(repository: Path, model: str) -> None:

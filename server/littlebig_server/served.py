@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
-from littlebig_contract.stages import MODELS, STAGES
+from littlebig_contract.stages import STAGES
 from littlebig_server.errors import IncompleteRepositoryError, PreflightError
 
 COPY_AGAIN = "the repository is incomplete, copy it again"
 _SETTINGS = "littlebig_settings"
 
 
-def check_folders(repository: Path) -> None:
-    """Refuse folders that are no models of the cascade: Triton takes each for a model, and does not start.
+def check_folders(repository: Path, models: Sequence[str]) -> None:
+    """Refuse folders that are no models: Triton takes each for a model, and does not start.
+
+    Args:
+        repository: the model repository.
+        models: those that an export wrote.
 
     Raises:
         PreflightError: naming one.
     """
-    strays = sorted(path.name for path in repository.iterdir() if path.is_dir() and path.name not in MODELS)
+    strays = sorted(path.name for path in repository.iterdir() if path.is_dir() and path.name not in models)
     if strays:
         raise PreflightError(
             f"'{repository / strays[0]}' is no model of the cascade, and Triton loads every folder as a model: move it "
@@ -58,7 +62,7 @@ def read_model(repository: Path, model: str, sizes: Mapping[str, int]) -> dict[s
         _check_file(path)
     if config.backend == "python":
         _check_file(version / "model.py")
-    if model in STAGES:
+    if model in STAGES and "url" not in config.parameters:  # a remote stage has no graph
         # `littlebig build` makes the plan from the graph, where the server runs.
         plan = version / "model.plan"
         _check_file(plan if config.backend == "tensorrt" and plan.exists() else version / "model.onnx")

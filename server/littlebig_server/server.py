@@ -17,7 +17,7 @@ from littlebig_server.log import KEPT_LINES
 from littlebig_server.ports import NAMES, Addresses, Ports, choose_ports, port_taken, reachable, resolve_host
 from littlebig_server.process import ServerProcess
 from littlebig_server.readiness import NotReady, ReadinessPoller
-from littlebig_server.repository import check_repository
+from littlebig_server.repository import check_repository, entry_model
 from littlebig_server.settings import ServerSettings
 
 # A start is repeated if another process took a port before Triton bound it, or if Triton aborted over a model that was
@@ -60,6 +60,7 @@ class TritonServer:
         # Kept after the end, for its pid and its log.
         self._process: ServerProcess | None = None
         self._is_running = False
+        self._model = ""
 
     def __enter__(self) -> TritonServer:
         """Start, and wait until the model is ready; see `start`."""
@@ -126,8 +127,9 @@ class TritonServer:
         """
         if self._is_running:
             raise StartError("the server is started already: stop it first, or make another one")
-        check_repository(self.repository, self.settings.model)
         settings = self.settings
+        self._model = settings.model or entry_model(self.repository)
+        check_repository(self.repository, self._model)
         self._addresses = Addresses(
             http=resolve_host(settings.http_host, "http"),
             grpc=resolve_host(settings.host, "grpc"),
@@ -277,6 +279,8 @@ class TritonServer:
             f"--exit-timeout-secs={settings.exit_timeout}",
             *settings.control_arguments,
             f"--log-verbose={settings.log_verbose}",
+            # The pings of other servers that call a stage here: by default Triton closes such connections.
+            "--grpc-http2-max-ping-strikes=0",
             # Every config.pbtxt is complete. To complete them, Triton would start each Python model's process twice.
             "--disable-auto-complete-config",
             *self._administration.arguments,
@@ -287,7 +291,7 @@ class TritonServer:
         if process.pid is None:
             process.wait()
             return NotReady("", ended=True)
-        poller = ReadinessPoller(self._control, self._started, self.settings.model)
+        poller = ReadinessPoller(self._control, self._started, self._model)
         return poller.wait(process.pid, process.has_ended, self.log_tail, self.settings.startup_timeout)
 
     def _end(self, process: ServerProcess) -> int:

@@ -34,7 +34,7 @@ class ServerSettings:
         http_port: 1 to 65535, or 0 for a free one.
         grpc_port: as `http_port`.
         metrics_port: as `http_port`.
-        model: the server is ready when this model is.
+        model: the server is ready when this model is; empty for `classify`, or the stage of a repository with one.
         startup_timeout: seconds until it must be ready.
         exit_timeout: whole seconds for requests in flight when the server is stopped.
         model_control_mode: `none` (all models are loaded at the start), `poll`, or `explicit` (only those that
@@ -56,7 +56,7 @@ class ServerSettings:
     http_port: int = 0
     grpc_port: int = 0
     metrics_port: int = 0
-    model: str = "classify"
+    model: str = ""
     startup_timeout: float = 120.0
     exit_timeout: int = 30
     model_control_mode: str = "none"

@@ -1,6 +1,7 @@
 """Starts servers with puppet stages, and loads gates between them."""
 
 import itertools
+import json
 import shutil
 from contextlib import contextmanager
 from functools import partial
@@ -10,14 +11,17 @@ import pytest
 from tests.e2e.gate.puppets import Puppets, Responses
 from tritonclient import grpc
 
+from littlebig_contract.stages import stages_computed_in
 from littlebig_export.config_pbtxt import read_config, set_parameter, write_config
+from littlebig_export.exporting import export_pair
+from littlebig_export.pair import load_pair
 from littlebig_server import ServerSettings, TritonServer
 
 
 def write_stages(repository, folder, big_instances=1):
     """Copy a repository, with puppets as its stages."""
     shutil.copytree(repository, folder)
-    for stage in ("little", "big"):
+    for stage in stages_computed_in(json.loads((repository / "littlebig.json").read_text())):
         config = read_config(folder / stage / "config.pbtxt")
         config.message.instance_group[0].count = big_instances if stage == "big" else 1
         (folder / stage / "config.pbtxt").write_text(write_config(config))
@@ -37,11 +41,18 @@ def write_gate(repository, folder, name="little_big", instances=1, **parameters)
 
 @contextmanager
 def serve_puppets(
-    repository, folder, gate_instances=1, big_instances=1, load=("*",), wait_for="little_big", **parameters
+    repository, folder, gate_instances=1, big_instances=1, load=("*",), wait_for="little_big", big_at=None, **parameters
 ):
     """Serve a copy of a repository: puppet stages, and the gate with these parameters."""
     write_stages(repository, folder, big_instances)
     write_gate(repository, folder, instances=gate_instances, **parameters)
+    with serve(folder, load, wait_for) as (server, triton):
+        yield Puppets(folder, server, triton, big_at=big_at)
+
+
+@contextmanager
+def serve(folder, load=("*",), wait_for=""):
+    """Serve a repository: the server, and a gRPC client of it."""
     # Killed at the end, which saves three seconds: unloading is tested in tests/e2e/server.
     settings = ServerSettings(
         model=wait_for,
@@ -51,7 +62,20 @@ def serve_puppets(
         arguments=tuple(f"--load-model={model}" for model in load),
     )
     with TritonServer(folder, settings) as server, grpc.InferenceServerClient(server.grpc_url) as triton:
-        yield Puppets(folder, server, triton)
+        yield server, triton
+
+
+@contextmanager
+def serve_split_puppets(repository, folder, **options):
+    """Serve puppets as `serve_puppets` does, with big on another server: exports of the pair that the repository is of."""
+    pair = load_pair(str(repository.parent / "tiny.toml"))
+    export_pair(pair, "cpu", folder / "exported-big", only="big")
+    write_stages(folder / "exported-big", folder / "big")
+    with serve(folder / "big") as (server, triton):
+        export_pair(pair, "cpu", folder / "exported", remote={"big": {"url": server.grpc_url}})
+        big_at = Puppets(folder / "big", server, triton)
+        with serve_puppets(folder / "exported", folder / "models", big_at=big_at, **options) as running:
+            yield running
 
 
 @pytest.fixture
@@ -60,11 +84,12 @@ def puppets(tiny_repository, tmp_path):
     return partial(serve_puppets, tiny_repository, tmp_path / "models")
 
 
-@pytest.fixture(scope="session")
-def stages(tiny_repository, tmp_path_factory):
-    """Puppets on a server that these tests share, which has the two stages and no gate yet."""
+@pytest.fixture(scope="session", params=["local", pytest.param("remote", marks=pytest.mark.slow)])
+def stages(request, tiny_repository, tmp_path_factory):
+    """Puppets on a server that these tests share, which has the two stages and no gate yet; big may be elsewhere."""
+    serve = serve_puppets if request.param == "local" else serve_split_puppets
     folder = tmp_path_factory.mktemp("stages") / "models"
-    with serve_puppets(tiny_repository, folder, load=("little", "big"), wait_for="big") as running:
+    with serve(tiny_repository, folder, load=("little", "big"), wait_for="big") as running:
         yield running
 
 
@@ -86,7 +111,7 @@ def load_gate(stages, tiny_repository):
         write_gate(tiny_repository, stages.folder, name, instances, **parameters)
         stages.triton.load_model(name)
         names.append(name)
-        return Puppets(stages.folder, stages.server, stages.triton, name)
+        return Puppets(stages.folder, stages.server, stages.triton, name, stages.holding("big"))
 
     yield load
     for name in names:

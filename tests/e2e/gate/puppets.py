@@ -60,14 +60,20 @@ class Puppets:
         server: that serves it.
         triton: a gRPC client of it.
         gate: the gate's model name.
+        big_at: Puppets of the server that computes big; None where it is this one.
     """
 
-    def __init__(self, folder, server, triton, gate="little_big"):
+    def __init__(self, folder, server, triton, gate="little_big", big_at=None):
         self.folder, self.server, self.triton, self.gate = folder, server, triton, gate
+        self._big_at = big_at
+
+    def holding(self, model):
+        """The Puppets of the server that computes a model."""
+        return self._big_at if model == "big" and self._big_at else self
 
     def set_behaviour(self, stage, **behaviour):
         """How a stage behaves from its next batch on; see puppet_stage.py."""
-        file = self.folder / stage / "1" / "behaviour.json"
+        file = self.holding(stage).folder / stage / "1" / "behaviour.json"
         file.with_suffix(".new").write_text(json.dumps(behaviour))
         file.with_suffix(".new").rename(file)
 
@@ -104,21 +110,22 @@ class Puppets:
 
     def pending(self, model):
         """How many requests Triton holds for a model that has not taken them yet."""
-        return self.metric("nv_inference_pending_request_count", model=model)
+        return self.holding(model).metric("nv_inference_pending_request_count", model=model)
 
     def executions(self, model):
         """How many batches a model has been given."""
-        return int(self.triton.get_inference_statistics(model).model_stats[0].execution_count)
+        return int(self.holding(model).triton.get_inference_statistics(model).model_stats[0].execution_count)
 
     def stub(self, model):
         """Process ids of a model's stubs."""
+        folder = self.holding(model).folder / model / "1"
         pids = []
         for process in Path("/proc").glob("[0-9]*"):
             try:
                 command = (process / "cmdline").read_bytes().decode().split("\0")
             except OSError:
                 continue
-            if "triton_python_backend_stub" in command[0] and str(self.folder / model / "1") in command[1]:
+            if "triton_python_backend_stub" in command[0] and str(folder) in command[1]:
                 pids.append(int(process.name))
         return pids
 

@@ -73,8 +73,9 @@ def kill(running):
 
 
 def reload(running):
-    running.triton.unload_model("big")
-    running.triton.load_model("big")
+    triton = running.holding("big").triton
+    triton.unload_model("big")
+    triton.load_model("big")
 
 
 def hang(running):
@@ -89,8 +90,9 @@ def hang(running):
 
 
 def unload(running):
-    running.triton.unload_model("big")
-    return lambda: running.triton.load_model("big")
+    triton = running.holding("big").triton
+    triton.unload_model("big")
+    return lambda: triton.load_model("big")
 
 
 def fail(running):
