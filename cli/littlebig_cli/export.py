@@ -13,7 +13,6 @@ from littlebig_export.errors import ExportError, NotHereError
 from littlebig_export.exporting import TARGETS, export_pair, override_weights
 from littlebig_export.pair import load_pair, shipped_pairs
 from littlebig_export.pictures import pictures_in
-from littlebig_export.precision import PRECISIONS
 
 STATE_DICT = click.Path(path_type=Path, dir_okay=False)
 
@@ -47,15 +46,16 @@ STATE_DICT = click.Path(path_type=Path, dir_okay=False)
 @click.option("--random-weights", is_flag=True, help="Random weights, without a hub: for load tests and build checks.")
 @click.option(
     "--precision",
-    type=click.Choice(PRECISIONS),
-    help="Precision of the backbones; resampling, softmax and confidence stay in fp32.  "
-    "[default: fp16 for tensorrt, fp32 for cpu]",
+    metavar="[STAGE=]PRECISION,...",
+    help="Precision of the backbones: fp16, bf16, fp32 or int8 for tensorrt, fp32 or int8 for cpu. int8 alone means "
+    "little=int8. Resampling, softmax and confidence stay in fp32.  [default: fp16 for tensorrt, fp32 for cpu]",
 )
 @click.option(
     "--pictures",
     type=click.Path(path_type=Path, file_okay=False),
     help="A folder of your own pictures. Measures on them how often little's labels are those of the model's own "
-    "transform, and the effect of fp16 or bf16.  [default: crops of sample photographs]",
+    "transform, and the effect of fp16, bf16 or int8; int8 takes its ranges from them.  "
+    "[default: crops of sample photographs]",
 )
 @click.option("--cores", type=click.IntRange(min=1), help="Cores of the cpu target.  [default: those found]")
 @report_failures(ExportError)

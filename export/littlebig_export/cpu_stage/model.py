@@ -32,6 +32,8 @@ class TritonPythonModel:
         options.intra_op_num_threads = int(parameters["threads"])
         # Idle threads must sleep, not spin: the other stage needs their cores.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # INT8 stages answer on any CPU as they were calibrated: without this, products overflow where there is no VNNI.
+        options.add_session_config_entry("session.x64quantprecision", "1")
         graph = Path(args["model_repository"]) / args["model_version"] / "model.onnx"
         # What the batcher prefers to hand over is what one run takes.
         self.images_per_run = max(config["dynamic_batching"]["preferred_batch_size"])
