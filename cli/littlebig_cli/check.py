@@ -13,7 +13,6 @@ from littlebig_export.engine_build import Profile
 from littlebig_export.errors import ExportError
 from littlebig_export.exporting import override_weights
 from littlebig_export.pair import load_pair
-from littlebig_export.precision import PRECISIONS
 
 
 @click.command(epilog="Example:  littlebig check --pair efficientvit --random-weights")
@@ -22,8 +21,8 @@ from littlebig_export.precision import PRECISIONS
 @click.option("--random-weights", is_flag=True, help="With --pair: use random weights, without a hub.")
 @click.option(
     "--precision",
-    type=click.Choice(PRECISIONS),
-    help="With --pair: precision of the backbones.  [default: fp16]",
+    metavar="[STAGE=]PRECISION,...",
+    help="With --pair: precision of the backbones: fp16, bf16, fp32, int8 or little=int8.  [default: fp16]",
 )
 @click.option("--profile", metavar="MIN:OPT:MAX", help="Batch sizes of the engine.  [default: up to max_batch_size]")
 @click.option(

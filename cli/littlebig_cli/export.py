@@ -15,7 +15,6 @@ from littlebig_export.errors import ExportError, NotHereError
 from littlebig_export.exporting import export_pair, override_weights
 from littlebig_export.pair import load_pair, shipped_pairs
 from littlebig_export.pictures import pictures_in
-from littlebig_export.precision import PRECISIONS
 from littlebig_export.targets import TARGETS, best_target
 
 STATE_DICT = click.Path(path_type=Path, dir_okay=False)
@@ -55,15 +54,17 @@ STATE_DICT = click.Path(path_type=Path, dir_okay=False)
 @click.option("--random-weights", is_flag=True, help="Random weights, without a hub: for load tests and build checks.")
 @click.option(
     "--precision",
-    type=click.Choice(PRECISIONS),
-    help="Precision of the backbones; resampling, softmax and confidence stay in fp32.  "
+    metavar="[STAGE=]PRECISION,...",
+    help="Precision of the backbones: fp32 or int8 for cpu, fp16 or fp32 for cuda, any of these or bf16 for tensorrt. "
+    "int8 alone means little=int8. Resampling, softmax and confidence stay in fp32.  "
     "[default: fp32 for cpu, else fp16]",
 )
 @click.option(
     "--pictures",
     type=click.Path(path_type=Path, file_okay=False),
     help="A folder of your own pictures. Measures on them how often little's labels are those of the model's own "
-    "transform, and the effect of fp16 or bf16.  [default: crops of sample photographs]",
+    "transform, and the effect of fp16, bf16 or int8; int8 takes its ranges from them.  "
+    "[default: crops of sample photographs]",
 )
 @click.option("--cores", type=click.IntRange(min=1), help="Cores of the cpu target.  [default: those found]")
 @click.option("--only", type=click.Choice(STAGES), help="Only this stage, for other servers to call (docs/remote.md).")

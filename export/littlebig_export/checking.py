@@ -76,8 +76,10 @@ def check_repository(
             raise EngineError(f"'{graph}' is missing: export the repository again")
         served = int(read_config(repository / stage / "config.pbtxt").message.max_batch_size)
         plan = _build(trt, graph, profile or Profile.up_to(served), compute_capability, progress)
-        kept = facts.get("stages", {}).get(stage, {}).get("kept_in_fp32", {})
-        yield _checked(stage, facts.get("name", "fp32"), len(kept), plan, profile or Profile.up_to(served))
+        lowered = facts.get("stages", {}).get(stage, {})
+        kept = lowered.get("kept_in_fp32", {})
+        precision = lowered.get("precision", facts.get("name", "fp32"))
+        yield _checked(stage, precision, len(kept), plan, profile or Profile.up_to(served))
 
 
 def check_pair(
@@ -99,11 +101,14 @@ def check_pair(
     # torch and timm are needed from here on, and not to check a repository.
     from littlebig_export.class_names import check_same_classes  # noqa: PLC0415
     from littlebig_export.classifiers import prepare  # noqa: PLC0415
-    from littlebig_export.pictures import photographs  # noqa: PLC0415
+    from littlebig_export.pictures import crops, photographs  # noqa: PLC0415
     from littlebig_export.precision_effect import lower  # noqa: PLC0415
+    from littlebig_export.quantising import quantise  # noqa: PLC0415
     from littlebig_export.repository import save_graph  # noqa: PLC0415
     from littlebig_export.stage_graph import stage_graph  # noqa: PLC0415
+    from littlebig_export.stage_precisions import stage_precisions  # noqa: PLC0415
 
+    precisions = stage_precisions(precision, "tensorrt")
     canonical, big = None, None
     for stage, model in (("big", pair.big), ("little", pair.little)):
         classifier = prepare(model)
@@ -111,8 +116,11 @@ def check_pair(
         canonical = canonical or classifier.backbone.preprocessing
         big = big or (classifier.name, classifier.classes)
         check_same_classes((classifier.name, classifier.classes), big)
-        pictures = [] if classifier.source == "random" else photographs()
-        lowered = lower(classifier, precision, model.fp32, pictures)
+        if precisions[stage] == "int8":
+            lowered, _ = quantise(classifier, canonical, "tensorrt", model.fp32, crops(), ("confidence", None))
+        else:
+            pictures = [] if classifier.source == "random" else photographs()
+            lowered = lower(classifier, precisions[stage], model.fp32, pictures)
         graph = stage_graph(lowered.backbone, canonical)
         kept = len(lowered.kept)
         del classifier, lowered
@@ -123,7 +131,7 @@ def check_pair(
             del graph
             _release_memory()
             plan = _build(trt, path, batches, compute_capability, progress, called=stage)
-        yield _checked(stage, precision, kept, plan, batches)
+        yield _checked(stage, precisions[stage], kept, plan, batches)
 
 
 def describe(checked: Checked) -> list[str]:

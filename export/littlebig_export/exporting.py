@@ -27,9 +27,11 @@ from littlebig_export.pictures import crops, photographs
 from littlebig_export.precision_effect import Effect, Lowered, as_provenance, describe_effect, lower, measure_effect
 from littlebig_export.preprocessing import Preprocessing
 from littlebig_export.provenance import made_by
+from littlebig_export.quantising import quantise, served_identity
 from littlebig_export.remote import check_remote, stage_alias
 from littlebig_export.repository import DECODE, Rendering, check_output, write_repository
 from littlebig_export.stage_graph import stage_graph
+from littlebig_export.stage_precisions import describe_precisions, stage_precisions
 
 _TOOLS = ("littlebig", "timm", "torch", "onnx", "pillow")
 
@@ -89,9 +91,10 @@ def export_pair(
         output: the repository's folder; an earlier export there is replaced in one step at the end.
         threshold: escalate below this confidence instead of what the pair's calibration says, in [0, 1].
         cores: what the cpu target's threads are laid out for; those this process may use by default.
-        precision: `fp16`, `bf16` or `fp32` on a GPU, `fp16` by default; the cpu target is always `fp32`.
+        precision: of both stages, or of each, as `stage_precisions` reads it.
         pictures: RGB images that measure little's agreement with its model's own transform, by default crops of the
-            sample photographs, and the precision's effect, by default those photographs.
+            sample photographs, and the precision's effect, by default those photographs. INT8 takes its ranges from
+            them, by default from the crops.
         remote: stage -> parameters of its connection (`url` at least), for stages that another server computes.
         only: a stage, for a repository that serves nothing else.
         report: called with one line of progress per step.
@@ -102,11 +105,7 @@ def export_pair(
     check_output(output)
     remote = remote or {}
     check_remote(remote, only)
-    precision = precision or ("fp32" if target == "cpu" else "fp16")
-    if target == "cpu" and precision != "fp32":
-        raise PairError(
-            f"target cpu computes in fp32, not {precision}: --precision is for the targets cuda and tensorrt"
-        )
+    precisions = stage_precisions(precision, target)
     classifiers: dict[str, Classifier] = {}
     for stage, model in (("big", pair.big), ("little", pair.little)):
         classifiers[stage] = prepare(model)
@@ -128,16 +127,28 @@ def export_pair(
         if stage == "little" and classifiers[stage].source != "random":
             agreement = measure_agreement(graph, classifiers[stage], canonical, pictures or crops())
             report(f"{stage}: {agreement.describe(of='pictures' if pictures else 'crops of them')}")
-        if precision != "fp32":
+        if precisions[stage] != "fp32":
             patterns = (pair.little if stage == "little" else pair.big).fp32
             judged = () if classifiers[stage].source == "random" else (pictures or ours)
-            low, effect = _lower(
-                classifiers[stage], graph, precision, patterns, canonical, judged, (score, chosen["value"])
-            )
+            decision = score, chosen["value"]
+            if precisions[stage] == "int8":
+                shown = pictures or crops()
+                low, effect = quantise(classifiers[stage], canonical, target, patterns, shown, decision)
+            else:
+                low, effect = _lower(
+                    classifiers[stage], graph, precisions[stage], patterns, canonical, judged, decision
+                )
             report(describe_effect(stage, low, effect))
             lowered[stage] = as_provenance(low, effect)
+            precisions[stage] = low.precision
+            identity = served_identity(classifiers[stage].weights_sha256, low, target)
+            classifiers[stage] = replace(classifiers[stage], weights_sha256=identity)
             graph = stage_graph(low.backbone, canonical)
         graphs[stage] = graph
+    if "int8" in precisions.values() and threshold is None:
+        calibration = _calibration(pair, classifiers, report)
+        chosen = _chosen(pair, None, calibration)
+        score = "confidence" if calibration is None else calibrated_score(json.loads(calibration))
     provenance: dict[str, Any] = {
         "format": 1,
         "pair": {"name": pair.name, "description": pair.description},
@@ -155,7 +166,7 @@ def export_pair(
             "big": _described(classifiers["big"], parity["big"], None),
         },
         **({"only": {"stage": only, "alias": stage_alias(only, classifiers[only].weights_sha256)}} if only else {}),
-        "precision": {"name": precision, "stages": lowered},
+        "precision": {"name": describe_precisions(precisions), "stages": lowered},
         # ONNX Runtime has a distribution of another name for each kind of device.
         "versions": {
             **{name: importlib.metadata.version(name) for name in _TOOLS},

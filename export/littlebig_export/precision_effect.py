@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -29,13 +29,15 @@ class Lowered:
 
     Attributes:
         backbone: FP32 in and out, the precision in between.
-        precision: `fp16`, `bf16` or `fp32`.
+        precision: `int8`, `fp16`, `bf16` or `fp32`.
         kept: node -> why it stays in FP32.
+        details: of INT8, how it was made and how much faster it is here.
     """
 
     backbone: Backbone
     precision: str
     kept: Mapping[str, str]
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -128,11 +130,17 @@ def measure_effect(
 
 def describe_effect(stage: str, lowered: Lowered, effect: Effect | None) -> str:
     """One line for people."""
+    if "int8_speedup" in lowered.details:
+        speedup = lowered.details["int8_speedup"]
+        return f"{stage}: int8 is {speedup:g} times as fast as fp32 here, which does not pay: it is served in fp32"
     line = f"{stage}: {lowered.precision}, {len(lowered.kept)} nodes kept in fp32"
+    if lowered.details.get("speedup"):
+        line += f", {lowered.details['speedup']:g} times as fast as fp32 on one thread here"
     if effect is None:
         return f"{line}; random weights say nothing of accuracy"
+    what = "pictures that did not make its ranges" if lowered.precision == "int8" else "photographs"
     line += (
-        f"; same label on {effect.top1_agreement:.1%} of {effect.pictures} photographs, confidence differs by at most "
+        f"; same label on {effect.top1_agreement:.1%} of {effect.pictures} {what}, confidence differs by at most "
         f"{effect.confidence_change_largest:.2g} (99 % of them: {effect.confidence_change_p99:.2g})"
     )
     return f"{line}, {effect.changed_decisions:.1%} of decisions change" if stage == "little" else line
@@ -143,6 +151,7 @@ def as_provenance(lowered: Lowered, effect: Effect | None) -> dict[str, Any]:
     return {
         "precision": lowered.precision,
         "kept_in_fp32": dict(lowered.kept),
+        **lowered.details,
         "effect": None if effect is None else effect.as_dict(),
     }
 

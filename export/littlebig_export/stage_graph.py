@@ -68,13 +68,13 @@ def stage_graph(backbone: Backbone, canonical: Preprocessing) -> onnx.ModelProto
         onnx.checker.check_model(graph)
     except (ValueError, onnx.checker.ValidationError) as reason:
         raise GraphError(f"the graph cannot be joined to its preprocessing: {reason}") from reason
-    _keep_each_domain_once(graph)
+    keep_each_domain_once(graph)
     put_weights_back(graph, weights, "backbone/")
     graph.producer_name = "littlebig"
     return graph
 
 
-def _keep_each_domain_once(graph: onnx.ModelProto) -> None:
+def keep_each_domain_once(graph: onnx.ModelProto) -> None:
     """Merging lists the opsets of every part; ONNX Runtime's quantiser, among others, refuses a repeated domain."""
     versions = {opset.domain: opset.version for opset in graph.opset_import}
     del graph.opset_import[:]

@@ -49,6 +49,8 @@ class CpuSession:
         options.intra_op_num_threads = threads
         # Idle threads must sleep, not spin: the other stage needs their cores.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # INT8 stages answer on any CPU as they were calibrated: without this, products overflow where there is no VNNI.
+        options.add_session_config_entry("session.x64quantprecision", "1")
         self._session = onnxruntime.InferenceSession(str(graph), options, providers=[CPU])
         self._images_per_run = images_per_run
 

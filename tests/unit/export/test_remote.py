@@ -85,7 +85,7 @@ def test_both_pass_the_preflight(split):
     assert preflight(little, least=0).startswith(f"{little}: threshold 0.6 from pair")
     assert preflight(big, least=0).startswith(f"{big}: big alone, as big_")
     (big / "stray").mkdir()
-    with pytest.raises(PreflightError, match="'.*stray' is no model"):
+    with pytest.raises(PreflightError, match=r"'.*stray' is no model"):
         preflight(big, least=0)
 
 

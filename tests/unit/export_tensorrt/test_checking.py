@@ -216,3 +216,9 @@ def test_a_pipe_sees_no_bar(capsys):
     with build_progress.BuildProgress() as progress:
         progress.phase_started("Building engine", None, 2)
     assert capsys.readouterr().err == ""
+
+
+def test_tensorrt_builds_int8_graphs(tiny_pair):
+    results = list(check_pair(load_pair(str(tiny_pair)), "little=int8,big=int8"))
+    assert [(checked.stage, checked.precision) for checked in results] == [("big", "int8"), ("little", "int8")]
+    assert all(checked.outputs[:3] == OUTPUTS for checked in results)

@@ -87,7 +87,7 @@ def test_the_cpu_target_takes_no_half(tiny_pair, tmp_path):
     pair = load_pair(str(tiny_pair))
     assert (
         refusal(lambda: export_pair(pair, "cpu", tmp_path / "out", precision="fp16"))
-        == "target cpu computes in fp32, not fp16: --precision is for the targets cuda and tensorrt"
+        == "--precision 'fp16': target cpu computes in one of int8, fp32"
     )
 
 
