@@ -148,7 +148,7 @@ def test_too_few_pictures_are_refused(tiny_pair, tmp_path):
 
 
 def test_the_stage_of_the_cpu_target_computes_int8_as_predictions_do():
-    model = Path(quantising.__file__).parent / "cpu_stage" / "model.py"
+    model = Path(quantising.__file__).parent / "onnxruntime_stage" / "littlebig_session.py"
     assert f"options.add_session_config_entry{SAME_INT8}".replace("'", '"') in model.read_text()
 
 
