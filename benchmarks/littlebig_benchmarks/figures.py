@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from littlebig_benchmarks.rounds import Measures
@@ -125,6 +125,15 @@ def ratio(above: Sequence[Measures], below: Sequence[Measures], name: str, stabi
     """One measure of one case over the same of another, round by round."""
     values = [ours[name] / theirs[name] for ours, theirs in zip(above, below, strict=True)]
     return figure(values, [above, below], stability)
+
+
+def exceeds_bound(shares: Iterable[Figure]) -> bool:
+    """Whether a contender is faster than the bound: then the bound, from stages measured alone, is an estimate.
+
+    Args:
+        shares: each contender's share of the bound.
+    """
+    return any(not share.unstable and share.median > 1 for share in shares)
 
 
 def share_of_bound(

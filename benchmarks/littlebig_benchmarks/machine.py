@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-import subprocess
 from pathlib import Path
 
 import psutil
+
+from littlebig_contract.version import version
 
 _PACKAGES = ("onnxruntime", "numpy", "tritonclient", "nvidia-pytriton")
 
@@ -26,7 +27,7 @@ def describe(triton: str, analyzer: str | None) -> dict[str, str]:
         "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
         "kernel": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        "littlebig": _commit(),
+        "littlebig": version(),
         "tritonserver": triton,
     }
     if analyzer is not None:
@@ -53,19 +54,3 @@ def _processor() -> str:
         return processor(Path("/proc/cpuinfo").read_text(encoding="utf-8"))
     except OSError:
         return platform.machine()
-
-
-def _commit() -> str:
-    """The version, and in a checkout its commit."""
-    number = importlib.metadata.version("littlebig")
-    try:
-        process = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12"],  # noqa: S607  (wherever git is)
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    except OSError:
-        return number
-    return f"{number}, commit {process.stdout.strip()}" if process.returncode == 0 else number

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from littlebig_benchmarks.figures import CONFIDENCE, Figure, figure, of_measure, ratio, share_of_bound
+from littlebig_benchmarks.figures import CONFIDENCE, Figure, exceeds_bound, figure, of_measure, ratio, share_of_bound
 from littlebig_benchmarks.measuring import IN_PROCESS
 from littlebig_benchmarks.overload import Trial
 from littlebig_benchmarks.overload import as_markdown as overload_as_markdown
@@ -18,6 +18,9 @@ from littlebig_benchmarks.scenario import Scenario
 from littlebig_benchmarks.suite import Results
 from littlebig_contract.stages import STAGES
 
+_ESTIMATE = (
+    "A run exceeds the bound, which is an estimate: it takes from each stage what that costs alone on all cores."
+)
 Rounds = Mapping[Case, Sequence[Measures]]
 
 
@@ -98,10 +101,12 @@ def _throughput(rounds: Rounds, scenario: Scenario) -> list[str]:
             (name, "", of_measure(runs, "images_per_second", stability).text(), "", "", "", _cpu(runs, scenario))
             for name, runs in (("little", little), ("big", big))
         ]
+        shares = []
         for case, runs in rounds.items():
             if case.concurrency != concurrency or case.escalation is None:
                 continue
             share, _ = share_of_bound(runs, little, big, stability)
+            shares.append(share)
             against = [
                 ratio(runs, rounds[other], "images_per_second", stability).text(2) if other in rounds else ""
                 for other in (Case(name, case.escalation, concurrency) for name in ("textbook", IN_PROCESS))
@@ -117,7 +122,8 @@ def _throughput(rounds: Rounds, scenario: Scenario) -> list[str]:
                 )
             )
         heads = ("contender", "escalated", "images/s", "of the bound", "x textbook", "x in process", "CPU ms/image")
-        tables.append(f"Concurrency {concurrency}\n\n{_table(heads, rows)}")
+        estimate = f"\n{_ESTIMATE}\n" if exceeds_bound(shares) else ""
+        tables.append(f"Concurrency {concurrency}\n\n{_table(heads, rows)}{estimate}")
     return tables
 
 

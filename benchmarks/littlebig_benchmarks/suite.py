@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from littlebig_benchmarks.measuring import IN_PROCESS, Bench
 from littlebig_benchmarks.rounds import Case, Measures, interleaved
 from littlebig_benchmarks.scenario import Scenario
 from littlebig_benchmarks.serving import Served, inspect, serving, serving_stages_that_do_nothing
+from littlebig_contract.provenance import ProvenanceError, read_provenance
 from littlebig_server import ServerError
 
 Report = Callable[[str], None]
@@ -112,7 +114,7 @@ def run(subject: Subject, scenario: Scenario, report: Report) -> Results:
     """
     analyzer = perf_analyzer.version(subject.perf_analyzer) if subject.perf_analyzer else None
     # Read at the start: a commit made during the measurement is not what is measured.
-    results = Results(machine=machine.describe("", analyzer))
+    results = Results(machine={**_about(subject), **machine.describe("", analyzer)})
     try:
         _measure(subject, scenario, results, report)
     except (BenchmarkError, ServerError, KeyboardInterrupt) as reason:
@@ -123,6 +125,15 @@ def run(subject: Subject, scenario: Scenario, report: Report) -> Results:
     if any(len(runs) < _FEW_ROUNDS for cases in results.parts.values() for runs in cases.values()):
         results.notes.append(f"Fewer than {_FEW_ROUNDS} rounds say little about how stable the machine was.")
     return results
+
+
+def _about(subject: Subject) -> dict[str, str]:
+    """The pair, where the repository names it, and the day."""
+    day = {"measured": datetime.date.today().isoformat()}
+    try:
+        return {"pair": read_provenance(subject.repository)["pair"]["name"], **day} if subject.repository else day
+    except ProvenanceError:
+        return day
 
 
 def _progress(results: Results, scenario: Scenario) -> str:

@@ -44,7 +44,12 @@ def report(calibration: Calibration, table: PredictionTable, names: Sequence[str
     curve = cascade_curve(images, DecisionRule(calibration.score, calibration.offset))
     drawing, frame = charts.curve_chart(calibration, charts.band(curve, _level(calibration)))
     template = Template(resources.files(__package__).joinpath("report.html").read_text(encoding="utf-8"))
-    heading = {"little": calibration.little.name, "big": calibration.big.name, "data": calibration.data.name}
+    heading = {
+        "little": calibration.little.name,
+        "big": calibration.big.name,
+        "data": calibration.data.name,
+        "day": calibration.created.partition("T")[0],
+    }
     return template.substitute(
         {name: escape(text) for name, text in heading.items()},
         verdict=escape(verdict(calibration)),

@@ -6,18 +6,21 @@ from html import escape
 
 from littlebig_calibration.searching import SearchResult
 from littlebig_calibration.svg import BOTTOM, RIGHT, Axis, Frame, without_theme
+from littlebig_calibration.table import counted
 
 SINGLE, CASCADE, FRONT = "#5b3a8c", "#c8324a", "#4a5561"
 # More names than this overlap; the table and the points' tooltips have them all.
 MAX_NAMES = 12
 
 
-def search_plot(result: SearchResult, unit: str) -> str:
+def search_plot(result: SearchResult, unit: str, data: str, day: str) -> str:
     """Draw a search: hollow points are single models, filled points are cascades, the line is the Pareto front.
 
     Args:
         result: the search's result.
         unit: of the costs.
+        data: name of the images.
+        day: of the search.
     """
     shown = {option.name: option for option in (*result.singles, *result.best, *result.front)}.values()
     costs, accuracies = [option.cost for option in shown], [option.accuracy for option in shown]
@@ -27,6 +30,7 @@ def search_plot(result: SearchResult, unit: str) -> str:
         Axis(max(min(accuracies) - padding, 0), min(max(accuracies) + padding, 1), "accuracy", percent=True),
         width=760,
         height=480,
+        title=f"Pairs by accuracy and cost: {counted(result.pairs, 'pair')} on {data}, {result.images:,} images, {day}",
     )
     shapes = [frame.line([(option.cost, option.accuracy) for option in result.front], FRONT, dashed=True)]
     shapes.append(

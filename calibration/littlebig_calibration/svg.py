@@ -10,6 +10,8 @@ from html import escape
 
 WIDTH, HEIGHT = 400, 280
 LEFT, RIGHT, TOP, BOTTOM = 64, 14, 12, 44
+# Height of a line of title.
+_TITLE = 20
 # The page that holds a chart may set these variables for its theme; a file of its own shows the second colour.
 GRID, SOFT, AXIS = "var(--grid, #e3e6ea)", "var(--soft, #55606b)", "var(--axis, #8a949e)"
 INK, PAPER = "var(--ink, #1c232b)", "var(--paper, #fff)"
@@ -62,12 +64,26 @@ class Axis:
 
 @dataclass(frozen=True)
 class Frame:
-    """A chart's coordinate system; width and height in SVG units."""
+    """A chart's coordinate system.
+
+    Attributes:
+        x: the horizontal axis.
+        y: the vertical axis.
+        width: in SVG units.
+        height: in SVG units.
+        title: a line above the chart; a page has headings instead.
+    """
 
     x: Axis
     y: Axis
     width: int = WIDTH
     height: int = HEIGHT
+    title: str = ""
+
+    @property
+    def top(self) -> int:
+        """Vertical position of the frame's upper end."""
+        return TOP + (_TITLE if self.title else 0)
 
     def px(self, value: float) -> float:
         """Horizontal position of a value."""
@@ -75,7 +91,7 @@ class Frame:
 
     def py(self, value: float) -> float:
         """Vertical position of a value."""
-        return round(self.height - BOTTOM - self.y.share(value) * (self.height - TOP - BOTTOM), 1)
+        return round(self.height - BOTTOM - self.y.share(value) * (self.height - self.top - BOTTOM), 1)
 
     def drawing(self, shapes: Iterable[str], label: str) -> str:
         """The whole chart: grid, axes and shapes.
@@ -89,6 +105,8 @@ class Frame:
             f'<svg viewBox="0 0 {self.width} {self.height}" role="img" aria-label="{escape(label)}" '
             'xmlns="http://www.w3.org/2000/svg" font-family="system-ui, sans-serif" font-size="13">'
         ]
+        if self.title:
+            parts.append(f'<text x="4" y="18" fill="{INK}">{escape(self.title)}</text>')
         for value, text in self.y.ticks():
             place = self.py(value)
             parts.append(f'<path d="M{LEFT} {place}H{right}" stroke="{GRID}"/>')
@@ -103,7 +121,7 @@ class Frame:
         parts.append(
             f'<text x="{middle}" y="{self.height - 7}" text-anchor="middle" fill="{INK}">{escape(self.x.title)}</text>'
         )
-        height = (TOP + bottom) / 2
+        height = (self.top + bottom) / 2
         turned = f'transform="translate(13 {height}) rotate(-90)"'
         parts.append(f'<text {turned} text-anchor="middle" fill="{INK}">{escape(self.y.title)}</text>')
         return "\n".join([*parts, "</svg>"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import statistics
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,10 +13,10 @@ import click
 import numpy as np
 import numpy.typing as npt
 import tritonclient.grpc
-from rich.console import Console
 from rich.table import Table
 
 from littlebig_cli.failures import report_failures
+from littlebig_cli.terminal import print_table
 from littlebig_client import Client, ClientError, Stage
 from littlebig_contract.pictures import sample_photographs
 from littlebig_export.errors import ExportError
@@ -39,21 +41,38 @@ IMAGES_PER_ROUND, ROUNDS, CONCURRENCY = 100, 5, 8
 @report_failures(ExportError, ServerError, ClientError)
 def command(repository: Path) -> None:
     """Export the default pair, serve it, classify photographs, compare the cascade with big alone, stop."""
-    console = Console(highlight=False)
     target = best_target()
     if is_current(repository, PAIR, target):
-        console.print(f"model repository: {repository} (already exported)")
+        click.echo(f"model repository: {repository} (already exported)")
     else:
         _export(repository, target)
     with TritonServer(repository) as server:
-        console.print(f"tritonserver is ready: gRPC {server.grpc_url}\n")
+        click.echo(f"tritonserver is ready: gRPC {server.grpc_url}\n")
         with Client(server.grpc_url) as client:
             # The first request opens the connection, which is not part of the times below.
             client.classify(sample_photographs(PHOTOGRAPHS)[0])
-            console.print(_answers(client))
+            print_table(_answers(client))
             images = _canonical_images(server.grpc_url)
-            console.print(_comparison(client, images))
-    console.print("tritonserver has stopped")
+            click.echo(_comparison(client, images))
+    click.echo(f"tritonserver has stopped\n\n{next_steps(repository)}")
+
+
+def next_steps(repository: Path) -> str:
+    """What to do now, as commands to copy: those of the Makefile where there is one."""
+    default = next(option.default for option in command.params if option.name == "repository")
+    rest = "" if repository == default else f" --repository {repository}"
+    makes = not rest and Path("Makefile").is_file()
+    # In a checkout, `make` has put the command where PATH does not look.
+    littlebig = "littlebig" if shutil.which("littlebig") else Path(sys.executable).parent / "littlebig"
+    steps = {
+        "make playground" if makes else f"{littlebig} playground --serve{rest}": "try your own pictures in the browser",
+        "make serve"
+        if makes
+        else f"{littlebig} serve{rest}": f"keep a server running; then: {littlebig} classify FILE",
+        "docs/tutorial.md": "label some pictures, and choose the threshold by them",
+    }
+    width = max(map(len, steps))
+    return "\n".join(["Next:", *(f"  {step:<{width}}  {purpose}" for step, purpose in steps.items())])
 
 
 def _export(repository: Path, target: str) -> None:

@@ -13,8 +13,8 @@ from rich.text import Text
 
 from littlebig_cli.checkup import Finding, examine
 from littlebig_cli.terminal import print_table
-from littlebig_cli.version import version
 from littlebig_contract.text import one_line
+from littlebig_contract.version import version
 
 
 @click.command(epilog="Example:  littlebig doctor --json")

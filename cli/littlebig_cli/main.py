@@ -14,8 +14,8 @@ from click.shell_completion import CompletionItem
 from littlebig_cli.failures import missing_extra
 from littlebig_cli.renamed import removed_command
 from littlebig_cli.terminal import accept_anything, ends_silently
-from littlebig_cli.version import version_option
 from littlebig_contract.text import one_line
+from littlebig_contract.version import version
 
 
 @dataclass(frozen=True)
@@ -121,13 +121,27 @@ class LazyCommands(click.Group):
                 raise
 
 
+def _show_version(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value and not context.resilient_parsing:
+        click.echo(f"littlebig, version {version()}")
+        context.exit()
+
+
 @click.group(
     cls=LazyCommands,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Example:  littlebig export && littlebig serve\n\n"
     "LITTLEBIG_COMMAND_OPTION in the environment is an option's default: LITTLEBIG_SERVE_GRPC_PORT=9001.",
 )
-@version_option
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    allow_from_autoenv=False,
+    callback=_show_version,
+    help="Show the version and the commit, and exit.",
+)
 def littlebig() -> None:
     """Image classification with the big model's accuracy at a fraction of its cost, on NVIDIA Triton."""
 

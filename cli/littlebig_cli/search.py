@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -54,7 +55,7 @@ def command(
     table, cost_of = read_folder(folder, labels, costs)
     result = search(table, cost_of, max_accuracy_loss)
     if plot is not None:
-        write_text(search_plot(result, cost_unit), plot)
+        write_text(search_plot(result, cost_unit, folder.absolute().name, datetime.date.today().isoformat()), plot)
     if form == "json":
         click.echo(json.dumps({"cost_unit": cost_unit, **asdict(result)}, indent=1))
         return

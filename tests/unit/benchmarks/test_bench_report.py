@@ -22,7 +22,13 @@ def results():
     textbook = {"cpu_ms_per_image_textbook": 0.8, "cpu_ms_per_image_tritonserver": 0.1, "cpu_ms_per_image_little": 0.1}
     bare = {"cpu_ms_per_image_tritonserver": 0.1, "cpu_ms_per_image_little": 0.1}
     return Results(
-        machine={"processor": "a processor", "littlebig": "0.1.0"},
+        machine={
+            "pair": "a-pair",
+            "measured": "2026-11-28",
+            "processor": "a processor",
+            "cores": "2",
+            "littlebig": "0.1.0",
+        },
         throughput={
             Case("little", None, 16): [run(100), run(102)],
             Case("big", None, 16): [run(50), run(51)],
@@ -76,6 +82,7 @@ def test_throughput_has_bound_and_ratios_and_refuses_unstable_figures():
     assert " 40.0 " not in theirs
     assert "| processor | a processor |" in text
     assert "* A remark." in text
+    assert "A run exceeds the bound, which is an estimate" in text
 
 
 def test_latency_stands_beside_little_under_the_same_load():
@@ -133,6 +140,10 @@ def test_plots_show_the_measured_parts_and_name_unstable_figures(tmp_path):
     assert "bound, 15% escalated" in throughput
     assert throughput.count("unstable") == 1
     assert draw(Results(), SCENARIO, tmp_path) == []
+    # The in-process cascade is faster than the bound.
+    assert "estimated bound, 15% escalated" in (tmp_path / "throughput.svg").read_text()
+    for path in tmp_path.glob("*.svg"):
+        assert "a-pair, 2 cores of a processor, 2026-11-28" in path.read_text()
     first = (tmp_path / "latency.svg").read_bytes()
     draw(results(), SCENARIO, tmp_path)
     assert (tmp_path / "latency.svg").read_bytes() == first

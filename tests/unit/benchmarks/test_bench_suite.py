@@ -13,7 +13,7 @@ from littlebig_benchmarks.suite import Subject
 
 def test_reported_commit_is_that_of_the_start(monkeypatch):
     commits = iter(["measured", "made meanwhile"])
-    monkeypatch.setattr(machine, "_commit", lambda: next(commits))
+    monkeypatch.setattr(machine, "version", lambda: next(commits))
     monkeypatch.setattr(perf_analyzer, "version", lambda binary: "1.0")
 
     def gate_alone(subject, repository, scenario, results, report):

@@ -123,7 +123,7 @@ def test_plot_shows_every_option_once_and_escapes_names() -> None:
     table = four_models()
     table = replace(table, models=(replace(table.models[0], name="a<b"), *table.models[1:]))
     result = search(table, {**COSTS, "a<b": 1.0})
-    drawing = search_plot(result, "GMACs")
+    drawing = search_plot(result, "GMACs", "val", "2026-11-28")
     assert "a<b" not in drawing
     names = {option.name for option in (*result.singles, *result.best, *result.front)}
     assert drawing.count("<circle") == len(names)

@@ -1,5 +1,6 @@
 """The command line as a whole: help, imports, missing extras and removed commands."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,9 @@ from click.testing import CliRunner
 
 import littlebig_cli
 from littlebig_cli import main as cli
+from littlebig_cli.demo import next_steps
+
+ROOT = Path(__file__).parents[3]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -91,3 +95,15 @@ def test_container_commands_need_only_the_base_install():
     )
     process = run("-c", code)
     assert (process.returncode, process.stderr) == (0, "")
+
+
+def test_demo_ends_with_steps_that_exist(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    steps = next_steps(Path("build/model_repository"))
+    targets = re.findall(r"make (\w+)", steps)
+    assert targets == ["playground", "serve"]
+    assert all(f"\n{target}:" in (ROOT / "Makefile").read_text() for target in targets)
+    assert (ROOT / "docs" / "tutorial.md").is_file()
+    assert max(map(len, steps.splitlines())) <= 80
+    monkeypatch.chdir(tmp_path)
+    assert "littlebig playground --serve --repository elsewhere" in next_steps(Path("elsewhere"))

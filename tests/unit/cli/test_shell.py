@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from littlebig_cli import main as cli
-from littlebig_cli import version
+from littlebig_contract import version
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "command.md").read_text(encoding="utf-8")
@@ -133,7 +133,7 @@ def test_version_names_the_commit_of_a_checkout(tmp_path, monkeypatch):
     for words in (["init", "-q"], ["add", "file"], ["commit", "-qm", "First"]):
         subprocess.run([*git, *words], check=True)
     commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout[:12]
-    monkeypatch.setattr(version, "_HERE", tmp_path / "cli" / "littlebig_cli")
+    monkeypatch.setattr(version, "_HERE", tmp_path / "contract" / "littlebig_contract")
     monkeypatch.setattr(version, "_BUILT_FROM", tmp_path / "commit.txt")
     assert version.version().endswith(f" ({commit})")
     (tmp_path / "file").write_text("changed")
@@ -143,5 +143,5 @@ def test_version_names_the_commit_of_a_checkout(tmp_path, monkeypatch):
 
 
 def test_version_outside_a_checkout_is_the_number_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr(version, "_HERE", tmp_path / "cli" / "littlebig_cli")
+    monkeypatch.setattr(version, "_HERE", tmp_path / "contract" / "littlebig_contract")
     assert re.fullmatch(r"\d+\.\d+\.\d+\S*", version.version())

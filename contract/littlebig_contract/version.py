@@ -1,12 +1,10 @@
-"""`littlebig --version`: the version, with the commit that the code is of."""
+"""The version of this distribution, with the commit that the code is of: for `--version` and for reports."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import subprocess
 from pathlib import Path
-
-import click
 
 _HERE = Path(__file__).parent
 # Written by hatch_build.py into a distribution that is built from a checkout.
@@ -32,20 +30,3 @@ def _checked_out(root: Path) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return process.stdout.strip()
-
-
-def _show(context: click.Context, parameter: click.Parameter, value: bool) -> None:
-    if value and not context.resilient_parsing:
-        click.echo(f"littlebig, version {version()}")
-        context.exit()
-
-
-version_option = click.option(
-    "--version",
-    is_flag=True,
-    is_eager=True,
-    expose_value=False,
-    allow_from_autoenv=False,
-    callback=_show,
-    help="Show the version and the commit, and exit.",
-)
