@@ -85,7 +85,7 @@ def test_both_pass_the_preflight(split):
     assert preflight(little, least=0).startswith(f"{little}: threshold 0.6 from pair")
     assert preflight(big, least=0).startswith(f"{big}: big alone, as big_")
     (big / "stray").mkdir()
-    with pytest.raises(PreflightError, match="'.*stray' is no model"):
+    with pytest.raises(PreflightError, match=r"'.*stray' is no model"):
         preflight(big, least=0)
 
 
@@ -164,7 +164,7 @@ def test_targets_of_grpc_are_urls(url):
         ({}, "'url' = ''"),
         ({"url": "a:0"}, "'url' = 'a:0'"),
         ({"url": "a:65536"}, "'url' = 'a:65536'"),
-        ({"url": "http://a:1"}, None),
+        ({"url": "http://a:1"}, "'url' = 'http://a:1'"),
         ({"url": "a b:1"}, "'url' = 'a b:1'"),
         ({"timeout_ms": "0"}, "'timeout_ms' = '0' is not milliseconds"),
         ({"timeout_ms": "nan"}, "'timeout_ms' = 'nan' is not milliseconds"),
