@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from dataclasses import dataclass
@@ -131,9 +132,7 @@ class Proxy:
     """Forwards TCP connections to a port, and can delay, drop or refuse them."""
 
     def __init__(self, port):
-        import asyncio  # noqa: PLC0415
-
-        self._asyncio, self._to = asyncio, port
+        self._to = port
         self.delay_s, self._drops = 0.0, False
         self._loop = asyncio.new_event_loop()
         self._open = set()
@@ -161,28 +160,28 @@ class Proxy:
         self._loop.close()
 
     def _run(self, work):
-        return self._asyncio.run_coroutine_threadsafe(work, self._loop).result(DEADLINE)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(DEADLINE)
 
     async def _reset(self):
         for writer in list(self._open):
             writer.transport.abort()
-        await self._asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)
 
     async def _serve(self, reader, writer):
         try:
-            far_reader, far_writer = await self._asyncio.open_connection("127.0.0.1", self._to)
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._to)
         except OSError:
             writer.transport.abort()
             return
         self._open |= {writer, far_writer}
-        await self._asyncio.gather(self._pipe(reader, far_writer), self._pipe(far_reader, writer))
+        await asyncio.gather(self._pipe(reader, far_writer), self._pipe(far_reader, writer))
         self._open -= {writer, far_writer}
 
     async def _pipe(self, reader, writer):
         try:
             while data := await reader.read(1 << 16):
                 if self.delay_s:
-                    await self._asyncio.sleep(self.delay_s)
+                    await asyncio.sleep(self.delay_s)
                 if not self._drops:
                     writer.write(data)
                     await writer.drain()

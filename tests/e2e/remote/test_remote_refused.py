@@ -90,6 +90,7 @@ def test_a_server_that_does_not_answer_is_refused_only_where_it_is_required(load
     assert "'localhost:1' does not answer: " in refusal(loader, "localhost:1")  # the load succeeds, the image fails
 
 
+@pytest.mark.slow
 def test_files_that_are_missing_or_wrong_are_refused(loader, big, tmp_path):
     missing, empty = tmp_path / "missing", tmp_path / "empty"
     empty.touch()
@@ -141,7 +142,7 @@ def test_tls_and_a_secret_header_from_a_file(loader, exported, tmp_path):
 def test_an_expired_certificate_is_named(loader, exported, tmp_path):
     authority = Authority(tmp_path / "authority")
     with with_tls(exported / "big", authority, days=-1) as server:
-        url = f"localhost:{server.grpc_url.rpartition(':')[2]}"
+        url = server.grpc_url
         message = refusal(loader, url, tls_ca=str(authority.ca), required="true")
     assert f"big: '{url}' does not answer: " in message
     assert "certificate has expired" in message

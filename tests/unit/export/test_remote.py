@@ -11,8 +11,9 @@ from littlebig_calibration.errors import CalibrationError
 from littlebig_calibration.served import ServedModels
 from littlebig_cli.main import littlebig
 from littlebig_contract.stages import models_in, stages_computed_in
+from littlebig_export.applying import apply_calibration
 from littlebig_export.config_pbtxt import read_config
-from littlebig_export.errors import PairError
+from littlebig_export.errors import PairError, RepositoryError
 from littlebig_export.exporting import export_pair
 from littlebig_export.pair import load_pair
 from littlebig_export.provenance import is_current
@@ -93,6 +94,11 @@ def test_neither_counts_as_the_whole_cascade(split, tiny_pair, tmp_path):
     export_pair(load_pair(str(tiny_pair)), "cpu", tmp_path / "whole")
     assert is_current(tmp_path / "whole", "tiny", "cpu")
     assert not any(is_current(repository, "tiny", "cpu") for repository in split)
+
+
+def test_a_calibration_belongs_to_the_repository_with_the_gate(split):
+    with pytest.raises(RepositoryError, match="has one stage alone: apply the calibration where the gate is"):
+        apply_calibration(split[1], "{}")
 
 
 def test_predictions_need_both_graphs(split):
