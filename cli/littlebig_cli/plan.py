@@ -15,6 +15,7 @@ from littlebig_benchmarks.planning import report
 from littlebig_benchmarks.planning.capacity import UTILISATION, Target, plan
 from littlebig_benchmarks.planning.curves import StageCurves, read_curves, write_curves
 from littlebig_benchmarks.planning.measuring import measure
+from littlebig_benchmarks.planning.pools import Pool, Prices, split
 from littlebig_benchmarks.serving import Served, inspect
 from littlebig_cli.connection import add_connection_options, given_connection
 from littlebig_cli.failures import Failure, report_failures
@@ -65,6 +66,13 @@ def _removed_options(command: Callable[..., Any]) -> Callable[..., Any]:
     type=click.Path(dir_okay=False, path_type=Path),
     help="The file of stage curves.  [default: build/curves/PAIR.json]",
 )
+@click.option(
+    "--big-curves",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Curves of big's own device: plan two pools, with little and the gate on the device of --curves.",
+)
+@click.option("--price", type=float, help="Cost of one replica per hour; with --big-curves, of little's pool.")
+@click.option("--big-price", type=float, help="Cost per hour of one replica of big's pool.")
 @click.option("--measure", "measuring", is_flag=True, help="Measure the stages of a server first, and write --curves.")
 @click.option("--repository", type=click.Path(path_type=Path), help="Model repository to serve for --measure.")
 @add_connection_options("Running server (gRPC) for --measure, host:port; it must have no other users.")
@@ -86,6 +94,9 @@ def command(
     escalation: float | None,
     utilisation: float,
     path: Path | None,
+    big_curves: Path | None,
+    price: float | None,
+    big_price: float | None,
     measuring: bool,
     repository: Path | None,
     connection: dict[str, Any],
@@ -95,6 +106,8 @@ def command(
 ) -> None:
     """Compute how many GPUs a request rate needs, with the cascade and with big alone.
 
+    With --big-curves, the cascade is split into two pools (docs/remote.md).
+
     The computation uses stage curves, which --measure takes from a server on the device that will serve. A plan from
     existing curves needs no server.
     """
@@ -102,6 +115,8 @@ def command(
         raise click.UsageError("give --rate and --escalation for a plan, or --measure")
     if rate is not None and escalation is None:
         raise click.UsageError("--rate needs --escalation, such as 0.15")
+    if big_curves is None and (price is not None or big_price is not None):
+        raise click.UsageError("--price and --big-price are for two pools: give --big-curves too")
     target = None if rate is None or escalation is None else Target(rate, escalation, utilisation)
     path = path or Path("build", "curves", f"{pair}.json")
     if measuring:
@@ -110,11 +125,17 @@ def command(
         _echo(f"wrote {path}")
     curves: StageCurves = read_curves(path, pair)
     result = None if target is None else plan(curves, target)
+    pools: tuple[Pool, ...] = ()
+    if target is not None and big_curves is not None:
+        pools = split(curves, read_curves(big_curves, pair), target, Prices(price, big_price))
     if form == "json":
-        click.echo(report.as_json(curves, result))
+        click.echo(report.as_json(curves, result, pools))
         return
     parts = [report.curves_as_markdown(curves)] if measuring else []
-    parts += [report.plan_as_markdown(curves, result)] if result is not None else []
+    if target is not None and pools:
+        parts.append(report.pools_as_markdown(target, pools))
+    elif result is not None:
+        parts.append(report.plan_as_markdown(curves, result))
     click.echo("\n".join(parts), nl=False)
 
 

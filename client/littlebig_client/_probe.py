@@ -42,6 +42,7 @@ class Probe:
         url: host:port of Triton's gRPC endpoint.
         timeout: seconds for the whole probe.
         big_required: whether the probe fails without a working big stage.
+        only: the stage of a server that has no other model; `big_required` has no meaning then.
         tls: as `Client`, and so are the others.
         token: a bearer token.
         metadata: gRPC metadata of every call.
@@ -54,6 +55,7 @@ class Probe:
         timeout: float = 4.0,
         *,
         big_required: bool = True,
+        only: str | None = None,
         tls: bool | Tls | None = None,
         token: str | None = None,
         metadata: Mapping[str, str] | None = None,
@@ -68,7 +70,11 @@ class Probe:
         self._url = way.url
         self._timeout = check_seconds("timeout", timeout)
         self._deadline = time.monotonic() + self._timeout
-        self._big_required = big_required
+        self._big_required = big_required and only is None
+        self._models = _MODELS if only is None else (only,)
+        # What an image goes through, and its policy.
+        self._entry = only or _ENSEMBLE
+        self._policy = None if only else "little"
         self._connection = way
         self._triton = way.open()
 
@@ -79,10 +85,10 @@ class Probe:
             ProbeFailed: names the model that is not.
         """
         # Triton's own readiness requires every model, but big may be optional.
-        for model in (*_MODELS, *([_BIG] if self._big_required else [])):
+        for model in (*self._models, *([_BIG] if self._big_required else [])):
             if not self._query("is_model_ready", model):
                 raise ProbeFailed(f"model '{model}' at {self._url} is not ready: the server's log says why")
-        self._check_answers(_ENSEMBLE, "little", must_succeed=True)
+        self._check_answers(self._entry, self._policy, must_succeed=True)
 
     def ready(self) -> None:
         """Return if little answers a picture, and big answers an image where it is required.
@@ -90,7 +96,7 @@ class Probe:
         Raises:
             ProbeFailed: names the stage and the reason.
         """
-        self._check_answers(_ENSEMBLE, "little", must_succeed=True)
+        self._check_answers(self._entry, self._policy, must_succeed=True)
         if self._big_required:
             self._check_answers(_GATE, "big", must_succeed=True)
 
@@ -103,7 +109,7 @@ class Probe:
             ProbeFailed: nothing answers, or a Python process is dead or hangs.
         """
         try:
-            self._check_answers(_ENSEMBLE, "little", must_succeed=False)
+            self._check_answers(self._entry, self._policy, must_succeed=False)
             if self._big_required and self._query("is_model_ready", _BIG):
                 self._check_answers(_BIG, None, must_succeed=False)
         except _Stopping:

@@ -9,6 +9,7 @@ from typing import Any
 
 from tritonclient.grpc import model_config_pb2
 
+from littlebig_contract.stages import models_in
 from littlebig_export.config_pbtxt import read_config, set_parameter, write_config
 from littlebig_export.errors import RepositoryError
 from littlebig_export.files import write_atomically
@@ -40,12 +41,14 @@ def apply_calibration(repository: Path, text: str, *, allow_big_only: bool = Fal
         One line that says what is served now.
 
     Raises:
-        RepositoryError: if the calibration was made for other weights or does not say for which, for pictures decoded
-            otherwise, or chose big only without leave; nothing is changed then.
+        RepositoryError: if there is no gate, the calibration was made for other weights, does not say for which or was
+            made from pictures decoded otherwise, or chose big only without leave; nothing is changed then.
         EngineError: if a file cannot be written.
     """
     calibration = json.loads(text)
     provenance = read_provenance(repository)
+    if "little_big" not in models_in(provenance):
+        raise RepositoryError(f"'{repository}' has one stage alone: apply the calibration where the gate is")
     check_weights(calibration, provenance["stages"])
     _check_decoding(repository, calibration)
     if calibration["chosen"]["threshold"] is None and not allow_big_only:

@@ -67,7 +67,7 @@ class Plan:
 
     def replicas(self, capacity: Capacity) -> int:
         """The fewest replicas whose utilisation stays within the target's."""
-        return math.ceil(round(self.target.rate / (capacity.images_per_second * self.target.utilisation), 9))
+        return replicas(self.target.rate, capacity, self.target.utilisation)
 
     def utilisation(self, capacity: Capacity) -> float:
         """The fraction of their capacity that these replicas use."""
@@ -77,6 +77,11 @@ class Plan:
     def cost_ratio(self) -> float:
         """Replicas of big alone over replicas of the cascade."""
         return self.replicas(self.big) / self.replicas(self.cascade)
+
+
+def replicas(rate: float, capacity: Capacity, utilisation: float) -> int:
+    """The fewest replicas that answer a rate and use no more than a fraction of their capacity."""
+    return math.ceil(round(rate / (capacity.images_per_second * utilisation), 9))
 
 
 def plan(curves: StageCurves, target: Target) -> Plan:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
-from littlebig_benchmarks.planning.capacity import Capacity, Plan
+from littlebig_benchmarks.planning.capacity import Capacity, Plan, Target
 from littlebig_benchmarks.planning.curves import StageCurves
+from littlebig_benchmarks.planning.pools import Pool
 
 _UNITS = {"gpu": "GPU", "cpu": "machine"}
 
 
-def as_json(curves: StageCurves, plan: Plan | None) -> str:
-    """The plan in numbers; without a plan the device alone."""
+def as_json(curves: StageCurves, plan: Plan | None, pools: Sequence[Pool] = ()) -> str:
+    """The plan in numbers, with pools if there are any; without a plan the device alone."""
     device = curves.device
     result: dict[str, Any] = {
         "format": 2,
@@ -37,6 +39,19 @@ def as_json(curves: StageCurves, plan: Plan | None) -> str:
             for name, capacity in (("cascade", plan.cascade), ("big", plan.big))
         }
         result["cost_ratio"] = plan.cost_ratio
+    if pools:
+        result["pools"] = {
+            pool.name: {
+                "device": pool.curves.device.name,
+                "replicas": pool.replicas,
+                "images_per_second": pool.rate,
+                "images_per_second_per_replica": pool.capacity.images_per_second,
+                "limit": pool.capacity.limit,
+                "utilisation": pool.utilisation,
+                "cost_per_hour": pool.cost,
+            }
+            for pool in pools
+        }
     return json.dumps(result, indent=1, ensure_ascii=False)
 
 
@@ -59,6 +74,36 @@ def plan_as_markdown(curves: StageCurves, plan: Plan) -> str:
             "",
         ]
     )
+
+
+def pools_as_markdown(target: Target, pools: Sequence[Pool]) -> str:
+    """Little's pool and big's, beside big alone."""
+    little, big, alone = pools
+    priced = little.cost is not None and big.cost is not None
+    heads = ("", "device", "replicas", "images/s per replica", "limited by", "utilisation", *["per hour"] * priced)
+    rows = [
+        (
+            pool.name,
+            pool.curves.device.name,
+            str(pool.replicas),
+            f"{pool.capacity.images_per_second:,.0f}",
+            _limit(pool.capacity),
+            f"{pool.utilisation:.0%}",
+            *([f"{pool.cost:,.2f}"] if priced else []),
+        )
+        for pool in pools
+    ]
+    lines = [
+        f"# {little.curves.pair} in two pools: {target.rate:g} images/s, {target.escalation:.1%} escalated, "
+        f"utilisation at most {target.utilisation:.0%}\n",
+        _table(heads, rows),
+    ]
+    if little.cost is not None and big.cost is not None and alone.cost is not None:
+        total = little.cost + big.cost
+        times = f", {alone.cost / total:.2f} times as much" if total else ""
+        lines.append(f"The two pools cost {total:,.2f} per hour, big alone {alone.cost:,.2f}{times}.\n")
+    lines += ["* The network between the pools is not planned: an escalated image is one canonical image.", ""]
+    return "\n".join(lines)
 
 
 def curves_as_markdown(curves: StageCurves) -> str:
@@ -90,14 +135,17 @@ def device_in_words(curves: StageCurves) -> str:
 
 
 def _row(name: str, capacity: Capacity, plan: Plan) -> tuple[str, ...]:
-    limit = "the device" if capacity.limit == "device" else f"instances of {capacity.limit}"
     return (
         name,
         str(plan.replicas(capacity)),
         f"{capacity.images_per_second:,.0f}",
-        limit,
+        _limit(capacity),
         f"{plan.utilisation(capacity):.0%}",
     )
+
+
+def _limit(capacity: Capacity) -> str:
+    return "the device" if capacity.limit == "device" else f"instances of {capacity.limit}"
 
 
 def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

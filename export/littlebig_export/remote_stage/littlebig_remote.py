@@ -6,6 +6,7 @@ Requests name the weights (`stage_alias`), so each of them is answered by these 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,12 @@ from littlebig_quoting import quoted
 from littlebig_remote_settings import BadSetting, RemoteSettings, stage_alias
 from tritonclient.utils import InferenceServerException
 
-# A pod that stops refuses new calls, a killed one resets its connections: another address may answer. NOT_FOUND comes
-# from a server with other weights, as there are while both pools are replaced. Inference may be repeated safely.
+# Another address may answer where one refuses: a killed server resets its connections, one that stops has unloaded its
+# models (NOT_FOUND), and so may have other weights while both pools are replaced. Inference may be repeated safely.
 _RETRIES = {
-    "maxAttempts": 4,
-    "initialBackoff": "0.05s",
-    "maxBackoff": "0.5s",
+    "maxAttempts": 5,  # gRPC's own limit
+    "initialBackoff": "0.02s",
+    "maxBackoff": "0.1s",
     "backoffMultiplier": 2,
     "retryableStatusCodes": ["UNAVAILABLE", "NOT_FOUND"],
 }
@@ -52,6 +53,8 @@ _CHANNEL: tuple[tuple[str, Any], ...] = (
     ("grpc.http2.max_pings_without_data", 0),
 )
 _LONGEST_ERROR = 300
+# Each of gRPC's attempts may meet the one of two servers that stops, which takes it seconds: so many attempts again.
+_ROUNDS = 4
 # What the stage's server says of itself, or is busy: all else are the stage's own errors.
 _UNREACHABLE = ("UNAVAILABLE", "UNAUTHENTICATED", "PERMISSION_DENIED", "UNIMPLEMENTED", "CANCELLED")
 Answer = Callable[[Mapping[str, Any], str], None]
@@ -134,24 +137,27 @@ class RemoteStage:
             on_answer: called once, on another thread, with the outputs by name, or none of them and the reason in one
                 line.
         """
-
-        def arrived(result: Any, error: InferenceServerException | None) -> None:
-            if error is not None:
-                on_answer({}, self.describe(error, timeout_s))
-                return
-            arrays = {name: result.as_numpy(name) for name in outputs}
-            for name, array in arrays.items():
-                rows = 0 if array is None else len(array)
-                if rows != len(images):
-                    on_answer({}, f"output '{name}' has {rows} rows for {len(images)} images")
-                    return
-            on_answer(arrays, "")
-
         tensor = triton.InferInput("image", list(images.shape), "UINT8").set_data_from_numpy(images)
         wanted = [triton.InferRequestedOutput(name) for name in outputs]
-        self._client.async_infer(
-            self.alias, [tensor], arrived, outputs=wanted, client_timeout=timeout_s, headers=self._headers()
-        )
+        rows_asked, rounds, deadline = len(images), iter(range(1, _ROUNDS)), time.monotonic() + timeout_s
+
+        def send() -> None:
+            left = max(deadline - time.monotonic(), 0.001)
+            self._client.async_infer(
+                self.alias, [tensor], arrived, outputs=wanted, client_timeout=left, headers=self._headers()
+            )
+
+        def arrived(result: Any, error: InferenceServerException | None) -> None:
+            try:
+                if error is not None and _is_unknown_model(error) and next(rounds, None):
+                    send()
+                    return
+                answer = ({}, self.describe(error, timeout_s)) if error else _rows(result, outputs, rows_asked)
+            except Exception as problem:  # whatever it is, the callers must get a response
+                answer = {}, quoted(problem, _LONGEST_ERROR)
+            on_answer(*answer)
+
+        send()
 
     def describe(self, failure: InferenceServerException, timeout_s: float) -> str:
         """A failed call in one line; the stage's own errors as they are."""
@@ -201,6 +207,16 @@ class RemoteStage:
             return grpc.ssl_channel_credentials(authorities)
         key, certificate = _read("tls_key", settings.tls_key), _read("tls_cert", settings.tls_cert)
         return grpc.ssl_channel_credentials(authorities, key, certificate)
+
+
+def _rows(result: Any, outputs: Sequence[str], rows: int) -> tuple[dict[str, Any], str]:
+    """The outputs by name, or none of them and what is wrong."""
+    arrays = {name: result.as_numpy(name) for name in outputs}
+    for name, array in arrays.items():
+        found = 0 if array is None else len(array)
+        if found != rows:
+            return {}, f"output '{name}' has {found} rows for {rows} images"
+    return arrays, ""
 
 
 def _is_unknown_model(failure: InferenceServerException) -> bool:

@@ -6,6 +6,7 @@ Copied into a repository by `littlebig export --big-url`; tensors and batching a
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -35,7 +36,9 @@ class TritonPythonModel:
         config, name = json.loads(args["model_config"]), args["model_name"]
         parameters = {key: value["string_value"] for key, value in config["parameters"].items()}
         try:
-            self.settings = RemoteSettings.from_parameters(parameters)
+            # A chart knows the address better than the repository.
+            url = os.environ.get(f"LITTLEBIG_{name.upper()}_URL") or parameters.get("url", "")
+            self.settings = RemoteSettings.from_parameters({**parameters, "url": url})
             self.remote = RemoteStage(name, self.settings, config)
             self.remote.check(_LOAD_TIMEOUT_S)
         except Unreachable as reason:

@@ -71,11 +71,18 @@ SCALED_OBJECT = resource(
         }
     )
 )
+RELABEL = exactly({"targetLabel": TEXT, "sourceLabels": some(TEXT)}, regex=TEXT, replacement=TEXT)
 POD_MONITOR = resource(
     exactly(
         {
             "selector": exactly({"matchLabels": TEXTS}),
-            "podMetricsEndpoints": some(exactly({"port": TEXT, "path": TEXT, "interval": DURATION})),
+            "podMetricsEndpoints": some(
+                exactly(
+                    {"port": TEXT, "path": TEXT, "interval": DURATION},
+                    relabelings=some(RELABEL),
+                    metricRelabelings=some(RELABEL),
+                )
+            ),
         }
     )
 )

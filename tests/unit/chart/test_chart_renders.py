@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Iterator
@@ -322,18 +323,19 @@ def test_the_schema_has_every_value_and_the_chart_has_the_package_version():
     schema = json.loads((CHART / "values.schema.json").read_text())
     values = yaml.safe_load((CHART / "values.yaml").read_text())
     assert set(schema["properties"]) == {*values, "global"}
-    assert list(unknown(values, schema, schema["definitions"])) == []
+    assert list(unknown(values, schema, schema)) == []
 
 
-def unknown(values: Manifest, schema: Manifest, definitions: Manifest, path: str = "") -> Iterator[str]:
+def unknown(values: Manifest, schema: Manifest, root: Manifest, path: str = "") -> Iterator[str]:
     """Paths of values that an object of the schema does not list."""
-    schema = definitions[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+    if "$ref" in schema:
+        schema = functools.reduce(lambda part, name: part[name], schema["$ref"].split("/")[1:], root)
     for name, value in values.items():
         inner = schema.get("properties", {}).get(name)
         if inner is None and "properties" in schema:
             yield f"{path}/{name}"
         elif isinstance(value, dict) and inner is not None:
-            yield from unknown(value, inner, definitions, f"{path}/{name}")
+            yield from unknown(value, inner, root, f"{path}/{name}")
 
 
 def test_every_value_is_documented():

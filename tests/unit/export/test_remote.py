@@ -11,8 +11,9 @@ from littlebig_calibration.errors import CalibrationError
 from littlebig_calibration.served import ServedModels
 from littlebig_cli.main import littlebig
 from littlebig_contract.stages import models_in, stages_computed_in
+from littlebig_export.applying import apply_calibration
 from littlebig_export.config_pbtxt import read_config
-from littlebig_export.errors import PairError
+from littlebig_export.errors import PairError, RepositoryError
 from littlebig_export.exporting import export_pair
 from littlebig_export.pair import load_pair
 from littlebig_export.provenance import is_current
@@ -95,6 +96,11 @@ def test_neither_counts_as_the_whole_cascade(split, tiny_pair, tmp_path):
     assert not any(is_current(repository, "tiny", "cpu") for repository in split)
 
 
+def test_a_calibration_belongs_to_the_repository_with_the_gate(split):
+    with pytest.raises(RepositoryError, match="has one stage alone: apply the calibration where the gate is"):
+        apply_calibration(split[1], "{}")
+
+
 def test_predictions_need_both_graphs(split):
     with pytest.raises(CalibrationError) as refused:
         ServedModels(split[0])
@@ -164,7 +170,7 @@ def test_targets_of_grpc_are_urls(url):
         ({}, "'url' = ''"),
         ({"url": "a:0"}, "'url' = 'a:0'"),
         ({"url": "a:65536"}, "'url' = 'a:65536'"),
-        ({"url": "http://a:1"}, None),
+        ({"url": "http://a:1"}, "'url' = 'http://a:1'"),
         ({"url": "a b:1"}, "'url' = 'a b:1'"),
         ({"timeout_ms": "0"}, "'timeout_ms' = '0' is not milliseconds"),
         ({"timeout_ms": "nan"}, "'timeout_ms' = 'nan' is not milliseconds"),

@@ -1,9 +1,21 @@
 {{/*
 Checks of values that depend on each other, which the schema cannot express. Each error is one line: what is wrong and
-what to do. deployment.yaml includes this first.
+what to do. pools.yaml includes this first, for each pool.
 */}}
 {{- define "littlebig.checks" -}}
 {{- with .Values -}}
+{{- if and .pools.enabled (eq .pools.only "little") (not .pools.bigUrl) -}}
+  {{- fail "pools.bigUrl is empty: with pools.only=little, set it to the gRPC endpoint of the release that serves big, as big.example:8001" -}}
+{{- end -}}
+{{- if and .pools.enabled (eq .pools.only "big") .networkPolicy.enabled (not .networkPolicy.clients) -}}
+  {{- fail "networkPolicy.clients is empty: with pools.only=big the callers are other releases' little; set their addresses or namespaces, or networkPolicy.enabled=false" -}}
+{{- end -}}
+{{- if and .pools.enabled (eq .pools.only "big") (or .ingress.enabled .gateway.enabled) -}}
+  {{- fail "ingress.enabled or gateway.enabled is on with pools.only=big: they lead to the gate, which this release lacks; set service.type, or let callers come from inside" -}}
+{{- end -}}
+{{- if and .canaryOf .pools.enabled -}}
+  {{- fail "pools.enabled is on for a canary: its requests would go to the main release's big or to none; turn it off" -}}
+{{- end -}}
 {{- if not .image.repository -}}
   {{- fail "image.repository is empty: set it to the image built with deploy/Dockerfile (deploy/Dockerfile.cpu for target cpu)" -}}
 {{- end -}}

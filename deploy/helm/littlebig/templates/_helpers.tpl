@@ -13,9 +13,38 @@
 {{- end -}}
 {{- end -}}
 
+{{/* The pools as a YAML list: one without a name holds the whole cascade. */}}
+{{- define "littlebig.pools" -}}
+{{- if not .Values.pools.enabled -}}
+[""]
+{{- else if .Values.pools.only -}}
+[{{ .Values.pools.only | quote }}]
+{{- else -}}
+[little, big]
+{{- end -}}
+{{- end -}}
+
+{{/* The name of a pool's Deployment and of what belongs to it. */}}
+{{- define "littlebig.poolName" -}}
+{{ include "littlebig.fullname" . }}{{ with .pool }}-{{ . }}{{ end }}
+{{- end -}}
+
+{{/* First part of a pool's Services: callers of the cascade find little's under the same names as without pools. */}}
+{{- define "littlebig.serviceName" -}}
+{{ include "littlebig.fullname" . }}{{ if eq (default "" .pool) "big" }}-big{{ end }}
+{{- end -}}
+
+{{/* Where little's pods reach big. */}}
+{{- define "littlebig.bigUrl" -}}
+{{- default (printf "dns:///%s-big-headless.%s.svc:8001" (include "littlebig.fullname" .) .Release.Namespace) .Values.pools.bigUrl -}}
+{{- end -}}
+
 {{- define "littlebig.selector" -}}
 app.kubernetes.io/name: {{ include "littlebig.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
+{{- with .pool }}
+littlebig/pool: {{ . }}
+{{- end }}
 {{- end -}}
 
 {{- define "littlebig.labels" -}}
@@ -105,7 +134,11 @@ exec:
     - --url=localhost:8001
     {{- /* The kubelet's time limit includes the start of Python. */}}
     - --timeout={{ sub (index . 2) 2 }}
+    {{- if eq (default "" $root.pool) "big" }}
+    - --only=big
+    {{- else }}
     - --big={{ $root.Values.probes.big }}
+    {{- end }}
     {{- if $root.Values.tls.enabled }}
     - --tls-ca=/tls/{{ $root.Values.tls.caKey }}
     - --tls-name={{ include "littlebig.tlsName" $root }}

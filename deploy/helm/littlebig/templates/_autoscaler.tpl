@@ -1,5 +1,10 @@
-{{- $name := include "littlebig.fullname" . -}}
+{{- define "littlebig.autoscaler" -}}
+{{- $name := include "littlebig.poolName" . -}}
 {{- $models := dict "little" "little" "big" "big" "gate" "little_big" -}}
+{{- if .pool }}
+{{- /* A stage's queue is where it computes: in the other pool it never fills. */}}
+{{- $models = ternary (pick $models "big") (omit $models "big") (eq .pool "big") }}
+{{- end }}
 {{- $metric := "nv_inference_pending_request_count" -}}
 {{- with .Values.autoscaling }}
 {{- if eq .kind "hpa" }}
@@ -21,7 +26,7 @@ spec:
   maxReplicas: {{ .maxReplicas }}
   metrics:
     {{- range $queue, $pending := .pending }}
-    {{- if $pending }}
+    {{- if and $pending (hasKey $models $queue) }}
     - type: Pods
       pods:
         metric:
@@ -58,7 +63,7 @@ spec:
         {{- toYaml .behavior | nindent 8 }}
   triggers:
     {{- range $queue, $pending := .pending }}
-    {{- if $pending }}
+    {{- if and $pending (hasKey $models $queue) }}
     - type: prometheus
       name: {{ $queue }}
       metricType: AverageValue
@@ -73,3 +78,4 @@ spec:
     {{- end }}
 {{- end }}
 {{- end }}
+{{- end -}}

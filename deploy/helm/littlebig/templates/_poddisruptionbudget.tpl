@@ -1,8 +1,9 @@
+{{- define "littlebig.podDisruptionBudget" -}}
 {{- if .Values.podDisruptionBudget.enabled }}
 apiVersion: policy/v1
 kind: PodDisruptionBudget
 metadata:
-  name: {{ include "littlebig.fullname" . }}
+  name: {{ include "littlebig.poolName" . }}
   namespace: {{ .Release.Namespace }}
   labels:
     {{- include "littlebig.labels" . | nindent 4 }}
@@ -14,3 +15,4 @@ spec:
     matchLabels:
       {{- include "littlebig.selector" . | nindent 6 }}
 {{- end }}
+{{- end -}}

@@ -1,5 +1,5 @@
-{{- include "littlebig.checks" . -}}
-{{- $name := include "littlebig.fullname" . -}}
+{{- define "littlebig.deployment" -}}
+{{- $name := include "littlebig.poolName" . -}}
 {{- $tensorrt := eq .Values.target "tensorrt" -}}
 {{- $startup := .Values.server.startupTimeoutSeconds -}}
 apiVersion: apps/v1
@@ -106,6 +106,9 @@ spec:
             {{- with include "littlebig.decodeMemoryMiB" . }}
             {{- $chosen = printf "%s\n- name: LITTLEBIG_PREPROCESS_MEMORY_MIB\n  value: %q" $chosen . }}
             {{- end }}
+            {{- if eq (default "" .pool) "little" }}
+            {{- $chosen = printf "%s\n- name: LITTLEBIG_BIG_URL\n  value: %q" $chosen (include "littlebig.bigUrl" .) }}
+            {{- end }}
             {{- include "littlebig.variables" (list $chosen .Values.server.env) | nindent 12 }}
           ports:
             {{- if .Values.service.http }}
@@ -201,3 +204,4 @@ spec:
             secretName: {{ .Values.tls.secretName }}
             defaultMode: 0440
         {{- end }}
+{{- end -}}

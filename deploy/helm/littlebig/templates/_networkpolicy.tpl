@@ -1,8 +1,9 @@
+{{- define "littlebig.networkPolicy" -}}
 {{- if .Values.networkPolicy.enabled }}
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
 metadata:
-  name: {{ include "littlebig.fullname" . }}
+  name: {{ include "littlebig.poolName" . }}
   namespace: {{ .Release.Namespace }}
   labels:
     {{- include "littlebig.labels" . | nindent 4 }}
@@ -13,7 +14,16 @@ spec:
   policyTypes: [Ingress, Egress]
   ingress:
     - from:
-        {{- if .Values.networkPolicy.clients }}
+        {{- if eq (default "" .pool) "big" }}
+        # Only little's pods; with pools.only, networkPolicy.clients.
+        {{- if .Values.pools.only }}
+        {{- toYaml .Values.networkPolicy.clients | nindent 8 }}
+        {{- else }}
+        - podSelector:
+            matchLabels:
+              {{- include "littlebig.selector" (dict "Values" .Values "Release" .Release "Chart" .Chart "pool" "little") | nindent 14 }}
+        {{- end }}
+        {{- else if .Values.networkPolicy.clients }}
         {{- toYaml .Values.networkPolicy.clients | nindent 8 }}
         {{- else }}
         - podSelector: {}
@@ -28,7 +38,17 @@ spec:
       ports:
         - port: metrics
   egress:
-    # DNS; the server itself opens no connections.
+    # DNS; the server itself opens no connections, but for little's to big.
+    {{- if eq (default "" .pool) "little" }}
+    - ports:
+        - port: {{ regexFind "[0-9]+$" (include "littlebig.bigUrl" .) }}
+      {{- if not .Values.pools.bigUrl }}
+      to:
+        - podSelector:
+            matchLabels:
+              {{- include "littlebig.selector" (dict "Values" .Values "Release" .Release "Chart" .Chart "pool" "big") | nindent 14 }}
+      {{- end }}
+    {{- end }}
     - ports:
         {{- range .Values.networkPolicy.dnsPorts }}
         - port: {{ . }}
@@ -50,6 +70,7 @@ spec:
         - port: 443
     {{- end }}
 {{- end }}
+{{- end -}}
 
 {{/* Where a pod gets its cloud identity: GKE's metadata server before and after its redirection, EKS' Pod Identity Agent. */}}
 {{- define "littlebig.identityServers" -}}

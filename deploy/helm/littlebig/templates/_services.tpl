@@ -1,4 +1,5 @@
-{{- $name := include "littlebig.fullname" . -}}
+{{- define "littlebig.services" -}}
+{{- $name := include "littlebig.serviceName" . -}}
 # gRPC at one virtual address, for any client. It balances connections, not requests: a client that keeps its connection
 # stays with one pod for server.connectionAgeSeconds.
 apiVersion: v1
@@ -87,3 +88,4 @@ spec:
       port: {{ .Values.service.httpPort }}
       targetPort: http
 {{- end }}
+{{- end -}}
