@@ -38,7 +38,7 @@ _BAR_FROM = 5
 
 
 @click.command(epilog="Example:  littlebig classify coffee.png photos/ --policy cascade --json")
-@click.argument("images", metavar="IMAGE...", nargs=-1)
+@click.argument("images", metavar="[IMAGE]...", nargs=-1)
 @click.option(
     "--from-file",
     "list_file",

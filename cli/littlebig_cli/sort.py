@@ -31,7 +31,7 @@ TABLE = "answers.csv"
 
 
 @click.command(epilog="Example:  littlebig sort photos --output sorted --below 0.5")
-@click.argument("images", metavar="IMAGE...", nargs=-1)
+@click.argument("images", metavar="[IMAGE]...", nargs=-1)
 @click.option(
     "--answers",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),

@@ -7,6 +7,7 @@ import http.server
 import io
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -493,6 +494,27 @@ def test_missing_pyarrow_is_one_line_with_the_pip_command(photos, tmp_path):
     )
 
 
+def test_bar_on_a_terminal_shows_rate_share_escalated_and_number(server, photos, tmp_path):
+    for copy in range(300):
+        (photos / f"{copy:03}.bmp").write_bytes(encoded_picture(copy % 10, 0.3, kind="BMP"))
+    terminal, its_end = os.openpty()
+    words = ["classify", str(photos), "--output", str(tmp_path / "a.csv"), "--url", server.url]
+    process = subprocess.Popen([sys.executable, "-m", "littlebig_cli", *words], stdout=subprocess.PIPE, stderr=its_end)
+    os.close(its_end)
+    output, _ = process.communicate(timeout=120)
+    seen = b""
+    while True:
+        try:
+            seen += os.read(terminal, 65536)
+        except OSError:  # the other end of the terminal is closed
+            break
+    os.close(terminal)
+    assert b"309 pictures: 301 big, 8 little" in output
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen.decode())
+    assert re.search(r"\d+/309 \d+/s  \d+% escalated", text)
+
+
+@pytest.mark.slow  # thousands of pictures
 def test_memory_does_not_grow_with_the_list(server, tmp_path):
     code = (
         "import resource, sys\nfrom littlebig_cli.main import main\n"

@@ -88,7 +88,7 @@ def test_file_that_was_there_is_kept(sort, photos, tmp_path):
     assert set(found.values()) == {b"mine", *(path.read_bytes() for path in photos.rglob("*.*"))}
 
 
-def test_pictures_of_equal_size_and_time_are_distinguished_apart(sort, photos, tmp_path):
+def test_pictures_of_equal_size_and_time_are_both_kept(sort, photos, tmp_path):
     for path, colour in ((photos / "a.bmp", 1), (photos / "more" / "a.bmp", 2)):
         path.write_bytes(encoded_picture(colour, kind="BMP"))
         os.utime(path, (0, 0))
