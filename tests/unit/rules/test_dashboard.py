@@ -21,9 +21,9 @@ OF_ALL = ("Alerts firing", "Images by little's score: $job")
 
 
 @pytest.mark.parametrize(("panel", "target"), TARGETS)
-def test_every_legend_names_the_release(panel, target):
+def test_every_legend_names_the_release_with_its_namespace(panel, target):
     if panel["title"] not in OF_ALL:
-        assert "{{job}}" in target["legendFormat"]
+        assert target["legendFormat"].startswith("{{namespace}} {{job}}")
 
 
 @pytest.mark.parametrize(("panel", "target"), TARGETS)
@@ -54,6 +54,17 @@ def test_scores_are_a_histogram_per_release_in_which_humps_can_be_seen():
     # Grafana takes the differences of the cumulative buckets only in this format.
     assert target["format"] == "heatmap"
     assert "by (le)" in target["expr"]
+
+
+def test_every_override_matches_a_legend_of_its_panel():
+    matched = 0
+    for panel in PANELS:
+        legends = [target["legendFormat"] for target in panel["targets"]]
+        for override in panel["fieldConfig"]["overrides"]:
+            assert override["matcher"]["id"] == "byRegexp"
+            assert [legend for legend in legends if re.search(override["matcher"]["options"].strip("/"), legend)]
+            matched += 1
+    assert matched == 4  # the dashed lines
 
 
 def test_latency_and_gpu_use_have_panels():
