@@ -1,19 +1,22 @@
 """InternImage, in all its published sizes, on standard operators: registered with timm, which does not have it.
 
-Source of the architecture: arXiv 2211.05778 and the configurations published with it (github.com/OpenGVLab/InternImage).
+Source of the architecture: arXiv 2211.05778 and the configurations published in github.com/OpenGVLab/InternImage.
 Names and order of parameters are those of the published state dicts. Numbers are random until a state dict is loaded,
 the offsets' too, so that a check with random weights samples between pixels; they are no start for training.
 """
 
+# mypy: allow-subclassing-any
 from __future__ import annotations
 
 import functools
+from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F  # noqa: N812  (its usual name)
+import torch.nn.functional as F
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import Tensor, nn
@@ -22,7 +25,15 @@ _KERNEL = 3
 _POINTS = _KERNEL**2
 # The pooling head of H and G: its width, the attention's heads, and the width of what it pools.
 _POOL_WIDTH, _POOL_HEADS, _POOLED = 1024, 16, 768
-_LARGE = {"large": True, "layer_scale": False}
+_SIZES: dict[str, dict[str, Any]] = {
+    "t": {"channels": 64, "depths": (4, 4, 18, 4), "groups": 4, "norm": "pre", "layer_scale": False},
+    "s": {"channels": 80, "depths": (4, 4, 21, 4), "groups": 5},
+    "b": {"channels": 112, "depths": (4, 4, 21, 4), "groups": 7},
+    "l": {"channels": 160, "depths": (5, 5, 22, 5), "groups": 10, "offset_scale": 2.0},
+    "xl": {"channels": 192, "depths": (5, 5, 24, 5), "groups": 12, "offset_scale": 2.0},
+    "h": {"channels": 320, "depths": (6, 6, 32, 6), "groups": 10, "norm": "res_post", "large": True},
+    "g": {"channels": 512, "depths": (2, 2, 48, 4), "groups": 16, "large": True},
+}
 
 
 @functools.cache
@@ -35,8 +46,8 @@ def _coordinates(height: int, width: int, scale: float) -> tuple[npt.NDArray[np.
         scale: distance of the kernel's points, in positions.
 
     Returns:
-        In GridSample's units, x before y: `scale` positions as [2], and the points as [H*W,1,9,2]. A map reaches from -1
-        to 1, so that its first position's centre is at 1 / size - 1. The kernel's x varies slowest.
+        In GridSample's units, x before y: `scale` positions as [2], and the points as [H*W,1,9,2]. A map reaches from
+        -1 to 1, so that its first position's centre is at 1 / size - 1. The kernel's x varies slowest.
     """
     unit = np.array([2.0 / width, 2.0 / height])
     y, x = np.mgrid[:height, :width].reshape(2, -1, 1, 1)
@@ -53,6 +64,7 @@ class DeformableSampling(nn.Module):
     """
 
     def __init__(self, groups: int, offset_scale: float) -> None:
+        """Take the number of groups, and the factor of offsets and kernel."""
         super().__init__()
         self.groups, self.offset_scale = groups, offset_scale
 
@@ -84,6 +96,7 @@ class DCNv3(nn.Module):
     """Deformable convolution, version 3: [N,H,W,C] -> [N,H,W,C]."""
 
     def __init__(self, channels: int, groups: int, offset_scale: float, dw_kernel: int, *, scale_centre: bool) -> None:
+        """Take its sizes, and whether its result is mixed with the position's own values."""
         super().__init__()
         self.groups = groups
         self.scale_centre = scale_centre
@@ -102,6 +115,7 @@ class DCNv3(nn.Module):
         self.sampling = DeformableSampling(groups, offset_scale)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[N,H,W,C] -> [N,H,W,C]."""
         values = self.input_proj(x)
         local = self.dw_conv(x.permute(0, 3, 1, 2))
         weights = self.mask(local).unflatten(-1, (self.groups, _POINTS)).softmax(-1).flatten(-2)
@@ -131,43 +145,26 @@ def _norm(channels: int, *, first_in: bool = False, first_out: bool = False) -> 
     return nn.Sequential(*layers, *([_Permute(0, 3, 1, 2)] if first_out else []))
 
 
-class _Stem(nn.Module):
+def _chain(**layers: nn.Module) -> nn.Sequential:
+    """Layers one after another, by name."""
+    return nn.Sequential(OrderedDict(layers))
+
+
+def _stem(colours: int, channels: int) -> nn.Sequential:
     """[N,3,S,S] -> [N,S/4,S/4,C]."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(3, channels // 2, 3, stride=2, padding=1)
-        self.norm1 = _norm(channels // 2, first_in=True, first_out=True)
-        self.conv2 = nn.Conv2d(channels // 2, channels, 3, stride=2, padding=1)
-        self.norm2 = _norm(channels, first_in=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.norm2(self.conv2(F.gelu(self.norm1(self.conv1(x)))))
-        return y
+    return _chain(
+        conv1=nn.Conv2d(colours, channels // 2, 3, stride=2, padding=1),
+        norm1=_norm(channels // 2, first_in=True, first_out=True),
+        act=nn.GELU(),
+        conv2=nn.Conv2d(channels // 2, channels, 3, stride=2, padding=1),
+        norm2=_norm(channels, first_in=True),
+    )
 
 
-class _Downsample(nn.Module):
+def _downsample(channels: int) -> nn.Sequential:
     """[N,H,W,C] -> [N,H/2,W/2,2C]."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(channels, 2 * channels, 3, stride=2, padding=1, bias=False)
-        self.norm = _norm(2 * channels, first_in=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.norm(self.conv(x.permute(0, 3, 1, 2)))
-        return y
-
-
-class _Mlp(nn.Module):
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(channels, 4 * channels)
-        self.fc2 = nn.Linear(4 * channels, channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.fc2(F.gelu(self.fc1(x)))
-        return y
+    convolution = nn.Conv2d(channels, 2 * channels, 3, stride=2, padding=1, bias=False)
+    return _chain(planes=_Permute(0, 3, 1, 2), conv=convolution, norm=_norm(2 * channels, first_in=True))
 
 
 class _Block(nn.Module):
@@ -185,7 +182,7 @@ class _Block(nn.Module):
             channels, groups, settings["offset_scale"], settings["dw_kernel"], scale_centre=settings["large"]
         )
         self.norm2 = _norm(channels)
-        self.mlp = _Mlp(channels)
+        self.mlp = _chain(fc1=nn.Linear(channels, 4 * channels), act=nn.GELU(), fc2=nn.Linear(4 * channels, channels))
         if self.kind == "res_post":
             self.res_post_norm1 = _norm(channels)
             self.res_post_norm2 = _norm(channels)
@@ -213,10 +210,10 @@ class _Level(nn.Module):
         else:
             self.norm = nn.Sequential()
         # H and G normalise once more after every sixth block of their long third level.
-        self.every = 6 if settings["large"] and index == 2 else 0  # noqa: PLR2004
+        self.every = 6 if settings["large"] and index == 2 else 0
         if self.every:
             self.post_norms = nn.ModuleList(_norm(channels) for _ in range(depth // self.every))
-        self.downsample = _Downsample(channels) if index < 3 else nn.Identity()  # noqa: PLR2004
+        self.downsample = _downsample(channels) if index < 3 else nn.Identity()
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         for number, block in enumerate(self.blocks, 1):
@@ -271,11 +268,12 @@ class InternImage(nn.Module):
         depths: blocks of the four levels.
         groups: of DCNv3 in the first level; each further level has twice as many.
         norm: where a block normalises: `pre`, `post` or `res_post`.
-        layer_scale: whether a block scales its parts by learnt factors.
+        layer_scale: whether a block scales its parts by learnt factors; not if `large`.
         offset_scale: of DCNv3.
         large: as H and G are: a 5 x 5 local convolution, DCNv3 mixed with its centre, and attention pooling over the
             last two levels.
         num_classes: of the head.
+        in_chans: colours of the image.
     """
 
     def __init__(
@@ -286,19 +284,19 @@ class InternImage(nn.Module):
         norm: str = "post",
         offset_scale: float = 1.0,
         num_classes: int = 1000,
+        in_chans: int = 3,
         *,
         layer_scale: bool = True,
         large: bool = False,
-        in_chans: int = 3,
     ) -> None:
+        """Make a network with random weights."""
         super().__init__()
-        if in_chans != 3:  # noqa: PLR2004
-            raise ValueError(f"InternImage takes RGB images, not {in_chans} channels")
         self.num_classes = num_classes
         self.large = large
+        layer_scale = layer_scale and not large
         settings = {"norm": norm, "layer_scale": layer_scale, "offset_scale": offset_scale, "large": large}
         settings["dw_kernel"] = 5 if large else _KERNEL
-        self.patch_embed = _Stem(channels)
+        self.patch_embed = _stem(in_chans, channels)
         self.levels = nn.ModuleList(
             _Level(channels << index, depth, groups << index, settings, index=index)
             for index, depth in enumerate(depths)
@@ -317,6 +315,7 @@ class InternImage(nn.Module):
             self.head = nn.Linear(wide, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[N,3,S,S] -> [N,num_classes]."""
         x = self.patch_embed(x)
         outputs = []
         for level in self.levels:
@@ -332,7 +331,7 @@ class InternImage(nn.Module):
 
 
 def _weights(name: str, size: int) -> dict[str, Any]:
-    """timm's configuration of published weights: where they are, and their evaluation transform."""
+    """Configuration for timm of published weights: where they are, and their evaluation transform."""
     return {
         "hf_hub_id": "OpenGVLab/InternImage",
         "hf_hub_filename": f"internimage_{name}.pth",
@@ -364,60 +363,24 @@ default_cfgs = generate_default_cfgs(
 )
 
 
-def _build(name: str, settings: dict[str, Any], pretrained: bool, others: dict[str, Any]) -> InternImage:
-    network: InternImage = build_model_with_cfg(
-        InternImage,
-        name,
-        pretrained,
-        pretrained_filter_fn=lambda checkpoint, _: checkpoint.get("model", checkpoint),
-        **{**settings, **others},
-    )
-    return network
+def _entry_point(kind: str, settings: dict[str, Any]) -> Callable[..., InternImage]:
+    """A function that timm calls to make a model of one size."""
+    name = f"internimage_{kind}"
+
+    def create(pretrained: bool = False, **others: Any) -> InternImage:
+        network: InternImage = build_model_with_cfg(
+            InternImage,
+            name,
+            pretrained,
+            pretrained_filter_fn=lambda checkpoint, _: checkpoint.get("model", checkpoint),
+            **settings,
+            **others,
+        )
+        return network
+
+    create.__name__ = name
+    return create
 
 
-@register_model
-def internimage_t(pretrained: bool = False, **others: Any) -> InternImage:
-    """30 million parameters."""
-    sizes = {"channels": 64, "depths": (4, 4, 18, 4), "groups": 4, "norm": "pre", "layer_scale": False}
-    return _build("internimage_t", sizes, pretrained, others)
-
-
-@register_model
-def internimage_s(pretrained: bool = False, **others: Any) -> InternImage:
-    """50 million parameters."""
-    return _build("internimage_s", {"channels": 80, "depths": (4, 4, 21, 4), "groups": 5}, pretrained, others)
-
-
-@register_model
-def internimage_b(pretrained: bool = False, **others: Any) -> InternImage:
-    """97 million parameters."""
-    return _build("internimage_b", {"channels": 112, "depths": (4, 4, 21, 4), "groups": 7}, pretrained, others)
-
-
-@register_model
-def internimage_l(pretrained: bool = False, **others: Any) -> InternImage:
-    """223 million parameters."""
-    sizes = {"channels": 160, "depths": (5, 5, 22, 5), "groups": 10, "offset_scale": 2.0}
-    return _build("internimage_l", sizes, pretrained, others)
-
-
-@register_model
-def internimage_xl(pretrained: bool = False, **others: Any) -> InternImage:
-    """335 million parameters."""
-    sizes = {"channels": 192, "depths": (5, 5, 24, 5), "groups": 12, "offset_scale": 2.0}
-    return _build("internimage_xl", sizes, pretrained, others)
-
-
-@register_model
-def internimage_h(pretrained: bool = False, **others: Any) -> InternImage:
-    """1.08 billion parameters."""
-    sizes = {"channels": 320, "depths": (6, 6, 32, 6), "groups": 10, "norm": "res_post", **_LARGE}
-    return _build("internimage_h", sizes, pretrained, others)
-
-
-@register_model
-def internimage_g(pretrained: bool = False, **others: Any) -> InternImage:
-    """3 billion parameters."""
-    return _build(
-        "internimage_g", {"channels": 512, "depths": (2, 2, 48, 4), "groups": 16, **_LARGE}, pretrained, others
-    )
+for _kind, _settings in _SIZES.items():
+    register_model(_entry_point(_kind, _settings))
