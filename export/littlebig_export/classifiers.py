@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from littlebig_export.onnx_model import read_classifier
 from littlebig_export.pair import OnnxModel, TimmModel
 from littlebig_export.preprocessing import Preprocessing
 from littlebig_export.stage_graph import Backbone
-from littlebig_export.tracing import export_network
+from littlebig_export.tracing import export_network, export_outline
 from littlebig_export.weights import hash_weights, load_timm
 
 Images = npt.NDArray[np.float32]
@@ -102,6 +102,23 @@ def _from_timm(model: TimmModel) -> Classifier:
         scores=scores,
         class_names=_imagenet_names() if classes == 1000 else None,
     )
+
+
+def outline(model: TimmModel) -> tuple[int, Backbone]:
+    """A timm model's parameters and its backbone without weights, which takes little memory however large it is.
+
+    Returns:
+        The number of parameters, and a backbone for batch 1 whose weights are inputs.
+
+    Raises:
+        PairError: if timm has no such model or its transform is one that no stage can do.
+    """
+    with torch.device("meta"):
+        network = load_timm(replace(model, weights="random"))
+    config = {**timm.data.resolve_model_data_config(network), **model.transform}
+    preprocessing = Preprocessing.from_timm(config)
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    return parameters, Backbone(export_outline(network, preprocessing.size), preprocessing)
 
 
 def _imagenet_names() -> tuple[str, ...]:

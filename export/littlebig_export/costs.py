@@ -13,15 +13,16 @@ import onnx
 from onnx import TensorProto
 
 from littlebig_contract.onnx_runtime import open_session
-from littlebig_export.classifiers import prepare
+from littlebig_export.classifiers import outline, prepare
 from littlebig_export.errors import GraphError
-from littlebig_export.pair import Pair, TimmModel
+from littlebig_export.pair import OnnxModel, Pair, TimmModel
 from littlebig_export.skeleton import inferred
-from littlebig_export.stage_graph import stage_graph
+from littlebig_export.stage_graph import Backbone, stage_graph
 
 _RUNS = 10
-_COUNTED = ("BatchNormalization", "Conv", "Gemm", "MatMul")
+_COUNTED = ("BatchNormalization", "Conv", "Gemm", "GridSample", "MatMul")
 _BATCH_NORM = 2
+_BILINEAR = 4
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class StageCost:
         stage: `little` or `big`.
         model: its name.
         size: height and width of the backbone's input, in pixels.
-        parameters: weights in the backbone's graph, batch norms folded in.
+        parameters: weights in the backbone's graph, batch norms folded in (InternImage: of the network).
         macs: multiply-accumulates of the backbone's convolutions and products.
         resampling_macs: those between the canonical image and the backbone's input.
         milliseconds: measured per image; None if not asked for.
@@ -67,20 +68,20 @@ def pair_costs(
     """
     costs, canonical = [], None
     for stage, model in (("big", pair.big), ("little", pair.little)):
-        classifier = prepare(replace(model, weights="random") if isinstance(model, TimmModel) else model)
-        canonical = canonical or classifier.backbone.preprocessing
-        graph = stage_graph(classifier.backbone, canonical)
+        name, parameters, backbone = _backbone(model, measure=measure)
+        canonical = canonical or backbone.preprocessing
+        graph = stage_graph(backbone, canonical)
         counted = count_macs(graph)
-        backbone = sum(macs for name, macs in counted.items() if name.startswith("backbone/"))
-        report(f"{stage}: {classifier.name} counted")
+        macs = sum(count for tensor, count in counted.items() if tensor.startswith("backbone/"))
+        report(f"{stage}: {name} counted")
         costs.append(
             StageCost(
                 stage=stage,
-                model=classifier.name,
-                size=classifier.backbone.preprocessing.size,
-                parameters=count_parameters(classifier.backbone.model),
-                macs=backbone,
-                resampling_macs=sum(counted.values()) - backbone,
+                model=name,
+                size=backbone.preprocessing.size,
+                parameters=parameters,
+                macs=macs,
+                resampling_macs=sum(counted.values()) - macs,
                 milliseconds=milliseconds_per_image(graph, canonical.size) if measure else None,
             )
         )
@@ -88,10 +89,21 @@ def pair_costs(
     return costs[::-1], canonical.size
 
 
+def _backbone(model: TimmModel | OnnxModel, *, measure: bool) -> tuple[str, int, Backbone]:
+    """A model's name, its number of parameters and its graph."""
+    # InternImage is counted without weights, because its largest has 12 GB of them.
+    if isinstance(model, TimmModel) and model.architecture.startswith("internimage_") and not measure:
+        return model.architecture, *outline(model)
+    classifier = prepare(replace(model, weights="random") if isinstance(model, TimmModel) else model)
+    return classifier.name, count_parameters(classifier.backbone.model), classifier.backbone
+
+
 def _per_number(node: onnx.NodeProto, left: list[int], right: list[int]) -> int:
     """Multiply-accumulates for each number of a node's output."""
     if node.op_type == "BatchNormalization":
         return _BATCH_NORM
+    if node.op_type == "GridSample":
+        return _BILINEAR
     if node.op_type == "MatMul":
         return left[-1]
     if node.op_type == "Gemm":
@@ -111,8 +123,8 @@ def count_parameters(model: onnx.ModelProto) -> int:
 def count_macs(model: onnx.ModelProto) -> dict[str, int]:
     """Multiply-accumulates of one image, as timm's tables count them (fvcore's rules).
 
-    Those of convolutions and matrix products, and two per number that a batch norm scales, whether it stands alone or
-    is folded into the convolution before it.
+    Those of convolutions and matrix products, two per number that a batch norm scales, whether it stands alone or is
+    folded into the convolution before it, and four per bilinear sample.
 
     Args:
         model: with a dynamic batch or a batch of one.

@@ -13,6 +13,7 @@ import timm
 import torch
 from huggingface_hub import constants
 
+from littlebig_export import internimage  # noqa: F401  (registers its models with timm)
 from littlebig_export.errors import PairError, WeightsError
 from littlebig_export.pair import TimmModel
 

@@ -5,7 +5,7 @@ from littlebig_export.pair import OnnxModel, TimmModel, load_pair, shipped_pairs
 
 
 def test_the_documented_pairs_are_shipped():
-    assert shipped_pairs() == ["deit3", "efficientnet", "efficientnet-lite", "efficientvit"]
+    assert shipped_pairs() == ["deit3", "efficientnet", "efficientnet-lite", "efficientvit", "internimage"]
 
 
 @pytest.mark.parametrize("name", shipped_pairs())
@@ -51,7 +51,8 @@ def test_an_unknown_pair_is_refused_with_the_names_of_the_shipped_ones():
     with pytest.raises(PairError) as error:
         load_pair("efficientnet-light")
     assert str(error.value) == (
-        "no pair 'efficientnet-light': the shipped ones are deit3, efficientnet, efficientnet-lite, efficientvit; "
+        "no pair 'efficientnet-light': the shipped ones are deit3, efficientnet, efficientnet-lite, efficientvit, "
+        "internimage; "
         "your own is a path to a .toml file"
     )
 
