@@ -63,7 +63,7 @@ class Classifier:
         """
         scores = self.scores(images)
         check_scores(scores, self.backbone.scores, self.name)
-        return _softmax(scores) if self.backbone.scores == "logits" else scores
+        return softmax(scores) if self.backbone.scores == "logits" else scores
 
 
 def prepare(model: TimmModel | OnnxModel) -> Classifier:
@@ -177,6 +177,7 @@ def check_scores(scores: Scores, kind: str, name: str) -> None:
         )
 
 
-def _softmax(scores: Scores) -> Scores:
+def softmax(scores: npt.NDArray[np.floating[Any]]) -> Scores:
+    """Probabilities [N,C] of logits [N,C]."""
     exponents = np.exp(scores - scores.max(axis=-1, keepdims=True))
     return np.asarray(exponents / exponents.sum(axis=-1, keepdims=True), np.float32)

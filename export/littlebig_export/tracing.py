@@ -12,6 +12,7 @@ import onnx
 import torch
 
 from littlebig_export.errors import GraphError
+from littlebig_export.rewriting import rewrite_for_tensorrt
 from littlebig_export.stage_graph import OPSET
 
 
@@ -55,8 +56,7 @@ def _export(network: torch.nn.Module, size: int) -> onnx.ModelProto:
             output_names=["logits"],
             verbose=False,
         )
-    model: onnx.ModelProto = program.model_proto
-    return model
+    return rewrite_for_tensorrt(program.model_proto)
 
 
 def export_outline(network: torch.nn.Module, size: int) -> onnx.ModelProto:

@@ -20,6 +20,8 @@ from littlebig_export.pair import TimmModel
 StateDict = Mapping[str, torch.Tensor]
 # Time for the hub's first answer.
 _HUB_SECONDS = 3.0
+# Standard deviation of what is added to weights that are all equal.
+_NOISE = 0.1
 
 
 def load_timm(model: TimmModel) -> torch.nn.Module:
@@ -46,6 +48,8 @@ def load_timm(model: TimmModel) -> torch.nn.Module:
         fit_state_dict(network, _read(_file_of_package(place)), f"package {place}")
     elif source == "file":
         fit_state_dict(network, _read(Path(place)), place)
+    else:
+        _vary_constants(network)
     return network
 
 
@@ -91,6 +95,14 @@ def fit_state_dict(network: torch.nn.Module, state: StateDict, source: str) -> N
                 f"'{name}' of the architecture is {list(own[name].shape)}: weights of another model?"
             )
     network.load_state_dict({name: tensor for name, (_, tensor) in pairs.items()})
+
+
+def _vary_constants(network: torch.nn.Module) -> None:
+    """Let every random weight matter: timm begins residual branches and heads with zeros, which hide their faults."""
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.is_floating_point() and bool((parameter == parameter.flatten()[0]).all()):
+                parameter.add_(_NOISE * torch.randn_like(parameter))
 
 
 def _from_hub(name: str) -> torch.nn.Module:
