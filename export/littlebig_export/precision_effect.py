@@ -11,7 +11,6 @@ import numpy.typing as npt
 import onnx
 from PIL import Image
 
-from littlebig_contract.onnx_runtime import open_session
 from littlebig_export.classifiers import Classifier
 from littlebig_export.errors import GraphError
 from littlebig_export.parity import fit, normalised
@@ -19,6 +18,7 @@ from littlebig_export.precision import keep_reasons, to_precision, with_node_nam
 from littlebig_export.preprocessing import Preprocessing
 from littlebig_export.rounding import largest_values, rounded
 from littlebig_export.stage_graph import Backbone, stage_graph
+from littlebig_export.weight_files import open_graph
 
 _BATCH = 8
 
@@ -160,7 +160,7 @@ def _answers(
     graph: onnx.ModelProto, images: npt.NDArray[np.uint8], score: str
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Label, confidence and score of each image, int32 [N] and float32 [N] twice."""
-    session = open_session(graph.SerializeToString(), cpu_only=True)
+    session = open_graph(graph, cpu_only=True)
     parts = [
         session.run(["label", "confidence", score], {"image": images[start : start + _BATCH]})
         for start in range(0, len(images), _BATCH)

@@ -13,6 +13,7 @@ import torch
 
 from littlebig_export.errors import GraphError
 from littlebig_export.stage_graph import OPSET
+from littlebig_export.weight_files import lighten_program
 
 
 def export_network(network: torch.nn.Module, size: int, name: str) -> onnx.ModelProto:
@@ -55,8 +56,7 @@ def _export(network: torch.nn.Module, size: int) -> onnx.ModelProto:
             output_names=["logits"],
             verbose=False,
         )
-    model: onnx.ModelProto = program.model_proto
-    return model
+    return lighten_program(program)
 
 
 @contextlib.contextmanager
