@@ -38,6 +38,7 @@ from littlebig_export.parity import fit, normalised
 from littlebig_export.precision import keep_reasons, with_node_names
 from littlebig_export.precision_effect import Effect, Lowered, measure_effect
 from littlebig_export.preprocessing import Preprocessing
+from littlebig_export.quantised_graph import is_quantised
 from littlebig_export.stage_graph import keep_each_domain_once, stage_graph
 from littlebig_export.view import view
 from littlebig_export.weight_files import load_weights, open_graph, weight_bytes
@@ -90,6 +91,8 @@ def quantise(
         )
     facts = classifier.backbone.preprocessing
     model = classifier.backbone.model
+    if is_quantised(model):
+        raise GraphError(f"'{classifier.name}' is quantised already: leave int8 out of --precision")
     if weight_bytes(model) > _LARGEST:
         raise GraphError(
             f"'{classifier.name}' has {weight_bytes(model) / 1e9:.1f} GB of weights, and int8 is for at most "
@@ -145,7 +148,7 @@ def served_identity(weights_sha256: str, lowered: Lowered, target: str) -> str:
 
     FP16 and BF16 keep the weights' identity: their answers are FP32's but for rounding.
     """
-    if lowered.precision != "int8":
+    if "ranges" not in lowered.details:
         return weights_sha256
     made = {key: value for key, value in lowered.details.items() if key != "speedup"}
     content = [weights_sha256, target, sorted(lowered.kept), made]
