@@ -10,10 +10,10 @@ import numpy as np
 import onnx
 from PIL import Image
 
-from littlebig_contract.onnx_runtime import open_session
 from littlebig_export.classifiers import Classifier
 from littlebig_export.parity import fit, normalised
 from littlebig_export.preprocessing import Preprocessing
+from littlebig_export.weight_files import open_graph
 
 _BATCH = 8
 _Z = 1.96
@@ -61,7 +61,7 @@ def measure_agreement(
         canonical: the big model's preprocessing.
         pictures: RGB, of any size; at least one.
     """
-    session = open_session(graph.SerializeToString(), cpu_only=True)
+    session = open_graph(graph, cpu_only=True)
     model = classifier.backbone.preprocessing
     same, changes = 0, []
     for batch in _batches(pictures):

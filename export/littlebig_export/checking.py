@@ -104,9 +104,9 @@ def check_pair(
     from littlebig_export.pictures import crops, photographs  # noqa: PLC0415
     from littlebig_export.precision_effect import lower  # noqa: PLC0415
     from littlebig_export.quantising import quantise  # noqa: PLC0415
-    from littlebig_export.repository import save_graph  # noqa: PLC0415
     from littlebig_export.stage_graph import stage_graph  # noqa: PLC0415
     from littlebig_export.stage_precisions import stage_precisions  # noqa: PLC0415
+    from littlebig_export.weight_files import save_graph  # noqa: PLC0415
 
     precisions = stage_precisions(precision, "tensorrt")
     canonical, big = None, None

@@ -12,12 +12,12 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from littlebig_contract.onnx_runtime import open_session
 from littlebig_export.classifiers import outline, prepare
 from littlebig_export.errors import GraphError
 from littlebig_export.pair import OnnxModel, Pair, TimmModel
 from littlebig_export.skeleton import inferred
 from littlebig_export.stage_graph import Backbone, stage_graph
+from littlebig_export.weight_files import open_graph
 
 _RUNS = 10
 _COUNTED = ("BatchNormalization", "Conv", "Gemm", "GridSample", "MatMul")
@@ -156,7 +156,7 @@ def milliseconds_per_image(graph: onnx.ModelProto, size: int) -> float:
         graph: the stage.
         size: of the canonical image.
     """
-    session = open_session(graph.SerializeToString())
+    session = open_graph(graph)
     image = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), np.uint8)
     session.run(["label", "confidence"], {"image": image})
     times = []

@@ -19,7 +19,9 @@ from littlebig_contract.onnx_runtime import open_session
 from littlebig_export.engine_key import hash_file
 from littlebig_export.errors import GraphError, PairError
 from littlebig_export.pair import OnnxModel
+from littlebig_export.skeleton import put_weights_back, without_weights
 from littlebig_export.stage_graph import IR_VERSION, OPSET
+from littlebig_export.weight_files import keep_folder, lighten, load_light, weights_folder
 
 Floats = npt.NDArray[np.float32]
 # Answers of a batch and of its images one by one may differ by the order of their sums.
@@ -34,7 +36,7 @@ class OnnxClassifier:
         graph: one float32 input [N,3,S,S] and one float32 output [N,C], without local functions, opset 18 or later.
         sha256: of all its files, a hex string.
         classes: number of classes.
-        session: runs the files as they are.
+        session: runs the files as they are; of a large model, the path to open when it is needed.
         source: name of the input.
         output: name of the scores.
     """
@@ -48,7 +50,9 @@ class OnnxClassifier:
 
     def scores(self, images: Floats) -> Floats:
         """What the model answers, float32 [N,C], for normalised float32 images [N,3,S,S]."""
-        answer: Floats = self.session.run([self.output], {self.source: images})[0]
+        large = isinstance(self.session, Path)
+        session = open_session(self.session, cpu_only=True, lean=True) if large else self.session
+        answer: Floats = session.run([self.output], {self.source: images})[0]
         return answer
 
 
@@ -64,14 +68,16 @@ def read_classifier(model: OnnxModel) -> OnnxClassifier:
         raise PairError(f"no ONNX file '{path}'")
     try:
         sha256 = hash_files(path)
-        graph = onnx.load(str(path))
-        session = open_session(path, cpu_only=True)
+        graph = load_light(path)
+        session = open_session(path, cpu_only=True, lean=weights_folder(graph) is not None)
     except Exception as reason:  # protobuf, onnx and ONNX Runtime each raise their own
         raise GraphError(f"'{path}' is not a readable ONNX model: {_first_line(reason)}") from reason
     source = _check_input(session, model)
     output = _scores_output(session, model)
     classes = _check_batches(session, source, output, model)
-    return OnnxClassifier(_as_backbone(graph, source, output, classes, path), sha256, classes, session, source, output)
+    backbone = lighten(_as_backbone(graph, source, output, classes, path))
+    # Weights that a session has mapped count as its memory.
+    return OnnxClassifier(backbone, sha256, classes, path if weights_folder(backbone) else session, source, output)
 
 
 def hash_files(path: Path) -> str:
@@ -183,7 +189,7 @@ def _as_backbone(graph: onnx.ModelProto, source: str, output: str, classes: int,
     """The graph with the scores as its only output, at opset 18 or later, without local functions."""
     if graph.functions:
         try:
-            graph = inliner.inline_local_functions(graph, convert_version=True)
+            graph = keep_folder(inliner.inline_local_functions(graph, convert_version=True), graph)
         except Exception as reason:
             raise GraphError(f"the local functions of '{path}' cannot be inlined: {_first_line(reason)}") from reason
     for named in (*graph.opset_import, *graph.graph.node):
@@ -192,7 +198,9 @@ def _as_backbone(graph: onnx.ModelProto, source: str, output: str, classes: int,
     version = next((opset.version for opset in graph.opset_import if not opset.domain), OPSET)
     if version < OPSET:
         try:
-            graph = version_converter.convert_version(graph, OPSET)
+            light, weights = without_weights(graph)
+            graph = keep_folder(version_converter.convert_version(light, OPSET), graph)
+            put_weights_back(graph, weights)
         except Exception as reason:  # the converter raises RuntimeError for unknown operators
             raise GraphError(
                 f"'{path}' cannot be brought from opset {version} to {OPSET}: {_first_line(reason)}"

@@ -16,13 +16,13 @@ import numpy.typing as npt
 import onnx
 from PIL import Image
 
-from littlebig_contract.onnx_runtime import open_session
 from littlebig_contract.preprocess_module import load_preprocess_module
 from littlebig_export.classifiers import Classifier, Images, Scores, softmax
 from littlebig_export.config_pbtxt import reference_repository
 from littlebig_export.errors import ParityError
 from littlebig_export.preprocessing import Preprocessing
 from littlebig_export.view import view
+from littlebig_export.weight_files import open_graph
 
 # Arithmetic in another order moves a probability by about 1e-6, a sharpened one by up to 1e-3.
 LARGEST_DIFFERENCE = 5e-3
@@ -64,9 +64,9 @@ def check_parity(
     Raises:
         ParityError: if the graph answers differently from the model on the same pixels.
     """
-    session = open_session(graph.SerializeToString(), cpu_only=True)
     images = np.stack([np.asarray(fit(picture, canonical)) for picture in pictures])
-    served = session.run(["probabilities"], {"image": images})[0]
+    # The session is gone before the original model runs: their weights need not be in memory together.
+    served = open_graph(graph, cpu_only=True).run(["probabilities"], {"image": images})[0]
     model = classifier.backbone.preprocessing
     original = classifier.reference(normalised([view(image, canonical, model) for image in images], model))
     agreement = float((served.argmax(-1) == original.argmax(-1)).mean())

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import fnmatch
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from littlebig_export.errors import GraphError
 from littlebig_export.skeleton import inferred
+from littlebig_export.weight_files import keep_folder, store, values, weights_folder
 
 PRECISIONS = ("fp16", "bf16", "fp32")
 # Activations on other pictures may be this much larger than on the measured ones.
@@ -53,16 +55,16 @@ def keep_reasons(
     if precision == "fp32":
         return {}
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    reached = largest or {}
+    reached, folder = largest or {}, weights_folder(model)
     reasons: dict[str, str] = {}
     matched: set[str] = set()
     for node in model.graph.node:
         hits = {pattern for pattern in patterns if any(fnmatch.fnmatchcase(word, pattern) for word in _words(node))}
         matched |= hits
         # Both the node that makes a large value and those that read it.
-        values = [reached.get(name, 0.0) for name in (*node.input, *node.output)]
-        far = [value for value in values if not value <= _LARGEST_HALF / HEADROOM]  # includes NaN
-        misfits = [_misfit(node, constants[name]) for name in node.input if name in constants]
+        peaks = [reached.get(name, 0.0) for name in (*node.input, *node.output)]
+        far = [value for value in peaks if not value <= _LARGEST_HALF / HEADROOM]  # includes NaN
+        misfits = [_misfit(node, constants[name], folder) for name in node.input if name in constants]
         if hits:
             reasons[node.name] = f"the pair's fp32 names '{min(hits)}'"
         elif any(attribute.name == "dtype" or attribute.g.node for attribute in node.attribute):
@@ -141,7 +143,7 @@ class _Lowering:
         lowered = helper.make_model(graph, opset_imports=self.model.opset_import, ir_version=self.model.ir_version)
         while self.initializers:  # one by one: the helpers above would copy all weights again
             lowered.graph.initializer.append(self.initializers.pop(next(iter(self.initializers))))
-        return lowered
+        return keep_folder(lowered, self.model)
 
     def _add(self, node: onnx.NodeProto) -> None:
         changed = onnx.NodeProto()
@@ -167,7 +169,7 @@ class _Lowering:
                 return name
             lowered = f"{name}/low"
             if lowered not in self.initializers:
-                self.initializers[lowered] = _lower(constant, self.element, lowered)
+                self.initializers[lowered] = _lower(constant, self.element, lowered, weights_folder(self.model))
             return lowered
         if name not in self.floats or self.types[name] == wanted:
             return name
@@ -215,34 +217,33 @@ def _lower_attributes(node: onnx.NodeProto, element: int) -> None:
         elif attribute.name == "value" and attribute.t.data_type == TensorProto.FLOAT:
             attribute.t.CopyFrom(_lower(attribute.t, element, attribute.t.name))
         elif attribute.name in ("value_float", "value_floats"):
-            values = attribute.f if attribute.name == "value_float" else list(attribute.floats)
-            tensor = numpy_helper.from_array(np.array(values, np.float32), "value")
+            numbers = attribute.f if attribute.name == "value_float" else list(attribute.floats)
+            tensor = numpy_helper.from_array(np.array(numbers, np.float32), "value")
             attribute.CopyFrom(helper.make_attribute("value", _lower(tensor, element, "value")))
 
 
-def _lower(tensor: onnx.TensorProto, element: int, name: str) -> onnx.TensorProto:
-    values = numpy_helper.to_array(tensor)
-    return helper.make_tensor(name, element, tensor.dims, _bits(values, element).tobytes(), raw=True)
+def _lower(tensor: onnx.TensorProto, element: int, name: str, folder: Path | None = None) -> onnx.TensorProto:
+    return store(name, element, tuple(tensor.dims), _bits(values(tensor, folder), element), folder)
 
 
-def _bits(values: npt.NDArray[np.float32], element: int) -> npt.NDArray[np.uint16]:
+def _bits(numbers: npt.NDArray[np.float32], element: int) -> npt.NDArray[np.uint16]:
     """The 16 bits of each value, rounded to the nearest even; in FP16 finite values stay finite."""
     if element == TensorProto.FLOAT16:
-        bounded = np.where(np.isinf(values), values, np.clip(values, -_LARGEST_HALF, _LARGEST_HALF))
+        bounded = np.where(np.isinf(numbers), numbers, np.clip(numbers, -_LARGEST_HALF, _LARGEST_HALF))
         return bounded.astype(np.float16).view(np.uint16)
-    whole = np.ascontiguousarray(values, np.float32).view(np.uint32)  # NumPy has no bfloat16 of its own
+    whole = np.ascontiguousarray(numbers, np.float32).view(np.uint32)  # NumPy has no bfloat16 of its own
     return ((whole + 0x7FFF + ((whole >> 16) & 1)) >> 16).astype(np.uint16)
 
 
-def _misfit(node: onnx.NodeProto, tensor: onnx.TensorProto) -> str:
+def _misfit(node: onnx.NodeProto, tensor: onnx.TensorProto, folder: Path | None) -> str:
     """Why a constant keeps its node in FP32, or an empty string."""
     if tensor.data_type != TensorProto.FLOAT or not np.prod(tensor.dims):
         return ""
-    values = np.abs(numpy_helper.to_array(tensor))
-    largest = float(values[np.isfinite(values)].max(initial=0.0))
+    magnitudes = np.abs(values(tensor, folder))
+    largest = float(magnitudes.max(initial=0.0, where=np.isfinite(magnitudes)))
     if largest > _LARGEST_HALF and node.op_type not in _SATURATING:
         return f"constant {largest:.3g} is beyond FP16"
-    if values.size == 1 and 0.0 < largest <= _ROUNDS_TO_ZERO:
+    if magnitudes.size == 1 and 0.0 < largest <= _ROUNDS_TO_ZERO:
         return f"constant {largest:.3g} is zero in FP16"
     return ""
 

@@ -11,14 +11,15 @@ import numpy.typing as npt
 import onnx
 from PIL import Image
 
-from littlebig_contract.onnx_runtime import open_session
 from littlebig_export.classifiers import Classifier
 from littlebig_export.errors import GraphError
 from littlebig_export.parity import fit, normalised
 from littlebig_export.precision import keep_reasons, to_precision, with_node_names
 from littlebig_export.preprocessing import Preprocessing
+from littlebig_export.quantised_graph import is_quantised, with_float_biases
 from littlebig_export.rounding import largest_values, rounded
 from littlebig_export.stage_graph import Backbone, stage_graph
+from littlebig_export.weight_files import open_graph
 
 _BATCH = 8
 
@@ -81,6 +82,10 @@ def lower(
     if precision == "fp32":
         return Lowered(classifier.backbone, precision, {})
     model = with_node_names(model)
+    if is_quantised(model):
+        return Lowered(
+            replace(classifier.backbone, model=with_float_biases(model)), "int8", {}, {"quantised": "as given"}
+        )
     largest = {}
     if precision == "fp16" and pictures:
         largest = largest_values(model, normalised([fit(picture, facts) for picture in pictures], facts))
@@ -133,6 +138,8 @@ def describe_effect(stage: str, lowered: Lowered, effect: Effect | None) -> str:
     if "int8_speedup" in lowered.details:
         speedup = lowered.details["int8_speedup"]
         return f"{stage}: int8 is {speedup:g} times as fast as fp32 here, which does not pay: it is served in fp32"
+    if "quantised" in lowered.details:
+        return f"{stage}: its Q/DQ nodes stay as they are, its biases become fp32, all else is fp32"
     line = f"{stage}: {lowered.precision}, {len(lowered.kept)} nodes kept in fp32"
     if lowered.details.get("speedup"):
         line += f", {lowered.details['speedup']:g} times as fast as fp32 on one thread here"
@@ -160,7 +167,7 @@ def _answers(
     graph: onnx.ModelProto, images: npt.NDArray[np.uint8], score: str
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Label, confidence and score of each image, int32 [N] and float32 [N] twice."""
-    session = open_session(graph.SerializeToString(), cpu_only=True)
+    session = open_graph(graph, cpu_only=True)
     parts = [
         session.run(["label", "confidence", score], {"image": images[start : start + _BATCH]})
         for start in range(0, len(images), _BATCH)

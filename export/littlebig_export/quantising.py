@@ -32,15 +32,16 @@ from onnxruntime.quantization.calibrate import create_calibrator
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from PIL import Image
 
-from littlebig_contract.onnx_runtime import open_session
 from littlebig_export.classifiers import Classifier
 from littlebig_export.errors import GraphError, ParityError
 from littlebig_export.parity import fit, normalised
 from littlebig_export.precision import keep_reasons, with_node_names
 from littlebig_export.precision_effect import Effect, Lowered, measure_effect
 from littlebig_export.preprocessing import Preprocessing
+from littlebig_export.quantised_graph import is_quantised
 from littlebig_export.stage_graph import keep_each_domain_once, stage_graph
 from littlebig_export.view import view
+from littlebig_export.weight_files import load_weights, open_graph, weight_bytes
 
 # Ranges cover this percentage of a tensor's values; 100 is from the smallest to the largest.
 PERCENTILES = (99.99, 99.999, 100.0)
@@ -50,6 +51,8 @@ RANGED, JUDGED, _LEAST = 32, 64, 20
 # INT8 that is hardly faster is not worth the answers that it changes.
 WORTHWHILE = 1.1
 _ROUNDS, _IMAGES_PER_RUN = 15, 2
+# The quantiser works in memory, and protobuf serialises no more than 2 GiB.
+_LARGEST = 1_500_000_000
 # Operators with INT8 kernels in ONNX Runtime and TensorRT, and those that only move numbers between them.
 _OPERATORS = ["Add", "AveragePool", "Clip", "Concat", "Conv", "ConvTranspose", "Flatten", "Gemm", "GlobalAveragePool"]
 _OPERATORS += ["MatMul", "MaxPool", "Relu", "Reshape", "Squeeze", "Transpose", "Unsqueeze"]
@@ -87,8 +90,16 @@ def quantise(
             "out --pictures for the samples"
         )
     facts = classifier.backbone.preprocessing
-    model = with_node_names(classifier.backbone.model)
-    keep_each_domain_once(model)
+    model = classifier.backbone.model
+    if is_quantised(model):
+        raise GraphError(f"'{classifier.name}' is quantised already: leave int8 out of --precision")
+    if weight_bytes(model) > _LARGEST:
+        raise GraphError(
+            f"'{classifier.name}' has {weight_bytes(model) / 1e9:.1f} GB of weights, and int8 is for at most "
+            f"{_LARGEST / 1e9:g} GB: choose another --precision"
+        )
+    keep_each_domain_once(with_node_names(model))
+    model = load_weights(model)
     kept = keep_reasons(model, "int8", patterns)
     images = [np.asarray(fit(picture, canonical)) for picture in _some(pictures, 0, RANGED)]
     reference = stage_graph(classifier.backbone, canonical)
@@ -137,7 +148,7 @@ def served_identity(weights_sha256: str, lowered: Lowered, target: str) -> str:
 
     FP16 and BF16 keep the weights' identity: their answers are FP32's but for rounding.
     """
-    if lowered.precision != "int8":
+    if "ranges" not in lowered.details:
         return weights_sha256
     made = {key: value for key, value in lowered.details.items() if key != "speedup"}
     content = [weights_sha256, target, sorted(lowered.kept), made]
@@ -218,7 +229,7 @@ def _speedups(
 
     The stages take turns, so that each round sees the same load of the machine.
     """
-    sessions = [open_session(graph.SerializeToString(), threads=1, cpu_only=True) for graph in (reference, *quantised)]
+    sessions = [open_graph(graph, threads=1, cpu_only=True) for graph in (reference, *quantised)]
     batch = {"image": np.stack(images[:_IMAGES_PER_RUN])}
     rounds = []
     for _ in range(_ROUNDS + 1):

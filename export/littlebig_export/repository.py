@@ -28,10 +28,9 @@ from littlebig_export.preprocessing import Preprocessing
 from littlebig_export.provenance import PROVENANCE
 from littlebig_export.remote import make_remote, write_alias
 from littlebig_export.targets import PYTHON_TARGETS
+from littlebig_export.weight_files import save_graph
 
 _HERE = Path(__file__).parent
-# Protobuf cannot hold more than 2 GiB; larger weights go into a file beside the graph.
-_LARGEST_GRAPH = 1_900_000_000
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 _MOST_INSTANCES = 4
 # A lone instance of a model with a queue policy may stand still for half a second while requests wait:
@@ -321,12 +320,6 @@ def cpu_layout(cores: int) -> CpuLayout:
     """
     instances = min(cores, _MOST_INSTANCES)
     return CpuLayout(instances, cores // instances)
-
-
-def save_graph(graph: onnx.ModelProto, path: Path) -> None:
-    """Write an ONNX file, with its weights beside it where protobuf could not hold them."""
-    large = graph.ByteSize() > _LARGEST_GRAPH
-    onnx.save(graph, str(path), save_as_external_data=large, location=f"{path.name}.data" if large else None)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import onnx
 from onnx import helper, numpy_helper
 from onnxscript.optimizer import remove_unused_nodes
 
-from littlebig_contract.onnx_runtime import open_session
+from littlebig_export.weight_files import keep_folder, open_graph
 
 
 def rewrite_for_tensorrt(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -58,7 +58,7 @@ def _fold(model: onnx.ModelProto, candidates: Sequence[onnx.NodeProto]) -> None:
         [tensor for name, tensor in weights.items() if name in needed],
     )
     whole = helper.make_model(probe, opset_imports=model.opset_import, ir_version=model.ir_version)
-    values = open_session(whole.SerializeToString(), cpu_only=True).run(names, {})
+    values = open_graph(keep_folder(whole, model), cpu_only=True).run(names, {})
     kept = [node for node in graph.node if node.output[0] not in names]
     del graph.node[:]
     graph.node.extend(kept)

@@ -8,14 +8,16 @@ out, which is what tensor cores do. An engine that fuses operators rounds less o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
+from onnx.external_data_helper import uses_external_data
 
-from littlebig_contract.onnx_runtime import open_session
 from littlebig_export.precision import float_tensors
+from littlebig_export.weight_files import keep_folder, open_graph, store, values, weights_folder
 
 _HALVES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 # What only moves or picks numbers that were rounded already.
@@ -44,9 +46,10 @@ def rounded(model: onnx.ModelProto) -> onnx.ModelProto:
         model.graph.name,
         list(model.graph.input),
         list(model.graph.output),
-        [_as_float(tensor) for tensor in model.graph.initializer],
+        [_as_float(tensor, weights_folder(model)) for tensor in model.graph.initializer],
     )
-    return helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
+    float_model = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
+    return keep_folder(float_model, model)
 
 
 def largest_values(model: onnx.ModelProto, images: npt.NDArray[np.float32]) -> dict[str, float]:
@@ -68,8 +71,8 @@ def largest_values(model: onnx.ModelProto, images: npt.NDArray[np.float32]) -> d
         nodes.append(helper.make_node("ReduceMax", [f"{name}/abs"], [f"{name}/largest"], keepdims=0))
         outputs.append(helper.make_tensor_value_info(f"{name}/largest", TensorProto.FLOAT, []))
     graph = helper.make_graph(nodes, "largest", list(model.graph.input), outputs, list(model.graph.initializer))
-    probe = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
-    session = open_session(probe.SerializeToString(), cpu_only=True)
+    probe = keep_folder(helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version), model)
+    session = open_graph(probe, cpu_only=True)
     source = model.graph.input[0].name
     seen = [session.run(None, {source: image[None]}) for image in images]
     return dict(zip(names, np.max(np.asarray(seen, np.float32), axis=0).tolist(), strict=True))
@@ -82,7 +85,7 @@ def _rounded_node(node: onnx.NodeProto, halves: Mapping[str, int]) -> Sequence[o
         if attribute.name == "to" and attribute.i in _HALVES:
             attribute.i = TensorProto.FLOAT
         elif attribute.name == "value" and attribute.t.data_type in _HALVES:
-            attribute.t.CopyFrom(_as_float(attribute.t))
+            attribute.t.CopyFrom(_as_float(attribute.t, None))
     if node.op_type in _EXACT:
         return [changed]
     roundings = []
@@ -97,12 +100,13 @@ def _rounded_node(node: onnx.NodeProto, halves: Mapping[str, int]) -> Sequence[o
     return [changed, *roundings]
 
 
-def _as_float(tensor: onnx.TensorProto) -> onnx.TensorProto:
+def _as_float(tensor: onnx.TensorProto, folder: Path | None) -> onnx.TensorProto:
     if tensor.data_type not in _HALVES:
         return tensor
-    bits = np.frombuffer(tensor.raw_data, np.uint16)
+    stored = values(tensor, folder) if uses_external_data(tensor) else np.frombuffer(tensor.raw_data, np.uint16)
+    bits = stored.view(np.uint16).reshape(-1)
     if tensor.data_type == TensorProto.FLOAT16:
-        values = bits.view(np.float16).astype(np.float32)
+        floats = bits.view(np.float16).astype(np.float32)
     else:
-        values = (bits.astype(np.uint32) << 16).view(np.float32)
-    return numpy_helper.from_array(values.reshape(tuple(tensor.dims)), tensor.name)
+        floats = (bits.astype(np.uint32) << 16).view(np.float32)
+    return store(tensor.name, TensorProto.FLOAT, tuple(tensor.dims), floats, folder)

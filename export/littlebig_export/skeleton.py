@@ -9,9 +9,7 @@ import onnx
 from onnx import helper
 
 from littlebig_export.errors import GraphError
-
-# Larger constants are weights; smaller ones may be the shapes that a Reshape takes.
-_LARGEST_SHAPE = 1024
+from littlebig_export.weight_files import LARGEST_SHAPE, keep_folder
 
 
 def without_weights(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[onnx.TensorProto]]:
@@ -33,12 +31,12 @@ def without_weights(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[onnx.
     light.graph.value_info.extend(graph.value_info)
     weights = []
     for tensor in graph.initializer:
-        if math.prod(tensor.dims) <= _LARGEST_SHAPE:
+        if math.prod(tensor.dims) <= LARGEST_SHAPE:
             light.graph.initializer.append(tensor)
         else:
             light.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims)))
             weights.append(tensor)
-    return light, weights
+    return keep_folder(light, model), weights
 
 
 def put_weights_back(light: onnx.ModelProto, weights: list[onnx.TensorProto], prefix: str = "") -> None:

@@ -14,6 +14,7 @@ import torch
 from littlebig_export.errors import GraphError
 from littlebig_export.rewriting import rewrite_for_tensorrt
 from littlebig_export.stage_graph import OPSET
+from littlebig_export.weight_files import lighten_program
 
 
 def export_network(network: torch.nn.Module, size: int, name: str) -> onnx.ModelProto:
@@ -56,7 +57,7 @@ def _export(network: torch.nn.Module, size: int) -> onnx.ModelProto:
             output_names=["logits"],
             verbose=False,
         )
-    return rewrite_for_tensorrt(program.model_proto)
+    return rewrite_for_tensorrt(lighten_program(program))
 
 
 def export_outline(network: torch.nn.Module, size: int) -> onnx.ModelProto:
