@@ -77,8 +77,8 @@ def test_part_imports_only_what_the_table_allows(part):
 
 
 def test_code_that_triton_runs_imports_only_modules_beside_it():
-    # An export puts the shared modules beside each model. The stage on ONNX Runtime is copied from the exporter into each model repository.
-    for path in [*sources("model_repository"), *(ROOT / "export/littlebig_export/onnxruntime_stage").glob("*.py")]:
+    # An export puts the shared modules beside each model. Stages that are Python models are copied from the exporter.
+    for path in [*sources("model_repository"), *(ROOT / "export/littlebig_export").glob("*_stage/*.py")]:
         beside = {other.stem for other in path.parent.glob("*.py")} | {Path(name).stem for name in SHARED_MODULES}
         ours = {name for name in imported_modules(path.read_text(encoding="utf-8")) if name.startswith("littlebig")}
         assert ours <= beside, path

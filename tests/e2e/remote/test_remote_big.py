@@ -7,7 +7,8 @@ from contextlib import ExitStack
 
 import pytest
 from tests.e2e.remote.comparing import BIG, BIG_FAILED, Comparing, Proxy
-from tests.e2e.remote.conftest import serve, started, write_split
+from tests.e2e.remote.conftest import change, serve, started, write_split
+from tritonclient import grpc
 
 # Wanted: full service within 5 s. CI's machine is slow and busy.
 FULL_SERVICE_S = 20
@@ -93,18 +94,27 @@ def test_other_weights_behind_the_same_address_never_answer(cut_off, other_weigh
         assert callers.until_full_service() < FULL_SERVICE_S
 
 
+def answered(server):
+    """How many images a server's big has answered."""
+    with grpc.InferenceServerClient(server.grpc_url) as triton:
+        return triton.get_inference_statistics("big").model_stats[0].inference_count
+
+
 @pytest.mark.slow
 def test_a_rollout_of_big_loses_no_image(exported, images, tmp_path):
     one, other = serve(exported / "big", exit_timeout=5), serve(exported / "big", exit_timeout=5)
     with ExitStack() as stack, started(one, other):
-        gate = serve(write_split(exported, tmp_path / "models", addresses(one, other), images.threshold))
+        models = write_split(exported, tmp_path / "models", addresses(one, other), images.threshold)
+        change(models / "little_big" / "config.pbtxt", big_timeout_ms="10000")  # a busy machine is no fault
+        gate = serve(models)
         with started(gate), Comparing(gate.grpc_url, images) as callers:
             for server in (one, other):
                 server.stop()
                 callers.until(lambda: len(callers.log) > 200, "the load goes on")
                 assert callers.stages_of_unsure() == {BIG}
-                stack.enter_context(started(serve(exported / "big", grpc_port=int(server.grpc_url.rpartition(":")[2]))))
-                time.sleep(3)  # until the gate's server has found it
+                again = serve(exported / "big", grpc_port=int(server.grpc_url.rpartition(":")[2]))
+                stack.enter_context(started(again))
+                callers.until(lambda server=again: answered(server), "the replacement is used")
             callers.until(lambda: len(callers.log) > 200, "the load goes on")
             assert callers.stages_of_unsure() == {BIG}
         callers.check()
