@@ -26,6 +26,8 @@ def test_every_command_and_option_has_help_and_every_command_an_example(name):
     assert command.help
     assert f"littlebig {name}" in (command.epilog or "")
     assert "Example:" in command.epilog
+    # Readable on any terminal.
+    assert command.get_help(click.Context(command)).isascii()
     for option in command.params:
         if isinstance(option, click.Option):
             assert option.help, option.name
@@ -90,7 +92,7 @@ def test_container_commands_need_only_the_base_install():
         "import importlib, sys\n"
         "for name in ('matplotlib', 'onnx', 'onnxruntime', 'onnxscript', 'psutil', 'pyarrow', 'scipy', 'skimage', 'timm', 'torch'):\n"
         "    sys.modules[name] = None\n"
-        "for name in ('apply', 'build', 'preflight', 'probe', 'serve'):\n"
+        "for name in ('apply', 'build', 'doctor', 'preflight', 'probe', 'serve'):\n"
         "    importlib.import_module(f'littlebig_cli.{name}')\n"
     )
     process = run("-c", code)
