@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,13 +15,14 @@ import numpy.typing as npt
 import timm
 import timm.data
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from littlebig_export.errors import PairError
 from littlebig_export.onnx_model import read_classifier
 from littlebig_export.pair import OnnxModel, TimmModel
 from littlebig_export.preprocessing import Preprocessing
 from littlebig_export.stage_graph import Backbone
-from littlebig_export.tracing import export_network, export_outline
+from littlebig_export.tracing import export_network
 from littlebig_export.weights import hash_weights, load_timm
 
 Images = npt.NDArray[np.float32]
@@ -104,21 +106,26 @@ def _from_timm(model: TimmModel) -> Classifier:
     )
 
 
-def outline(model: TimmModel) -> tuple[int, Backbone]:
-    """A timm model's parameters and its backbone without weights, which takes little memory however large it is.
+def count_without_weights(model: TimmModel) -> tuple[int, int, Preprocessing]:
+    """A timm model's parameters, multiply-accumulates and transform, in little memory however large it is.
 
-    Returns:
-        The number of parameters, and a backbone for batch 1 whose weights are inputs.
+    Counts convolutions, products and bilinear samples as `count_macs` does, by PyTorch's counter.
 
     Raises:
         PairError: if timm has no such model or its transform is one that no stage can do.
     """
     with torch.device("meta"):
         network = load_timm(replace(model, weights="random"))
-    config = {**timm.data.resolve_model_data_config(network), **model.transform}
-    preprocessing = Preprocessing.from_timm(config)
+    preprocessing = Preprocessing.from_timm({**timm.data.resolve_model_data_config(network), **model.transform})
+
+    def samples(*_: Any, out_shape: Any, **__: Any) -> int:
+        return 8 * int(math.prod(out_shape))  # floating-point operations, of which a multiply-accumulate is two
+
+    sampler = {torch.ops.aten.grid_sampler_2d: samples}
+    with FlopCounterMode(display=False, custom_mapping=sampler) as counter, torch.inference_mode():
+        network(torch.zeros(1, 3, preprocessing.size, preprocessing.size, device="meta"))
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    return parameters, Backbone(export_outline(network, preprocessing.size), preprocessing)
+    return parameters, counter.get_total_flops() // 2, preprocessing
 
 
 def _imagenet_names() -> tuple[str, ...]:

@@ -12,11 +12,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from littlebig_export.classifiers import outline, prepare
+from littlebig_export.classifiers import count_without_weights, prepare
 from littlebig_export.errors import GraphError
-from littlebig_export.pair import OnnxModel, Pair, TimmModel
+from littlebig_export.pair import Pair, TimmModel
 from littlebig_export.skeleton import inferred
-from littlebig_export.stage_graph import Backbone, stage_graph
+from littlebig_export.stage_graph import stage_graph, view_of_image
 from littlebig_export.weight_files import open_graph
 
 _RUNS = 10
@@ -68,34 +68,36 @@ def pair_costs(
     """
     costs, canonical = [], None
     for stage, model in (("big", pair.big), ("little", pair.little)):
-        name, parameters, backbone = _backbone(model, measure=measure)
-        canonical = canonical or backbone.preprocessing
-        graph = stage_graph(backbone, canonical)
-        counted = count_macs(graph)
-        macs = sum(count for tensor, count in counted.items() if tensor.startswith("backbone/"))
+        graph = None
+        # InternImage is counted without weights, because its largest has 12 GB of them.
+        if isinstance(model, TimmModel) and model.architecture.startswith("internimage_") and not measure:
+            name = model.architecture
+            parameters, macs, own = count_without_weights(model)
+            canonical = canonical or own
+            resampling = sum(count_macs(view_of_image(own, canonical)).values())
+        else:
+            classifier = prepare(replace(model, weights="random") if isinstance(model, TimmModel) else model)
+            name, own = classifier.name, classifier.backbone.preprocessing
+            canonical = canonical or own
+            graph = stage_graph(classifier.backbone, canonical)
+            counted = count_macs(graph)
+            parameters = count_parameters(classifier.backbone.model)
+            macs = sum(count for tensor, count in counted.items() if tensor.startswith("backbone/"))
+            resampling = sum(counted.values()) - macs
         report(f"{stage}: {name} counted")
         costs.append(
             StageCost(
                 stage=stage,
                 model=name,
-                size=backbone.preprocessing.size,
+                size=own.size,
                 parameters=parameters,
                 macs=macs,
-                resampling_macs=sum(counted.values()) - macs,
-                milliseconds=milliseconds_per_image(graph, canonical.size) if measure else None,
+                resampling_macs=resampling,
+                milliseconds=milliseconds_per_image(graph, canonical.size) if measure and graph else None,
             )
         )
     assert canonical is not None  # noqa: S101  (both stages have been made)
     return costs[::-1], canonical.size
-
-
-def _backbone(model: TimmModel | OnnxModel, *, measure: bool) -> tuple[str, int, Backbone]:
-    """A model's name, its number of parameters and its graph."""
-    # InternImage is counted without weights, because its largest has 12 GB of them.
-    if isinstance(model, TimmModel) and model.architecture.startswith("internimage_") and not measure:
-        return model.architecture, *outline(model)
-    classifier = prepare(replace(model, weights="random") if isinstance(model, TimmModel) else model)
-    return classifier.name, count_parameters(classifier.backbone.model), classifier.backbone
 
 
 def _per_number(node: onnx.NodeProto, left: list[int], right: list[int]) -> int:

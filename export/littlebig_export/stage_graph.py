@@ -55,7 +55,7 @@ def stage_graph(backbone: Backbone, canonical: Preprocessing) -> onnx.ModelProto
     classes = backbone.model.graph.output[0].type.tensor_type.shape.dim[-1].dim_value
     # Parts can be joined only if they have the same opset.
     opset = next((each.version for each in backbone.model.opset_import if not each.domain), OPSET)
-    head = _view_of_image(backbone.preprocessing, canonical)
+    head = view_of_image(backbone.preprocessing, canonical)
     tail = _answer_of_scores(classes, softmax=backbone.scores == "logits")
     for part in (head, tail):
         part.opset_import[0].version, part.ir_version = opset, backbone.model.ir_version
@@ -81,7 +81,7 @@ def keep_each_domain_once(graph: onnx.ModelProto) -> None:
     graph.opset_import.extend(helper.make_opsetid(domain, version) for domain, version in versions.items())
 
 
-def _view_of_image(model: Preprocessing, canonical: Preprocessing) -> onnx.ModelProto:
+def view_of_image(model: Preprocessing, canonical: Preprocessing) -> onnx.ModelProto:
     """`image` UINT8 [N,H,W,3] -> `view` FP32 [N,3,S,S], normalised as the model wants it."""
     nodes = [
         helper.make_node("Cast", ["image"], ["image_float"], name="cast", to=TensorProto.FLOAT),

@@ -60,38 +60,6 @@ def _export(network: torch.nn.Module, size: int) -> onnx.ModelProto:
     return rewrite_for_tensorrt(lighten_program(program))
 
 
-def export_outline(network: torch.nn.Module, size: int) -> onnx.ModelProto:
-    """The graph of a network on the device `meta`: shapes without weights, enough to count costs.
-
-    Args:
-        network: in evaluation mode.
-        size: height and width of its input, in pixels.
-
-    Returns:
-        float32 [1,3,S,S] -> logits [1,C]; the weights are inputs.
-    """
-    example = torch.zeros(1, 3, size, size, device="meta")
-    with _silence():
-        program = torch.onnx.export(
-            network,
-            (example,),
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=["pixels"],
-            output_names=["logits"],
-            verbose=False,
-            optimize=False,  # would read the weights
-        )
-        graph = program.model.graph
-        for value in list(graph.initializers.values()):
-            graph.initializers.pop(value.name)
-            value.const_value = None
-            graph.inputs.append(value)
-        program.optimize()
-    model: onnx.ModelProto = program.model_proto
-    return model
-
-
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
     """Keep the exporter's deprecation warnings, logs and progress from the user, who gets one line."""

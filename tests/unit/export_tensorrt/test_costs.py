@@ -48,6 +48,11 @@ def test_convolutions_products_and_batch_norms_count():
     assert count_macs(model)["maps"] == 4 * 4 * 4 * (12 + 2)
 
 
+def test_a_bilinear_sample_counts_four():
+    nodes = [helper.make_node("GridSample", ["pixels", "grid"], ["logits"], name="sample", mode="bilinear")]
+    assert count_macs(backbone(nodes, {"grid": zeros(1, 5, 2, 2)})) == {"logits": 3 * 5 * 2 * 4}
+
+
 def test_a_transposed_gemm_counts_the_other_side():
     nodes = [
         helper.make_node("Flatten", ["pixels"], ["flat"], name="flat"),

@@ -14,9 +14,8 @@ from littlebig_export.preprocessing import Preprocessing  # noqa: E402
 from littlebig_export.stage_graph import Backbone, stage_graph  # noqa: E402
 from littlebig_export.tracing import export_network  # noqa: E402
 
-pytestmark = pytest.mark.slow
 
-
+@pytest.mark.slow
 @pytest.mark.parametrize("large", [False, True])
 def test_tensorrt_builds_a_small_internimage_with_its_sampling_in_fp32(tmp_path, large):
     trt = pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is for Linux on x86-64")
@@ -32,7 +31,6 @@ def test_tensorrt_builds_a_small_internimage_with_its_sampling_in_fp32(tmp_path,
     assert plan.outputs[-1] == "probabilities FLOAT [batch, 5]"
 
 
-@pytest.mark.timeout(600)
 def test_the_pair_costs_what_is_published():
     (little, big), canonical = pair_costs(load_pair("internimage"))
     assert canonical == 512
