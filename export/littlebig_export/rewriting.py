@@ -27,8 +27,11 @@ def rewrite_for_tensorrt(model: onnx.ModelProto) -> onnx.ModelProto:
     resizes = [node for node in model.graph.node if node.op_type == "Resize" and _attribute(node, "antialias", 0)]
     if resizes:
         _fold(model, resizes)
-    if any(node.op_type == "Col2Im" for node in model.graph.node):
+    col2ims = any(node.op_type == "Col2Im" for node in model.graph.node)
+    if col2ims:
         _replace_col2im(model)
+    if resizes or col2ims:
+        remove_unused_nodes(model)
     return model
 
 
@@ -63,7 +66,6 @@ def _fold(model: onnx.ModelProto, candidates: Sequence[onnx.NodeProto]) -> None:
     del graph.node[:]
     graph.node.extend(kept)
     graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in zip(names, values, strict=True))
-    remove_unused_nodes(model)
 
 
 def _replace_col2im(model: onnx.ModelProto) -> None:

@@ -85,3 +85,6 @@ TIMM = {
         "sequencer2d_s",
     ),
 }
+
+# torchvision's, exported as a user would and brought along as ONNX files.
+TORCHVISION = ("squeezenet1_1", "googlenet", "shufflenet_v2_x0_5", "vit_b_32")

@@ -49,7 +49,7 @@ def faulty(classifier, **changes):
     return stage_graph(seen, canonical(classifier))
 
 
-def test_a_true_graph_passes_with_room_to_spare(classifier, pictures):
+def test_a_true_graph_differs_by_far_less_than_the_bound(classifier, pictures):
     graph = stage_graph(classifier.backbone, canonical(classifier))
     parity = check_parity(graph, classifier, canonical(classifier), pictures)
     assert parity.largest_difference < LARGEST_DIFFERENCE / 10
