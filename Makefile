@@ -15,7 +15,7 @@ FAULTS ?=
 RARE := (slow or large or soak)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve playground bench test test-all test-rest test-slow test-large soak fuzz faults gpu-check dist policies lint clean
+.PHONY: help demo serve playground bench test test-all test-rest test-slow test-large soak fuzz sweep faults gpu-check dist policies lint clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -55,6 +55,9 @@ soak: $(VENV)/.test  ## send 200,000 requests through the gate and watch errors 
 
 fuzz: $(VENV)/.test  ## send mutated and hostile pictures through preprocess, in process and served: minutes, seeded
 	$(BIN)/python -m tests.fuzz
+
+sweep: $(VENV)/.test  ## export, compare and build every family of models, and write what works: an hour
+	$(BIN)/python -m tests.sweep
 
 faults: $(VENV)/.test  ## kill, freeze and starve a served cascade and send it malformed requests: minutes, seeded
 	$(BIN)/python -m tests.faults $(FAULTS)
