@@ -18,7 +18,7 @@ NUMBER = r"\d+\.\d+"
 
 
 def test_every_block_has_its_output():
-    assert len(BLOCKS) == len(re.findall(r"```(?:sh|python)", PAGE)) == 4
+    assert len(BLOCKS) == len(re.findall(r"```(?:sh|python)", PAGE)) == 5
 
 
 @pytest.mark.parametrize(("language", "code", "expected"), BLOCKS, ids=range(len(BLOCKS)))
@@ -26,7 +26,7 @@ def test_block_prints_what_the_page_shows(server, tmp_path, language, code, expe
     if shutil.which("curl") is None:
         pytest.skip("no curl on this machine")
     shutil.copy(sample_photographs(("coffee.png",))[0], tmp_path)
-    code = code.replace("localhost:8000", server.http_url)
+    code = code.replace("localhost:8000", server.http_url).replace("localhost:8001", server.grpc_url)
     words = [sys.executable, "-c"] if language == "python" else ["/bin/bash", "-ec"]
     process = subprocess.run([*words, code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (process.returncode, process.stderr) == (0, "")
