@@ -11,8 +11,7 @@ from littlebig_cli.failures import report_failures
 from littlebig_export.checking import COMPUTE_CAPABILITIES, check_pair, check_repository, describe
 from littlebig_export.engine_build import Profile
 from littlebig_export.errors import ExportError
-from littlebig_export.exporting import override_weights
-from littlebig_export.pair import load_pair
+from littlebig_export.pair import load_pair, override_weights
 
 
 @click.command(epilog="Example:  littlebig check --pair efficientvit --random-weights")

@@ -6,7 +6,6 @@ import click
 
 from littlebig_cli.failures import report_failures
 from littlebig_contract.onnx_runtime import providers
-from littlebig_export.costs import as_table, pair_costs
 from littlebig_export.errors import ExportError
 from littlebig_export.pair import load_pair
 
@@ -27,6 +26,9 @@ def command(pair_name: str, measure: bool) -> None:
 
     The counts are of the graphs and sizes that are served; no weights are needed.
     """
+    # torch takes seconds to import, and the help does not need it.
+    from littlebig_export.costs import as_table, pair_costs  # noqa: PLC0415
+
     costs, canonical = pair_costs(load_pair(pair_name), measure=measure, report=lambda line: click.echo(line, err=True))
     for line in as_table(costs, canonical):
         click.echo(line)

@@ -12,8 +12,7 @@ from littlebig_cli.failures import report_failures
 from littlebig_contract.stages import STAGES
 from littlebig_export.engines import ensure_engines
 from littlebig_export.errors import ExportError, NotHereError
-from littlebig_export.exporting import export_pair, override_weights
-from littlebig_export.pair import load_pair, shipped_pairs
+from littlebig_export.pair import load_pair, override_weights, shipped_pairs
 from littlebig_export.pictures import pictures_in
 from littlebig_export.targets import TARGETS, best_target
 
@@ -98,6 +97,9 @@ def command(
     Each model becomes one ONNX graph, from the canonical uint8 image to label, confidence, margin and probabilities.
     Both graphs are compared with their models on photographs before anything is written.
     """
+    # torch takes seconds to import, and the help does not need it.
+    from littlebig_export.exporting import export_pair  # noqa: PLC0415
+
     target = target or best_target()
     pair = override_weights(load_pair(pair_name), little_weights, big_weights, random=random_weights)
     export_pair(

@@ -15,9 +15,7 @@ from littlebig_calibration.served import ServedModels
 from littlebig_cli.failures import Failure, report_failures
 from littlebig_cli.progress import images_bar
 from littlebig_cli.rows import FORMATS, show_rows
-from littlebig_export.costs import pair_costs
 from littlebig_export.errors import ExportError
-from littlebig_export.exporting import export_pair
 from littlebig_export.pair import load_pair
 from littlebig_export.provenance import is_current
 
@@ -79,6 +77,10 @@ def command(imagenet: Path, labels: Path | None, pairs: tuple[str, ...], output:
 
 
 def _measured(name: str, images: LabelledImages, data_set: str, output: Path) -> dict[str, str]:
+    # torch takes seconds to import, and the help does not need it.
+    from littlebig_export.costs import pair_costs  # noqa: PLC0415
+    from littlebig_export.exporting import export_pair  # noqa: PLC0415
+
     pair = load_pair(name)
     folder = output / pair.name
     repository = folder / "models"

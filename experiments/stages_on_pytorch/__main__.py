@@ -9,8 +9,7 @@ import click
 from experiments.stages_on_pytorch.writing import write
 from littlebig_benchmarks.errors import BenchmarkError
 from littlebig_export.errors import ExportError
-from littlebig_export.exporting import override_weights
-from littlebig_export.pair import load_pair
+from littlebig_export.pair import load_pair, override_weights
 
 
 @click.command()

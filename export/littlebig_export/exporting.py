@@ -21,7 +21,7 @@ from littlebig_export.applying import CALIBRATION, calibrated_score, check_weigh
 from littlebig_export.class_names import class_names
 from littlebig_export.classifiers import Classifier, prepare
 from littlebig_export.errors import PairError, RepositoryError
-from littlebig_export.pair import OnnxModel, Pair, TimmModel
+from littlebig_export.pair import Pair
 from littlebig_export.parity import Parity, check_parity
 from littlebig_export.pictures import crops, photographs
 from littlebig_export.precision_effect import Effect, Lowered, as_provenance, describe_effect, lower, measure_effect
@@ -49,25 +49,6 @@ class Exported:
     output: Path
     parity: Mapping[str, Parity]
     provenance: Mapping[str, Any]
-
-
-def override_weights(pair: Pair, little: Path | None, big: Path | None, *, random: bool) -> Pair:
-    """The pair with other weights than its file says.
-
-    Args:
-        pair: as its file describes it.
-        little: a state dict for the little model.
-        big: a state dict for the big model.
-        random: no weights at all, for load tests and build checks.
-
-    Raises:
-        PairError: if a stage that is an ONNX file, weights and all, is to get others.
-    """
-    return replace(
-        pair,
-        little=_with_weights(pair.little, little, random=random),
-        big=_with_weights(pair.big, big, random=random),
-    )
 
 
 def export_pair(
@@ -245,14 +226,6 @@ def _lower(
     # A few photographs find the activations that need FP32; more would only cost time, the headroom is wide.
     low = lower(classifier, precision, patterns, pictures[:6])
     return low, measure_effect(graph, low, canonical, pictures, decision) if pictures else None
-
-
-def _with_weights(model: TimmModel | OnnxModel, path: Path | None, *, random: bool) -> TimmModel | OnnxModel:
-    if path is None and not random:
-        return model
-    if isinstance(model, OnnxModel):
-        raise PairError(f"'{model.path}' is an ONNX file with its weights in it; it takes no others")
-    return replace(model, weights="random" if path is None else f"file:{path}")
 
 
 def _described(classifier: Classifier, parity: Parity, agreement: Agreement | None) -> dict[str, Any]:

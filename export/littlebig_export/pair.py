@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +119,25 @@ def load_pair(name_or_path: str) -> Pair:
         raise PairError(f"{path}: {reason}") from reason
 
 
+def override_weights(pair: Pair, little: Path | None, big: Path | None, *, random: bool) -> Pair:
+    """The pair with other weights than its file says.
+
+    Args:
+        pair: as its file describes it.
+        little: a state dict for the little model.
+        big: a state dict for the big model.
+        random: no weights at all, for load tests and build checks.
+
+    Raises:
+        PairError: if a stage that is an ONNX file, weights and all, is to get others.
+    """
+    return replace(
+        pair,
+        little=_with_weights(pair.little, little, random=random),
+        big=_with_weights(pair.big, big, random=random),
+    )
+
+
 def _pair(table: Mapping[str, Any], folder: Path) -> Pair:
     _refuse_unknown(table, {"name", "description", "threshold", "calibration", "labels", "little", "big"}, "the pair")
     threshold = _value(table, "threshold", float, "the pair", default=0.5)
@@ -208,3 +227,11 @@ def _triple(
         raise PairError(f"{where} {key} = {value!r} is not three numbers")
     red, green, blue = (float(x) for x in value)
     return red, green, blue
+
+
+def _with_weights(model: TimmModel | OnnxModel, path: Path | None, *, random: bool) -> TimmModel | OnnxModel:
+    if path is None and not random:
+        return model
+    if isinstance(model, OnnxModel):
+        raise PairError(f"'{model.path}' is an ONNX file with its weights in it; it takes no others")
+    return replace(model, weights="random" if path is None else f"file:{path}")

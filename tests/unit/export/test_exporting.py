@@ -9,8 +9,8 @@ import pytest
 from littlebig_export import exporting, repository
 from littlebig_export.config_pbtxt import read_config
 from littlebig_export.errors import ExportError
-from littlebig_export.exporting import export_pair, override_weights
-from littlebig_export.pair import load_pair
+from littlebig_export.exporting import export_pair
+from littlebig_export.pair import load_pair, override_weights
 from littlebig_export.repository import SHARED_MODULES
 from tests.tiny_pair import tiny_classifier
 

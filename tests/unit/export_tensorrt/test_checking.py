@@ -17,8 +17,8 @@ from littlebig_contract.stages import STAGES
 from littlebig_export.checking import check_pair, check_repository
 from littlebig_export.costs import count_macs
 from littlebig_export.engine_build import Profile
-from littlebig_export.exporting import export_pair, override_weights
-from littlebig_export.pair import load_pair
+from littlebig_export.exporting import export_pair
+from littlebig_export.pair import load_pair, override_weights
 from littlebig_export.precision import keep_reasons, to_precision
 from littlebig_export.preprocessing import Preprocessing
 from littlebig_export.stage_graph import Backbone, stage_graph
