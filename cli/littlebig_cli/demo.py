@@ -63,12 +63,14 @@ def next_steps(repository: Path) -> str:
     rest = "" if repository == default else f" --repository {repository}"
     makes = not rest and Path("Makefile").is_file()
     # In a checkout, `make` has put the command where PATH does not look.
-    littlebig = "littlebig" if shutil.which("littlebig") else Path(sys.executable).parent / "littlebig"
+    littlebig = Path("littlebig" if shutil.which("littlebig") else Path(sys.executable).with_name("littlebig"))
+    if littlebig.is_relative_to(Path.cwd()):
+        littlebig = littlebig.relative_to(Path.cwd())
     steps = {
         "make playground" if makes else f"{littlebig} playground --serve{rest}": "try your own pictures in the browser",
         "make serve"
         if makes
-        else f"{littlebig} serve{rest}": f"keep a server running; then: {littlebig} classify FILE",
+        else f"{littlebig} serve{rest}": f"serve until Ctrl-C; then: {littlebig} classify FILE",
         "docs/tutorial.md": "label some pictures, and choose the threshold by them",
     }
     width = max(map(len, steps))

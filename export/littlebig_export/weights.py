@@ -101,7 +101,11 @@ def _vary_constants(network: torch.nn.Module) -> None:
     """Let every random weight matter: timm begins residual branches and heads with zeros, which hide their faults."""
     with torch.no_grad():
         for parameter in network.parameters():
-            if parameter.is_floating_point() and bool((parameter == parameter.flatten()[0]).all()):
+            if (
+                parameter.is_floating_point()
+                and not parameter.is_meta
+                and bool((parameter == parameter.flatten()[0]).all())
+            ):
                 parameter.add_(_NOISE * torch.randn_like(parameter))
 
 

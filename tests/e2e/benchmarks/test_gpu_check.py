@@ -1,11 +1,13 @@
 """The check for a machine with a GPU, on the CPU: everything but the device itself."""
 
+import pytest
 from experiments.gpu_check.__main__ import PAIRS, main
 from tests.tiny_pair import write_tiny_pair
 
 from littlebig_export.pair import load_pair
 
 
+@pytest.mark.slow
 def test_the_check_reports_how_stages_differ_from_their_graphs_on_the_cpu(tmp_path, capsys):
     main(["--pair", str(write_tiny_pair(tmp_path)), "--target", "cpu", "--output", str(tmp_path / "out")])
     report = (tmp_path / "out/report.md").read_text()

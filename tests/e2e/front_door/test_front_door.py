@@ -86,6 +86,7 @@ def test_a_bad_picture_is_named_by_its_position_among_large_ones(door):
         ask(door.grpc_url, [LARGE, broken, honest_pictures()[0]])
 
 
+@pytest.mark.slow
 def test_large_pictures_of_one_request_share_the_memory_budget(door):
     processes = [
         process

@@ -1,4 +1,4 @@
-"""docs/calibration.md describes every field of calibration.json, and only options that exist."""
+"""docs/calibration.md and docs/formats.md describe every field of calibration.json, and only options that exist."""
 
 import dataclasses
 import re
@@ -12,7 +12,8 @@ from littlebig_cli.calibrate import command as calibrate
 from littlebig_cli.predict import command as predict
 from littlebig_cli.search import command as search
 
-DOCS = (Path(__file__).parents[3] / "docs" / "calibration.md").read_text()
+PAGES = Path(__file__).parents[3] / "docs"
+DOCS = (PAGES / "calibration.md").read_text() + (PAGES / "formats.md").read_text()
 
 
 @pytest.mark.parametrize("kind", [Calibration, DataSet, Guarantee, OperatingPoint, Proof, Tolerance])

@@ -97,6 +97,7 @@ def test_weights_in_files_are_lowered_in_files(tmp_path, precision):
 
 
 @pytest.mark.usefixtures("everything_is_large")
+@pytest.mark.slow
 def test_a_timm_model_goes_from_the_network_to_files(tmp_path):
     path = tmp_path / "timm.toml"
     path.write_text(

@@ -24,7 +24,8 @@ def test_plain_attention_is_tried_where_fused_attention_fails(monkeypatch):
         tried.append(network.fused_attn)
         if network.fused_attn:
             raise RuntimeError("fused")
-        return SimpleNamespace(model_proto=onnx.ModelProto(ir_version=7))
+        graph = SimpleNamespace(initializers={})
+        return SimpleNamespace(model=SimpleNamespace(graph=graph), model_proto=onnx.ModelProto(ir_version=7))
 
     monkeypatch.setattr("torch.onnx.export", export)
     assert tracing.export_network(Attention(), 8, "m").ir_version == 7
