@@ -40,7 +40,8 @@ test-all:  ## run every test that exists; a test without the marker slow may tak
 	$(MAKE) test PYTEST_ARGS=--max-seconds=20
 	$(MAKE) test-rest
 
-test-rest: test-slow policies soak dist  ## run what `make test` leaves out
+test-rest: test-slow policies dist  ## run what `make test` leaves out
+	SOAK_REQUESTS=100000 $(MAKE) soak
 	$(MAKE) faults FAULTS="--within 30 --retry-for 40"
 
 test-slow: $(VENV)/.test  ## run the tests with the markers slow and large

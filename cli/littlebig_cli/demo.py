@@ -68,9 +68,7 @@ def next_steps(repository: Path) -> str:
         littlebig = littlebig.relative_to(Path.cwd())
     steps = {
         "make playground" if makes else f"{littlebig} playground --serve{rest}": "try your own pictures in the browser",
-        "make serve"
-        if makes
-        else f"{littlebig} serve{rest}": f"serve until Ctrl-C; then: {littlebig} classify FILE",
+        "make serve" if makes else f"{littlebig} serve{rest}": f"serve until Ctrl-C; then: {littlebig} classify FILE",
         "docs/tutorial.md": "label some pictures, and choose the threshold by them",
     }
     width = max(map(len, steps))

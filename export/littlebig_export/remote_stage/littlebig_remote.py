@@ -53,8 +53,10 @@ _CHANNEL: tuple[tuple[str, Any], ...] = (
     ("grpc.http2.max_pings_without_data", 0),
 )
 _LONGEST_ERROR = 300
-# Each of gRPC's attempts may meet the one of two servers that stops, which takes it seconds: so many attempts again.
-_ROUNDS = 4
+# Each of gRPC's attempts may meet the one of two servers that stops, which takes it seconds: so many rounds of them, in
+# at most so many seconds. It refuses by its models' absence (NOT_FOUND) or in one of these words, whatever the status.
+_ROUNDS, _ROUNDS_S = 20, 1.0
+_STOPPING = ("Server exiting", "Server is stopping", "Server not ready", "has no available versions")
 # What the stage's server says of itself, or is busy: all else are the stage's own errors.
 _UNREACHABLE = ("UNAVAILABLE", "UNAUTHENTICATED", "PERMISSION_DENIED", "UNIMPLEMENTED", "CANCELLED")
 Answer = Callable[[Mapping[str, Any], str], None]
@@ -139,7 +141,8 @@ class RemoteStage:
         """
         tensor = triton.InferInput("image", list(images.shape), "UINT8").set_data_from_numpy(images)
         wanted = [triton.InferRequestedOutput(name) for name in outputs]
-        rows_asked, rounds, deadline = len(images), iter(range(1, _ROUNDS)), time.monotonic() + timeout_s
+        started = time.monotonic()
+        rows_asked, rounds, deadline = len(images), iter(range(1, _ROUNDS)), started + timeout_s
 
         def send() -> None:
             left = max(deadline - time.monotonic(), 0.001)
@@ -149,7 +152,8 @@ class RemoteStage:
 
         def arrived(result: Any, error: InferenceServerException | None) -> None:
             try:
-                if error is not None and _is_unknown_model(error) and next(rounds, None):
+                again = error is not None and _is_leaving(error) and time.monotonic() - started < _ROUNDS_S
+                if again and next(rounds, None):
                     send()
                     return
                 answer = ({}, self.describe(error, timeout_s)) if error else _rows(result, outputs, rows_asked)
@@ -221,6 +225,10 @@ def _rows(result: Any, outputs: Sequence[str], rows: int) -> tuple[dict[str, Any
 
 def _is_unknown_model(failure: InferenceServerException) -> bool:
     return str(failure.status()).endswith("NOT_FOUND")
+
+
+def _is_leaving(failure: InferenceServerException) -> bool:
+    return _is_unknown_model(failure) or any(words in (failure.message() or "") for words in _STOPPING)
 
 
 def _read(parameter: str, path: str) -> bytes:
