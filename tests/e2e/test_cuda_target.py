@@ -24,6 +24,7 @@ def on_cpu(repository):
         path.write_text(write_config(config))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", ["cpu", pytest.param("gpu", marks=pytest.mark.gpu)])
 def test_the_cascade_answers_as_that_of_the_cpu_target(tmp_path, tiny_repository, device):
     if device == "gpu" and best_target() != "cuda":

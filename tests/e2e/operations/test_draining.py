@@ -109,6 +109,7 @@ def test_servers_are_stopped_and_replaced_without_a_failed_request(servers, tiny
     assert {answer.stage for answer in load.answers} == {"big"}
 
 
+@pytest.mark.slow
 def test_every_refusal_of_a_stopping_server_is_one_that_the_client_retries(servers):
     # Without retries, to see every error between SIGTERM and the end.
     with Client(servers[0].grpc_url, retry_for=0) as client, Load(client) as load:

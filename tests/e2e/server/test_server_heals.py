@@ -211,6 +211,7 @@ def test_a_server_that_has_healed_stops_long_before_its_exit_timeout(own: tuple[
     assert time.monotonic() - started < 25, "the exit timeout is 30 s"
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_be_loaded_again_ends_the_server_with_the_reason(own: tuple[Served, Path]) -> None:
     running, repository = own
     file = repository / "preprocess" / "1" / "model.py"

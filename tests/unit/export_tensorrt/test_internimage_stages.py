@@ -31,6 +31,7 @@ def test_tensorrt_builds_a_small_internimage_with_its_sampling_in_fp32(tmp_path,
     assert plan.outputs[-1] == "probabilities FLOAT [batch, 5]"
 
 
+@pytest.mark.slow
 def test_the_pair_costs_what_is_published():
     (little, big), canonical = pair_costs(load_pair("internimage"))
     assert canonical == 512
