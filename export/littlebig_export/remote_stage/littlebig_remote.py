@@ -54,7 +54,8 @@ _CHANNEL: tuple[tuple[str, Any], ...] = (
 )
 _LONGEST_ERROR = 300
 # Each of gRPC's attempts may meet the one of two servers that stops, which takes it seconds: so many rounds of them, in
-# at most so many seconds. It refuses by its models' absence (NOT_FOUND) or in one of these words, whatever the status.
+# at most so many seconds. It refuses by its models' absence (NOT_FOUND) or in one of these words, whatever the status,
+# and cancels the calls that it has at its end.
 _ROUNDS, _ROUNDS_S = 20, 1.0
 _STOPPING = ("Server exiting", "Server is stopping", "Server not ready", "has no available versions")
 # What the stage's server says of itself, or is busy: all else are the stage's own errors.
@@ -228,6 +229,8 @@ def _is_unknown_model(failure: InferenceServerException) -> bool:
 
 
 def _is_leaving(failure: InferenceServerException) -> bool:
+    if str(failure.status()).endswith("CANCELLED"):
+        return True
     return _is_unknown_model(failure) or any(words in (failure.message() or "") for words in _STOPPING)
 
 
