@@ -53,12 +53,13 @@ def examine(repository: Path) -> Iterator[Finding]:
     Args:
         repository: the model repository to serve.
     """
-    on_gpu = _stages_on_gpu(repository)
-    yield from _server(on_gpu)
+    target = _target(repository)
+    on_gpu = target in ("cuda", "tensorrt")
+    yield from _server(target)
     yield _finding(str(SHARED_MEMORY), lambda: f"{check_shared_memory() >> 20} MiB", needed=True)
     for name, ports in _PORTS.items():
         yield _finding(f"{name} port", lambda ports=ports: _free(ports))  # type: ignore[misc]
-    yield _finding("ONNX Runtime", _onnx_runtime, needed=not on_gpu)
+    yield _finding("ONNX Runtime", lambda: _onnx_runtime(target), needed=target != "tensorrt")
     gpu = _finding("GPU", _gpus, on_gpu)
     yield gpu
     if gpu.present:
@@ -81,7 +82,7 @@ class _Missing(Exception):
     """A part that is not there; the message names the remedy."""
 
 
-def _server(on_gpu: bool) -> Iterator[Finding]:
+def _server(target: str) -> Iterator[Finding]:
     try:
         found = find_tritonserver()
     except InstallationError as lack:
@@ -92,7 +93,7 @@ def _server(on_gpu: bool) -> Iterator[Finding]:
         return
     for name, check in requirements(found.wheel).items():
         yield _finding(name, check, needed=True)
-    if on_gpu:
+    if target == "tensorrt":
         text = "nvidia-pytriton has none for TensorRT, which the repository needs: serve in NVIDIA's Triton container"
         yield Finding("backend", False, text, needed=True)
 
@@ -108,18 +109,26 @@ def _free(ports: Ports) -> str:
     return f"{max(ports.http, ports.grpc, ports.metrics)} is free"
 
 
-def _stages_on_gpu(repository: Path) -> bool:
+def _target(repository: Path) -> str:
+    """What the repository's stages run on; an export without a GPU has the target cpu."""
     try:
-        return bool(json.loads((repository / PROVENANCE).read_text(encoding="utf-8")).get("target") == "tensorrt")
-    except (OSError, ValueError, AttributeError):
-        return False
+        return str(json.loads((repository / PROVENANCE).read_text(encoding="utf-8"))["target"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return "cpu"
 
 
-def _onnx_runtime() -> str:
+def _onnx_runtime(target: str) -> str:
     try:
-        return "runs on " + ", ".join(name.removesuffix("ExecutionProvider") for name in providers())
+        found = providers()
     except ModuleNotFoundError:
         raise _Missing(f"not installed, the cpu target's stages run on it: {install('server')}") from None
+    names = ", ".join(name.removesuffix("ExecutionProvider") for name in found)
+    if target == "cuda" and "CUDAExecutionProvider" not in found:
+        raise _Missing(
+            f"runs on {names} alone, and the repository's stages need CUDA: pip uninstall -y onnxruntime, then "
+            f"{install('cuda')}"
+        )
+    return f"runs on {names}"
 
 
 def _gpus() -> str:
@@ -168,8 +177,16 @@ def _installed(extra: str) -> bool:
     for requirement in importlib.metadata.requires("littlebig") or ():
         package, _, marker = requirement.partition(";")
         if re.search(rf"extra == ['\"]{extra}['\"]", marker) and "python_version" not in marker:
-            try:
-                importlib.metadata.version(re.split(r"[^\w.-]", package)[0])
-            except importlib.metadata.PackageNotFoundError:
+            name = re.split(r"[^\w.-]", package)[0]
+            # onnxruntime-gpu takes the place of onnxruntime.
+            if not any(_has_distribution(each) for each in (name, f"{name}-gpu")):
                 return False
+    return True
+
+
+def _has_distribution(name: str) -> bool:
+    try:
+        importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
     return True

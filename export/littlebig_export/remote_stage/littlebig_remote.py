@@ -55,7 +55,7 @@ _CHANNEL: tuple[tuple[str, Any], ...] = (
 _LONGEST_ERROR = 300
 # Each of gRPC's attempts may meet the one of two servers that stops, which takes it seconds: so many rounds of them, in
 # at most so many seconds. It refuses by its models' absence (NOT_FOUND) or in one of these words, whatever the status,
-# and cancels the calls that it has at its end.
+# and cancels the calls that it has at its end. The words are those of the client's `_triton_messages`; a test compares.
 _ROUNDS, _ROUNDS_S = 20, 1.0
 _STOPPING = ("Server exiting", "Server is stopping", "Server not ready", "has no available versions")
 # What the stage's server says of itself, or is busy: all else are the stage's own errors.

@@ -155,3 +155,28 @@ def test_tensorrt_repository_needs_a_gpu_and_a_complete_installation(repository,
     found = findings(tmp_path, code=1)
     assert found["GPU"]["needed"]
     assert not found["ONNX Runtime"]["needed"]
+
+
+@pytest.mark.parametrize(("installed", "present"), [(["CPU"], False), (["CUDA", "CPU"], True)])
+def test_cuda_repository_needs_a_gpu_and_cudas_provider(repository, tmp_path, monkeypatch, installed, present):
+    monkeypatch.setattr(checkup, "providers", lambda: [f"{name}ExecutionProvider" for name in installed])
+    (tmp_path / "littlebig.json").write_text('{"target": "cuda"}')
+    found = findings(tmp_path, code=1)
+    assert found["GPU"]["needed"]
+    assert found["ONNX Runtime"]["needed"]
+    assert found["ONNX Runtime"]["present"] == present
+    if not present:
+        assert found["ONNX Runtime"]["text"].endswith("then pip install 'littlebig[cuda]'")
+    assert "backend" not in found
+
+
+def test_onnxruntime_gpu_takes_the_place_of_onnxruntime(repository, monkeypatch):
+    version = importlib.metadata.version
+
+    def with_gpu(name):
+        if name == "onnxruntime":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return version("onnxruntime" if name == "onnxruntime-gpu" else name)
+
+    monkeypatch.setattr(importlib.metadata, "version", with_gpu)
+    assert "export" in findings(repository)["extras"]["text"].partition(";")[0]

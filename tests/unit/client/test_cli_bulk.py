@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from fake_triton import NAMES, encoded_picture
+from terminals import read_terminal
 
 from littlebig_cli.classify import command
 
@@ -502,13 +503,7 @@ def test_bar_on_a_terminal_shows_rate_share_escalated_and_number(server, photos,
     process = subprocess.Popen([sys.executable, "-m", "littlebig_cli", *words], stdout=subprocess.PIPE, stderr=its_end)
     os.close(its_end)
     output, _ = process.communicate(timeout=120)
-    seen = b""
-    while True:
-        try:
-            seen += os.read(terminal, 65536)
-        except OSError:  # the other end of the terminal is closed
-            break
-    os.close(terminal)
+    seen = read_terminal(terminal)
     assert b"309 pictures: 301 big, 8 little" in output
     text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen.decode())
     assert re.search(r"\d+/309 \d+/s  \d+% escalated", text)

@@ -19,6 +19,7 @@ import grpc
 import pytest
 from click.testing import CliRunner
 from fake_triton import NAMES, encoded_picture
+from terminals import read_terminal
 
 from littlebig_cli.classify import command
 
@@ -323,13 +324,7 @@ def test_progress_bar_appears_on_a_terminal_and_rows_in_the_pipe(server, tmp_pat
     )
     os.close(its_end)
     output, _ = process.communicate(timeout=120)
-    seen = b""
-    while True:
-        try:
-            seen += os.read(terminal, 65536)
-        except OSError:  # the other end of the terminal is closed
-            break
-    os.close(terminal)
+    seen = read_terminal(terminal)
     assert len(output.splitlines()) == 52
     assert b"\x1b" not in output
     assert b"/51" in seen

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -10,7 +13,9 @@ from click.testing import CliRunner
 from littlebig_calibration.errors import CalibrationError
 from littlebig_calibration.served import ServedModels
 from littlebig_cli.main import littlebig
+from littlebig_client import _triton_messages
 from littlebig_contract.stages import models_in, stages_computed_in
+from littlebig_export import remote
 from littlebig_export.applying import apply_calibration
 from littlebig_export.config_pbtxt import read_config
 from littlebig_export.errors import PairError, RepositoryError
@@ -207,3 +212,9 @@ def test_other_weights_have_another_alias():
 def test_a_wrong_pair_error_is_a_pair_error(tiny_pair, tmp_path):
     with pytest.raises(PairError):
         export_pair(load_pair(str(tiny_pair)), "cpu", tmp_path / "o", remote={"big": {"url": ""}})
+
+
+def test_a_stopping_server_is_known_by_the_same_words_as_in_the_client():
+    source = (Path(remote.__file__).parent / "remote_stage" / "littlebig_remote.py").read_text()
+    (words,) = re.findall(r"^_STOPPING = (\(.*\))$", source, re.MULTILINE)
+    assert ast.literal_eval(words) == _triton_messages._STOPPING
