@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -99,6 +100,19 @@ END = (
 def test_ctrl_c_ends_a_command_silently_with_130():
     process = run(END % "raise KeyboardInterrupt")
     assert (process.returncode, process.stdout, process.stderr) == (130, b"", b"")
+
+
+def test_ctrl_c_while_the_command_is_imported_ends_it_silently():
+    process = run(
+        "import signal, sys\n"
+        "class Finder:\n"
+        "    def find_spec(name, *_):\n"
+        "        name == 'click' and signal.raise_signal(signal.SIGINT)\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "sys.meta_path.insert(0, Finder)\n"
+        "from littlebig_cli.__main__ import run; run()"
+    )
+    assert (process.returncode, process.stdout, process.stderr) == (-signal.SIGINT, b"", b"")
 
 
 @pytest.mark.parametrize("printing", ["click.echo('x' * 10)", "print('x' * 100000)", "print('x'); raise SystemExit(1)"])
