@@ -15,6 +15,7 @@ from littlebig_contract.onnx_runtime import providers
 from littlebig_contract.provenance import PROVENANCE
 from littlebig_export.errors import ExportError
 from littlebig_export.gpu import cuda_version, find_gpus
+from littlebig_export.targets import CONTAINER_TARGETS, PYTHON_TARGETS
 from littlebig_export.tensorrt_api import library_version, load_tensorrt
 from littlebig_server import InstallationError, ServerError
 from littlebig_server.installation import Installation, find_tritonserver
@@ -54,12 +55,12 @@ def examine(repository: Path) -> Iterator[Finding]:
         repository: the model repository to serve.
     """
     target = _target(repository)
-    on_gpu = target in ("cuda", "tensorrt")
+    on_gpu = target != "cpu"
     yield from _server(target)
     yield _finding(str(SHARED_MEMORY), lambda: f"{check_shared_memory() >> 20} MiB", needed=True)
     for name, ports in _PORTS.items():
         yield _finding(f"{name} port", lambda ports=ports: _free(ports))  # type: ignore[misc]
-    yield _finding("ONNX Runtime", lambda: _onnx_runtime(target), needed=target != "tensorrt")
+    yield _finding("ONNX Runtime", lambda: _onnx_runtime(target), needed=target in PYTHON_TARGETS)
     gpu = _finding("GPU", _gpus, on_gpu)
     yield gpu
     if gpu.present:
@@ -89,13 +90,19 @@ def _server(target: str) -> Iterator[Finding]:
         yield Finding("tritonserver", False, str(lack), needed=True)
         return
     yield Finding("tritonserver", True, _origin(found), needed=True)
-    if found.wheel is None:
-        return
-    for name, check in requirements(found.wheel).items():
-        yield _finding(name, check, needed=True)
-    if target == "tensorrt":
-        text = "nvidia-pytriton has none for TensorRT, which the repository needs: serve in NVIDIA's Triton container"
+    if found.wheel is not None:
+        for name, check in requirements(found.wheel).items():
+            yield _finding(name, check, needed=True)
+    if target in CONTAINER_TARGETS and not _has_backend(found, CONTAINER_TARGETS[target]):
+        name = CONTAINER_TARGETS[target]
+        text = f"it has no backend {name}, which the repository needs: serve in NVIDIA's Triton container"
         yield Finding("backend", False, text, needed=True)
+
+
+def _has_backend(found: Installation, name: str) -> bool:
+    """Whether a tritonserver has a backend; an own one without a folder of backends is trusted."""
+    backends = found.binary.resolve().parents[1] / "backends"
+    return (backends / name).is_dir() or (found.wheel is None and not backends.is_dir())
 
 
 def _origin(found: Installation) -> str:

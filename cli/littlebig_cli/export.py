@@ -33,8 +33,8 @@ STATE_DICT = click.Path(path_type=Path, dir_okay=False)
 @click.option(
     "--target",
     type=click.Choice(TARGETS),
-    help="What the stages run on: ONNX Runtime (cpu, cuda) or TensorRT.  [default: cuda where a GPU and "
-    "onnxruntime-gpu are found, else cpu]",
+    help="What the stages run on: ONNX Runtime in Python (cpu, cuda), the ONNX Runtime of NVIDIA's container "
+    "(onnxruntime), or TensorRT.  [default: cuda where a GPU and onnxruntime-gpu are found, else cpu]",
 )
 @click.option(
     "--output",

@@ -68,7 +68,7 @@ def export_pair(
 
     Args:
         pair: which models, and their weights.
-        target: `cpu`, `cuda` or `tensorrt`.
+        target: one of `targets.TARGETS`.
         output: the repository's folder; an earlier export there is replaced in one step at the end.
         threshold: escalate below this confidence instead of what the pair's calibration says, in [0, 1].
         cores: what the cpu target's threads are laid out for; those this process may use by default.

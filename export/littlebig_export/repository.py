@@ -23,11 +23,13 @@ from tritonclient.grpc import model_config_pb2
 from littlebig_contract.stages import MODELS, STAGES, models_in
 from littlebig_export.applying import apply_calibration, forget_calibration
 from littlebig_export.config_pbtxt import Config, read_config, reference_repository, set_parameter, write_config
+from littlebig_export.engine_key import hash_graph
 from littlebig_export.errors import RepositoryError
 from littlebig_export.preprocessing import Preprocessing
 from littlebig_export.provenance import PROVENANCE
 from littlebig_export.remote import make_remote, write_alias
 from littlebig_export.targets import PYTHON_TARGETS
+from littlebig_export.tensorrt_provider import on_tensorrt_provider
 from littlebig_export.weight_files import save_graph
 
 _HERE = Path(__file__).parent
@@ -60,7 +62,7 @@ class Rendering:
     """Everything that makes one repository differ from another.
 
     Attributes:
-        target: `cpu`, `cuda` or `tensorrt`.
+        target: one of `targets.TARGETS`.
         graphs: stage -> ONNX graph.
         canonical: the big model's preprocessing, which makes the canonical image.
         class_names: one per class.
@@ -161,7 +163,6 @@ def _write_model(folder: Path, rendering: Rendering) -> None:
     version.mkdir(parents=True)
     config = read_config(reference / "config.pbtxt")
     _adapt(config, rendering)
-    (folder / "config.pbtxt").write_text(write_config(config), encoding="utf-8")
     # An ensemble's version folder is empty but for `.keep`: git and object stores lose empty folders.
     for source in sorted({*(reference / "1").glob("*.py"), *(reference / "1").glob(".keep")}):
         shutil.copyfile(source, version / source.name)
@@ -174,6 +175,9 @@ def _write_model(folder: Path, rendering: Rendering) -> None:
             stage = "remote_stage" if name in rendering.remote else "onnxruntime_stage"
             for source in sorted((_HERE / stage).glob("*.py")):
                 shutil.copyfile(source, version / source.name)
+    if name in STAGES and name not in rendering.remote and rendering.target == "onnxruntime":
+        on_tensorrt_provider(config, hash_graph(version / "model.onnx"))
+    (folder / "config.pbtxt").write_text(write_config(config), encoding="utf-8")
     if name != "preprocess" and (version / "model.py").exists():
         for shared in SHARED_MODULES:
             shutil.copyfile(reference_repository() / "preprocess" / "1" / shared, version / shared)

@@ -9,8 +9,13 @@ from littlebig_export.errors import PairError
 from littlebig_export.precision import PRECISIONS
 
 INT8 = "int8"
-DEFAULTS = {"cpu": "fp32", "cuda": "fp16", "tensorrt": "fp16"}
-_CHOICES = {"cpu": (INT8, "fp32"), "cuda": ("fp16", "fp32"), "tensorrt": (INT8, *PRECISIONS)}
+DEFAULTS = {"cpu": "fp32", "cuda": "fp16", "onnxruntime": "fp16", "tensorrt": "fp16"}
+_CHOICES = {
+    "cpu": (INT8, "fp32"),
+    "cuda": ("fp16", "fp32"),
+    "onnxruntime": ("fp16", "fp32"),
+    "tensorrt": (INT8, *PRECISIONS),
+}
 
 
 def stage_precisions(text: str | None, target: str) -> dict[str, str]:
@@ -18,7 +23,7 @@ def stage_precisions(text: str | None, target: str) -> dict[str, str]:
 
     Args:
         text: `fp16` for both stages, `little=int8,big=fp16` for each, `int8` for little alone; None for the defaults.
-        target: `cpu`, `cuda` or `tensorrt`; it decides the default of a stage that `text` does not name.
+        target: one of `targets.TARGETS`; it decides the default of a stage that `text` does not name.
 
     Raises:
         PairError: if the text names something that is no stage or no precision of the target.

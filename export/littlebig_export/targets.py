@@ -7,13 +7,15 @@ from littlebig_export.gpu import find_gpus
 
 # Targets whose stages are Python models on ONNX Runtime.
 PYTHON_TARGETS = ("cpu", "cuda")
-TARGETS = (*PYTHON_TARGETS, "tensorrt")
+# Targets whose stages need a backend that a tritonserver from pip does not have: target -> the backend's name.
+CONTAINER_TARGETS = {"tensorrt": "tensorrt", "onnxruntime": "onnxruntime"}
+TARGETS = (*PYTHON_TARGETS, *CONTAINER_TARGETS)
 
 
 def best_target() -> str:
     """`cuda` where this machine has a GPU and ONNX Runtime's CUDA provider is installed, else `cpu`.
 
-    Engines are never chosen unasked: a tritonserver from pip cannot load them.
+    The others are never chosen unasked: a tritonserver from pip cannot load them.
     """
     try:
         find_gpus()

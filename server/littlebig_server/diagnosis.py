@@ -20,6 +20,7 @@ _PORT_TAKEN = re.compile(r"Socket '[^']*:(\d+)' already in use")
 _STATUS = re.compile(r"^(Internal|Invalid argument|Unavailable|Not found|Unsupported|Unknown|Already exists)(: | - )")
 _UNHEALTHY = re.compile(r"Stub process '[^']*' is not healthy")
 _STUB_UNHEALTHY = re.compile(r"^Stub process '([^']+)' is not healthy\.$")
+_NO_BACKEND = re.compile(r"unable to find backend library for backend '(onnxruntime|tensorrt)'.*")
 _TRACEBACK_LINE = re.compile(r"\S*/([^/\s]+\(\d+\): \w+)")
 # Last lines of the dynamic loader, the option parser, main.cc and our keeper.
 _LAST_WORDS = re.compile(
@@ -140,4 +141,9 @@ def _one_line(message: str) -> str:
     location = _TRACEBACK_LINE.search(trace)
     text = _STATUS.sub("", " ".join(text.split()))
     text = _STUB_UNHEALTHY.sub(r"the Python process of instance \1 died or did not answer for a second", text)
+    text = _NO_BACKEND.sub(
+        r"this tritonserver has no backend '\1': serve in NVIDIA's Triton container, or export with --target cpu or "
+        "cuda",
+        text,
+    )
     return f"{text} ({location[1]})" if location else text

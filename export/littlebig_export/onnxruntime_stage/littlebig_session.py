@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
+from littlebig_session_errors import REMEDY, one_line
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 _INPUT = "image"
@@ -80,16 +81,18 @@ class DeviceSession:
         Raises:
             RuntimeError: in one line, if the provider does not start here.
         """
-        self._device = ("cuda" if provider == CUDA else "cpu", device)
+        place = ("cuda" if provider == CUDA else "cpu", device)
         if provider == CUDA and hasattr(onnxruntime, "preload_dlls"):
             onnxruntime.preload_dlls()  # CUDA's libraries from pip, where the system has none
-        self._session = _open(graph, provider, device)
-        self._buffers = [
-            _Buffers(self._session, size, self._device, number) for number, size in enumerate(sorted(sizes), 1)
-        ]
-        for buffers in self._buffers:
-            for _ in range(_RUNS_BEFORE_REPLAY):
-                buffers.run((), np.zeros((1, *buffers.image_shape), np.uint8))
+        try:
+            session = _open(graph, provider, device)
+            self._buffers = [_Buffers(session, size, place, number) for number, size in enumerate(sorted(sizes), 1)]
+            for buffers in self._buffers:
+                for _ in range(_RUNS_BEFORE_REPLAY):
+                    buffers.run((), np.zeros((1, *buffers.image_shape), np.uint8))
+        except Exception as reason:
+            where = f"ONNX Runtime {onnxruntime.__version__} does not start {provider} on device {device}"
+            raise RuntimeError(one_line(where, reason)) from None
 
     def run(self, names: Sequence[str], images: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[Any]]:
         """Compute outputs by name; images are uint8 [N, H, W, 3], at most as many as the largest size."""
@@ -126,18 +129,22 @@ class _Buffers:
 
 def _open(graph: Path, provider: str, device: int) -> onnxruntime.InferenceSession:
     """A session on a provider, with CUDA graphs where ONNX Runtime can record this one."""
+    if provider not in onnxruntime.get_available_providers():
+        raise RuntimeError(f"it has no {provider}: {REMEDY}")
     settings = {"device_id": str(device), "enable_cuda_graph": "1"} if provider == CUDA else {}
     try:
-        session = onnxruntime.InferenceSession(str(graph), providers=[(provider, settings)])
-    except Exception:
-        if "enable_cuda_graph" not in settings:
+        session = _session(graph, [(provider, settings)])
+    except Exception as reason:
+        if "graph capture" not in str(reason):
             raise
         # A node that only a CPU can compute forbids recording: the kernels then start one by one.
         del settings["enable_cuda_graph"]
-        session = onnxruntime.InferenceSession(str(graph), providers=[(provider, settings), CPU])
+        session = _session(graph, [(provider, settings), CPU])
     if provider not in session.get_providers():
-        raise RuntimeError(
-            f"ONNX Runtime {onnxruntime.__version__} does not start {provider} on device {device}: install "
-            "onnxruntime-gpu[cuda,cudnn], with a driver for its CUDA; 'littlebig doctor' says what is there"
-        )
+        raise RuntimeError(f"its libraries are missing or of another version, see the log: {REMEDY}")
     return session
+
+
+def _session(graph: Path, providers: Sequence[Any]) -> onnxruntime.InferenceSession:
+    # By default ONNX Runtime prints why a provider fails, and goes on with others or other settings.
+    return onnxruntime.InferenceSession(str(graph), providers=providers, enable_fallback=False)

@@ -50,6 +50,13 @@ def test_a_missing_backend_is_named(make_repository: MakeRepository) -> None:
     )
 
 
+def test_a_backend_of_nvidias_container_is_missing_with_its_remedy(make_repository: MakeRepository) -> None:
+    assert refusal(TritonServer(make_repository(config='backend: "onnxruntime"\n'))) == (
+        "tritonserver did not start: model 'classify' failed to load: this tritonserver has no backend 'onnxruntime': "
+        "serve in NVIDIA's Triton container, or export with --target cpu or cuda; full log: log_tail()"
+    )
+
+
 def test_a_missing_model_file_is_named_although_triton_waits_for_its_process(make_repository: MakeRepository) -> None:
     repository = make_repository()
     file = repository / "classify" / "1" / "model.py"

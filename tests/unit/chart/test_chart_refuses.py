@@ -185,7 +185,7 @@ CANARIES = {
 
 # Checked by the schema: choices, types and limits of single values.
 ALONE = {
-    "target": ({"target": "gpu"}, "- at '/target': value must be one of 'tensorrt', 'cpu'"),
+    "target": ({"target": "gpu"}, "- at '/target': value must be one of 'tensorrt', 'onnxruntime', 'cpu'"),
     "a-misspelt-name": ({"replica": 3}, "- at '': additional properties 'replica' not allowed"),
     "a-misspelt-name-within": (
         {"shm": {"sizeLimit": "1Gi"}},

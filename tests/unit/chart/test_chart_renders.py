@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from littlebig_cli.main import littlebig
+from littlebig_export.tensorrt_provider import CACHE
 from tests.unit.chart.custom_resources import SCHEMAS
 from tests.unit.chart.helm import CHART, ROOT, Manifest, find, helm, merged, pod_of, render, server_of
 from tests.unit.chart.matrix import CALIBRATION, CASES, CPU, MONITORED, OUTSIDE, PAIRWISE
@@ -104,6 +105,15 @@ def test_a_gpu_pod_fetches_checks_and_builds_before_it_serves():
         assert container["resources"]["requests"]["nvidia.com/gpu"] == "2"
     for container in pod["initContainers"][:-1]:
         assert "nvidia.com/gpu" not in container["resources"]["limits"]
+
+
+def test_a_pod_whose_onnx_runtime_builds_engines_keeps_them_in_the_cache():
+    pod = pod_of(render({"target": "onnxruntime"}))
+    assert "engines" not in [container["name"] for container in pod["initContainers"]]
+    triton = pod["containers"][0]
+    assert triton["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    assert {"name": "cache", "mountPath": CACHE} in triton["volumeMounts"]
+    assert "cache" in [volume["name"] for volume in pod["volumes"]]
 
 
 def test_big_only_is_applied_where_it_is_allowed():

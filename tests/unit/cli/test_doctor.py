@@ -150,11 +150,25 @@ def test_gpu_and_its_cuda_are_named(repository, monkeypatch):
     assert found["driver"]["text"].endswith("CUDA 12.4")
 
 
-def test_tensorrt_repository_needs_a_gpu_and_a_complete_installation(repository, tmp_path):
-    (tmp_path / "littlebig.json").write_text('{"target": "tensorrt"}')
+@pytest.mark.parametrize("target", ["tensorrt", "onnxruntime"])
+def test_repository_for_the_container_needs_a_gpu_and_its_backend(repository, tmp_path, target):
+    (tmp_path / "littlebig.json").write_text(f'{{"target": "{target}"}}')
     found = findings(tmp_path, code=1)
     assert found["GPU"]["needed"]
     assert not found["ONNX Runtime"]["needed"]
+    assert found["backend"]["text"] == (
+        f"it has no backend {target}, which the repository needs: serve in NVIDIA's Triton container"
+    )
+
+
+def test_tritonserver_with_the_backend_lacks_none(repository, tmp_path, monkeypatch):
+    binary = tmp_path / "bin/tritonserver"
+    (tmp_path / "backends/onnxruntime").mkdir(parents=True)
+    monkeypatch.setattr(checkup, "find_tritonserver", lambda: Installation(binary, None))
+    (tmp_path / "littlebig.json").write_text('{"target": "onnxruntime"}')
+    assert "backend" not in findings(tmp_path, code=1)
+    (tmp_path / "littlebig.json").write_text('{"target": "tensorrt"}')
+    assert not findings(tmp_path, code=1)["backend"]["present"]
 
 
 @pytest.mark.parametrize(("installed", "present"), [(["CPU"], False), (["CUDA", "CPU"], True)])

@@ -37,6 +37,7 @@ def test_a_repository_is_complete(tiny_pair, tmp_path):
     assert sorted(files(tmp_path / "out")) == [
         "big/1/littlebig_quoting.py",
         "big/1/littlebig_session.py",
+        "big/1/littlebig_session_errors.py",
         "big/1/littlebig_watchdog.py",
         "big/1/model.onnx",
         "big/1/model.py",
@@ -47,6 +48,7 @@ def test_a_repository_is_complete(tiny_pair, tmp_path):
         "classify/labels.txt",
         "little/1/littlebig_quoting.py",
         "little/1/littlebig_session.py",
+        "little/1/littlebig_session_errors.py",
         "little/1/littlebig_watchdog.py",
         "little/1/model.onnx",
         "little/1/model.py",

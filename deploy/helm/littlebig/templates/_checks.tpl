@@ -39,7 +39,7 @@ what to do. pools.yaml includes this first, for each pool.
     {{- fail "repository.objectStorage.command is empty: set the command that fetches the repository into /models, as [aws, s3, sync]" -}}
   {{- end -}}
 {{- end -}}
-{{- if and (eq .target "tensorrt") (eq .engines.cache.type "claim") (not .engines.cache.claimName) -}}
+{{- if and (ne .target "cpu") (eq .engines.cache.type "claim") (not .engines.cache.claimName) -}}
   {{- fail "engines.cache.claimName is empty: set it to a claim that keeps the TensorRT plans, or set engines.cache.type=pod to build them at each start of a pod" -}}
 {{- end -}}
 {{- $shm := include "littlebig.bytes" .shm.size | int64 -}}
@@ -77,8 +77,8 @@ what to do. pools.yaml includes this first, for each pool.
 {{- if and .tls.enabled .service.http -}}
   {{- fail "service.http is on with tls.enabled: Triton's HTTP has no TLS; turn off one of them" -}}
 {{- end -}}
-{{- if and (eq .target "tensorrt") (not .gpu.count) (not .gpu.claims) -}}
-  {{- fail "gpu.count is 0 and gpu.claims is empty: target tensorrt needs a GPU; set one of them" -}}
+{{- if and (ne .target "cpu") (not .gpu.count) (not .gpu.claims) -}}
+  {{- fail (printf "gpu.count is 0 and gpu.claims is empty: target %s needs a GPU; set one of them" .target) -}}
 {{- end -}}
 {{- if gt (len (default "" .calibration.json)) 200000 -}}
   {{- fail (printf "calibration.json has %d bytes: an annotation of the pods holds it, and Kubernetes limits all annotations to 256 KiB; put it into the repository with 'littlebig apply'" (len (default "" .calibration.json))) -}}

@@ -1,6 +1,6 @@
 {{- define "littlebig.deployment" -}}
 {{- $name := include "littlebig.poolName" . -}}
-{{- $tensorrt := eq .Values.target "tensorrt" -}}
+{{- $onGpu := ne .Values.target "cpu" -}}
 {{- $startup := .Values.server.startupTimeoutSeconds -}}
 apiVersion: apps/v1
 kind: Deployment
@@ -53,7 +53,7 @@ spec:
       {{- with .Values.schedulerName }}
       schedulerName: {{ . }}
       {{- end }}
-      {{- if and $tensorrt .Values.gpu.claims }}
+      {{- if and $onGpu .Values.gpu.claims }}
       resourceClaims:
         {{- toYaml .Values.gpu.claims | nindent 8 }}
       {{- end }}
@@ -154,6 +154,11 @@ spec:
               mountPath: /dev/shm
             - name: tmp
               mountPath: /tmp
+            {{- if eq .Values.target "onnxruntime" }}
+            # ONNX Runtime keeps the engines here that TensorRT builds while the models load.
+            - name: cache
+              mountPath: /cache
+            {{- end }}
             {{- if .Values.tls.enabled }}
             - name: tls
               mountPath: /tls
@@ -180,7 +185,7 @@ spec:
             claimName: {{ .Values.repository.volume.claimName }}
             readOnly: true
         {{- end }}
-        {{- if $tensorrt }}
+        {{- if $onGpu }}
         - name: cache
           {{- if eq .Values.engines.cache.type "claim" }}
           persistentVolumeClaim:

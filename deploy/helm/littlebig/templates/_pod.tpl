@@ -163,16 +163,16 @@ context, resources.
 {{- define "littlebig.resources" -}}
 {{- $resources := index . 1 -}}
 {{- with index . 0 -}}
-{{- $tensorrt := eq .Values.target "tensorrt" -}}
+{{- $onGpu := ne .Values.target "cpu" -}}
 {{- $gpu := dict -}}
-{{- if and $tensorrt .Values.gpu.count -}}
+{{- if and $onGpu .Values.gpu.count -}}
 {{- $gpu = dict .Values.gpu.resource (.Values.gpu.count | toString) -}}
 {{- end -}}
 requests:
   {{- toYaml (merge dict $gpu (default dict $resources.requests)) | nindent 2 }}
 limits:
   {{- toYaml (merge dict $gpu (default dict $resources.limits)) | nindent 2 }}
-{{- if and $tensorrt .Values.gpu.claims }}
+{{- if and $onGpu .Values.gpu.claims }}
 claims:
   {{- range .Values.gpu.claims }}
   - name: {{ .name }}
