@@ -139,10 +139,10 @@ def _from_onnx(model: OnnxModel) -> Classifier:
         name=model.path.stem,
         source=f"onnx:{model.path.name}",
         weights_sha256=_identity(
-            given.sha256, {**asdict(model.preprocessing), "scores": model.scores, "output": given.output}
+            given.sha256, {**asdict(given.preprocessing), "scores": model.scores, "output": given.output}
         ),
         classes=given.classes,
-        backbone=Backbone(given.graph, model.preprocessing, model.scores),
+        backbone=Backbone(given.graph, given.preprocessing, model.scores),
         scores=given.scores,
         class_names=None,
     )

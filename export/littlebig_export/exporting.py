@@ -32,6 +32,7 @@ from littlebig_export.remote import check_remote, stage_alias
 from littlebig_export.repository import DECODE, Rendering, check_output, write_repository
 from littlebig_export.stage_graph import stage_graph
 from littlebig_export.stage_precisions import describe_precisions, stage_precisions
+from littlebig_export.unsupported import unsupported_by_tensorrt
 
 _TOOLS = ("littlebig", "timm", "torch", "onnx", "pillow")
 
@@ -102,6 +103,8 @@ def export_pair(
     agreement: Agreement | None = None
     for stage in STAGES:
         graph = stage_graph(classifiers[stage].backbone, canonical)
+        if target == "tensorrt" and stage not in remote:
+            _warn_of_unsupported(stage, graph, report)
         parity[stage] = check_parity(graph, classifiers[stage], canonical, ours)
         report(f"{stage}: {_describe_parity(parity[stage])}")
         # big sees what its own transform makes, and the labels of random weights mean nothing.
@@ -202,6 +205,14 @@ def _warn_of_crop_modes(little: Preprocessing, big: Preprocessing, report: Calla
         report(
             f"little: its own crop mode is '{little.crop_mode}', but it sees pictures as big does: '{big.crop_mode}'; "
             f"for '{little.crop_mode}' in both stages set crop_mode = \"{little.crop_mode}\" under [big]"
+        )
+
+
+def _warn_of_unsupported(stage: str, graph: onnx.ModelProto, report: Callable[[str], None]) -> None:
+    if unsupported := unsupported_by_tensorrt(graph):
+        report(
+            f"{stage}: TensorRT has no {', '.join(unsupported)}, so that no engine can be built: export the model "
+            "without that, or serve it with --target cuda or cpu"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import graphlib
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,16 +13,20 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import onnxruntime
-from onnx import inliner, version_converter
+from onnx import TensorProto, helper, inliner, version_converter
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
+from onnxscript.optimizer import remove_unused_nodes
 
 from littlebig_contract.onnx_runtime import open_session
 from littlebig_export.engine_key import hash_file
 from littlebig_export.errors import GraphError, PairError
+from littlebig_export.given_input import ELEMENTS, GivenInput, read_input, take_images
 from littlebig_export.pair import OnnxModel
+from littlebig_export.preprocessing import Preprocessing
+from littlebig_export.rewriting import rewrite_for_tensorrt
 from littlebig_export.skeleton import put_weights_back, without_weights
 from littlebig_export.stage_graph import IR_VERSION, OPSET
-from littlebig_export.weight_files import keep_folder, lighten, load_light, weights_folder
+from littlebig_export.weight_files import keep_folder, lighten, load_light, open_graph, weights_folder
 
 Floats = npt.NDArray[np.float32]
 # Answers of a batch and of its images one by one may differ by the order of their sums.
@@ -34,26 +39,27 @@ class OnnxClassifier:
 
     Attributes:
         graph: one float32 input [N,3,S,S] and one float32 output [N,C], without local functions, opset 18 or later.
+        preprocessing: how its input is made from a picture.
         sha256: of all its files, a hex string.
         classes: number of classes.
         session: runs the files as they are; of a large model, the path to open when it is needed.
-        source: name of the input.
+        given: what the files take.
         output: name of the scores.
     """
 
     graph: onnx.ModelProto
+    preprocessing: Preprocessing
     sha256: str
     classes: int
     session: Any
-    source: str
+    given: GivenInput
     output: str
 
     def scores(self, images: Floats) -> Floats:
         """What the model answers, float32 [N,C], for normalised float32 images [N,3,S,S]."""
         large = isinstance(self.session, Path)
         session = open_session(self.session, cpu_only=True, lean=True) if large else self.session
-        answer: Floats = session.run([self.output], {self.source: images})[0]
-        return answer
+        return _rows(_run(session, self.given, self.output, images))
 
 
 def read_classifier(model: OnnxModel) -> OnnxClassifier:
@@ -69,15 +75,32 @@ def read_classifier(model: OnnxModel) -> OnnxClassifier:
     try:
         sha256 = hash_files(path)
         graph = load_light(path)
-        session = open_session(path, cpu_only=True, lean=weights_folder(graph) is not None)
-    except Exception as reason:  # protobuf, onnx and ONNX Runtime each raise their own
+    except Exception as reason:  # protobuf and onnx each raise their own
         raise GraphError(f"'{path}' is not a readable ONNX model: {_first_line(reason)}") from reason
-    source = _check_input(session, model)
+    try:
+        session = open_session(path, cpu_only=True, lean=weights_folder(graph) is not None)
+    except Exception as reason:  # ONNX Runtime's own classes, all derived from Exception
+        kinds = {tensor.data_type for tensor in graph.graph.initializer}
+        remedy = "; export it in float32 or float16" if kinds & {TensorProto.BFLOAT16, TensorProto.DOUBLE} else ""
+        raise GraphError(f"ONNX Runtime cannot open '{path}': {_first_line(reason)}{remedy}") from reason
+    given = read_input(session, model)
+    preprocessing = given.preprocessing(model)
     output = _scores_output(session, model)
-    classes = _check_batches(session, source, output, model)
-    backbone = lighten(_as_backbone(graph, source, output, classes, path))
+    images = np.random.default_rng(0).normal(size=(3, 3, preprocessing.size, preprocessing.size)).astype(np.float32)
+    if given.element == TensorProto.UINT8:
+        images = (100 + 50 * images).round().clip(0, 255)
+    answers = _check_batches(session, given, output, images, path)
+    classes = int(answers.shape[1])
+    backbone = _as_backbone(graph, given.name, output, classes, path)
+    take_images(backbone, given, preprocessing.size)
+    _answer_floats(backbone, session, output)
+    remove_unused_nodes(backbone)  # those of other outputs
+    backbone = lighten(rewrite_for_tensorrt(backbone))
+    if given.batch is not None:
+        _check_freed_batch(backbone, given.batch, images, answers, path)
     # Weights that a session has mapped count as its memory.
-    return OnnxClassifier(backbone, sha256, classes, path if weights_folder(backbone) else session, source, output)
+    kept = path if weights_folder(backbone) else session
+    return OnnxClassifier(backbone, preprocessing, sha256, classes, kept, given, output)
 
 
 def hash_files(path: Path) -> str:
@@ -109,27 +132,6 @@ def _tensors_of_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorPr
                 yield from _tensors_of_graph(graph)
 
 
-def _check_input(session: Any, model: OnnxModel) -> str:
-    """Name of the input, after refusing one that takes no batch of images."""
-    inputs = session.get_inputs()
-    if len(inputs) != 1:
-        raise GraphError(f"'{model.path}' has {len(inputs)} inputs; a classifier has one, the image")
-    size = model.preprocessing.size
-    batch, *shape = inputs[0].shape or [None]
-    wanted = [3, size, size]
-    fits = len(shape) == 3 and all(
-        have in (want, None) or isinstance(have, str) for have, want in zip(shape, wanted, strict=True)
-    )
-    if inputs[0].type != "tensor(float)" or not fits:
-        raise GraphError(
-            f"'{model.path}' takes {inputs[0].type} {inputs[0].shape}; "
-            f"it must take float images [batch, {', '.join(map(str, wanted))}]"
-        )
-    if isinstance(batch, int):
-        raise GraphError(f"'{model.path}' has a fixed batch of {batch}; export it with a dynamic batch")
-    return str(inputs[0].name)
-
-
 def _scores_output(session: Any, model: OnnxModel) -> str:
     """Name of the output that holds the scores: the pair's, or the first one."""
     outputs = {output.name: output for output in session.get_outputs()}
@@ -137,9 +139,12 @@ def _scores_output(session: Any, model: OnnxModel) -> str:
     if name not in outputs:
         known = ", ".join(f"'{output}'" for output in outputs) or "none"
         raise GraphError(f"'{model.path}' has no output '{name}'; it has {known}")
-    if _may_be_scores(outputs[name]):
+    scores = [each for each in outputs.values() if _may_be_scores(each)]
+    if not model.output:
+        scores = [each for each in scores if len(each.shape) == 2] or scores  # maps of one pixel are no answer
+    if outputs[name] in scores:
         return name
-    found = [f'"{output.name}"' for output in outputs.values() if _may_be_scores(output)]
+    found = [f'"{each.name}"' for each in scores]
     which = "first output" if not model.output else "output"
     remedy = f"set output = {' or '.join(found)} in the pair's file" if found else "a classifier has such an output"
     raise GraphError(
@@ -149,40 +154,81 @@ def _scores_output(session: Any, model: OnnxModel) -> str:
 
 
 def _may_be_scores(output: Any) -> bool:
+    """Whether an output is [batch, classes], or that with dimensions of 1 behind."""
     shape = output.shape or []
-    return output.type == "tensor(float)" and len(shape) == 2 and (not isinstance(shape[1], int) or shape[1] > 1)
+    floats = output.type in ELEMENTS and ELEMENTS[output.type] != TensorProto.UINT8
+    return floats and len(shape) >= 2 and shape[1] != 1 and all(size == 1 for size in shape[2:])
 
 
-def _check_batches(session: Any, source: str, output: str, model: OnnxModel) -> int:
-    """The number of classes, after running two batches: a declared dynamic batch may be baked into a node."""
-    size = model.preprocessing.size
-    images = np.random.default_rng(0).normal(size=(3, 3, size, size)).astype(np.float32)
-    baked = (
-        f"'{model.path}' declares a dynamic batch and {{}}: a node such as Reshape holds the batch of its export, so "
-        "export it again with that dimension dynamic"
-    )
+def _run(session: Any, given: GivenInput, output: str, images: Floats) -> npt.NDArray[Any]:
     quiet = onnxruntime.RunOptions()
     quiet.log_severity_level = 4
+    parts = [session.run([output], {given.name: batch}, quiet)[0][:count] for batch, count in given.batches(images)]
+    return np.concatenate(parts)
+
+
+def _rows(answers: npt.NDArray[Any]) -> Floats:
+    return answers.reshape(len(answers), -1).astype(np.float32)
+
+
+def _check_batches(session: Any, given: GivenInput, output: str, images: Floats, path: Path) -> Floats:
+    """The answers to three images, after running two batches: a declared dynamic batch may be baked into a node."""
+    baked = (
+        f"'{path}' declares a dynamic batch and {{}}: a node such as Reshape holds the batch of its export, so "
+        "export it again with that dimension dynamic"
+    )
     try:
-        single = session.run([output], {source: images[:1]}, quiet)[0]
+        single = _run(session, given, output, images[:1])
     except Exception as reason:  # ONNX Runtime's own classes, all derived from Exception
         single, problem = None, reason
     try:
-        batch = session.run([output], {source: images}, quiet)[0]
+        batch = _run(session, given, output, images)
     except Exception as reason:
         if single is None:
-            raise GraphError(f"'{model.path}' cannot be run: {_first_line(reason)}") from reason
+            raise GraphError(f"'{path}' cannot be run: {_first_line(reason)}") from reason
         raise GraphError(baked.format("fails with a batch of 3")) from reason
     if single is None:
         raise GraphError(baked.format("fails with a batch of 1")) from problem
     if len(single) != 1 or len(batch) != len(images):
         shape = list(single.shape if len(single) != 1 else batch.shape)
         raise GraphError(baked.format(f"answers {1 if len(single) != 1 else 3} images with {shape}"))
-    if batch.ndim != 2 or batch.shape[1] < 2:
-        raise GraphError(f"'{model.path}' answers {list(batch.shape)}; its scores must be [batch, classes]")
-    if not np.allclose(batch[:1], single, rtol=_ROUNDING, atol=_ROUNDING * float(np.abs(single).max())):
+    if batch.ndim < 2 or batch.shape[1] < 2 or batch[0].size != batch.shape[1]:
+        raise GraphError(f"'{path}' answers {list(batch.shape)}; its scores must be [batch, classes]")
+    single, batch = _rows(single), _rows(batch)
+    if not _same(batch[:1], single):
         raise GraphError(baked.format("answers an image differently in a batch of 3 than alone"))
-    return int(batch.shape[1])
+    return batch
+
+
+def _check_freed_batch(backbone: onnx.ModelProto, fixed: int, images: Floats, answers: Floats, path: Path) -> None:
+    """Compare the answers of a graph whose batch was fixed with those of its file, for two batches."""
+    name = backbone.graph.output[0].name
+    given = GivenInput(backbone.graph.input[0].name)
+    try:
+        session = open_graph(backbone, cpu_only=True)
+        fits = all(_same(_run(session, given, name, images[:size]), answers[:size]) for size in (1, len(images)))
+    except Exception:  # ONNX Runtime's own classes, all derived from Exception
+        fits = False
+    if not fits:
+        raise GraphError(f"'{path}' has a fixed batch of {fixed}; export it with a dynamic batch")
+
+
+def _same(answers: Floats, expected: Floats) -> bool:
+    tolerance = _ROUNDING * float(np.abs(expected).max())
+    return answers.shape == expected.shape and bool(np.allclose(answers, expected, rtol=_ROUNDING, atol=tolerance))
+
+
+def _answer_floats(model: onnx.ModelProto, session: Any, output: str) -> None:
+    """Let a graph answer float32 [N,C] where its file answers another type, or with dimensions of 1 behind."""
+    answer = next(each for each in session.get_outputs() if each.name == output)
+    name = output
+    if answer.type != "tensor(float)":
+        model.graph.node.append(helper.make_node("Cast", [name], [f"{output}/float"], to=TensorProto.FLOAT))
+        name = f"{output}/float"
+    if len(answer.shape) > 2:
+        model.graph.node.append(helper.make_node("Flatten", [name], [f"{output}/rows"], axis=1))
+        name = f"{output}/rows"
+    model.graph.output[0].name = name
 
 
 def _as_backbone(graph: onnx.ModelProto, source: str, output: str, classes: int, path: Path) -> onnx.ModelProto:
@@ -195,6 +241,11 @@ def _as_backbone(graph: onnx.ModelProto, source: str, output: str, classes: int,
     for named in (*graph.opset_import, *graph.graph.node):
         if named.domain == "ai.onnx":
             named.domain = ""  # two names of one domain
+    inputs = [value for value in graph.graph.input if value.name == source]
+    del graph.graph.input[:]
+    graph.graph.input.extend(inputs)  # up to IR version 3 initializers are inputs too
+    graph.ir_version = max(graph.ir_version, IR_VERSION)
+    _sort(graph.graph)
     version = next((opset.version for opset in graph.opset_import if not opset.domain), OPSET)
     if version < OPSET:
         try:
@@ -205,15 +256,31 @@ def _as_backbone(graph: onnx.ModelProto, source: str, output: str, classes: int,
             raise GraphError(
                 f"'{path}' cannot be brought from opset {version} to {OPSET}: {_first_line(reason)}"
             ) from reason
-    graph.ir_version = max(graph.ir_version, IR_VERSION)
     scores = onnx.helper.make_tensor_value_info(output, onnx.TensorProto.FLOAT, ["batch", classes])
     del graph.graph.output[:]
     graph.graph.output.append(scores)
-    inputs = [value for value in graph.graph.input if value.name == source]
-    del graph.graph.input[:]
-    graph.graph.input.extend(inputs)  # up to IR version 3 initializers are inputs too
     return graph
 
 
+def _sort(graph: onnx.GraphProto) -> None:
+    """Put every node behind those whose results it takes: ONNX Runtime needs no such order, ONNX does."""
+    makers = {name: index for index, node in enumerate(graph.node) for name in node.output}
+    needs = {index: [makers[name] for name in _reads(node) if name in makers] for index, node in enumerate(graph.node)}
+    if any(maker >= index for index, needed in needs.items() for maker in needed):
+        order = graphlib.TopologicalSorter(needs).static_order()
+        nodes = [onnx.NodeProto.FromString(graph.node[index].SerializeToString()) for index in order]
+        del graph.node[:]
+        graph.node.extend(nodes)
+
+
+def _reads(node: onnx.NodeProto) -> Iterator[str]:
+    yield from filter(None, node.input)
+    for attribute in node.attribute:
+        for inner in attribute.g.node:
+            yield from _reads(inner)
+
+
 def _first_line(reason: Exception) -> str:
-    return next((line for line in str(reason).splitlines() if line.strip()), type(reason).__name__)
+    """Without ONNX Runtime's error code."""
+    line = next((line for line in str(reason).splitlines() if line.strip()), type(reason).__name__)
+    return line.rsplit("] : ", 1)[-1].split(" : ", 2)[-1] if line.startswith("[ONNXRuntimeError]") else line

@@ -51,6 +51,7 @@ class OnnxModel:
         scores: what its output holds, `logits` or `probabilities`.
         fp32: patterns of what stays in FP32 in a half-precision graph: names of nodes or operators.
         output: name of the output with the scores; the first one by default.
+        normalises: whether the pair's file states `mean` or `std`.
     """
 
     path: Path
@@ -58,6 +59,7 @@ class OnnxModel:
     scores: str
     fp32: tuple[str, ...] = ()
     output: str | None = None
+    normalises: bool = False
 
 
 @dataclass(frozen=True)
@@ -191,6 +193,7 @@ def _model(table: Mapping[str, Any], stage: str, folder: Path) -> TimmModel | On
             scores=scores,
             fp32=_patterns(model, where),
             output=_value(model, "output", str, where, default="") or None,
+            normalises="mean" in model or "std" in model,
         )
     raise PairError(f"{where} needs an 'architecture' of timm or an 'onnx' file")
 

@@ -27,8 +27,8 @@ from littlebig_export.weight_files import open_graph
 # Arithmetic in another order moves a probability by about 1e-6, a sharpened one by up to 1e-3.
 LARGEST_DIFFERENCE = 5e-3
 # Standard deviations of scores over the photographs. Below the first, which no trained model reaches, they are scaled
-# to the second, as if they were no smaller than the third: rounding would show.
-_FLAT, _SHARP, _FLATTEST = 0.5, 4.0, 0.002
+# to the second, as if they were no smaller than the third: rounding would show. The last is for models in halves.
+_FLAT, _SHARP, _FLATTEST, _FLATTEST_HALVES = 0.5, 4.0, 0.002, 0.1
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,8 @@ def check_parity(
     model = classifier.backbone.preprocessing
     original = classifier.reference(normalised([view(image, canonical, model) for image in images], model))
     agreement = float((served.argmax(-1) == original.argmax(-1)).mean())
-    served, original = sharpened(served, original)
+    halves = any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in graph.graph.initializer)
+    served, original = sharpened(served, original, _FLATTEST_HALVES if halves else _FLATTEST)
     parity = Parity(len(pictures), agreement, float(np.abs(served - original).max()))
     if not parity.largest_difference <= LARGEST_DIFFERENCE:
         raise ParityError(
@@ -80,7 +81,7 @@ def check_parity(
     return parity
 
 
-def sharpened(served: Scores, original: Scores) -> tuple[Scores, Scores]:
+def sharpened(served: Scores, original: Scores, flattest: float = _FLATTEST) -> tuple[Scores, Scores]:
     """Two answers to the same pictures, peaked enough that a fault changes them.
 
     With random weights every probability is about 1 / C, and hardly differs from picture to picture. Then the scores,
@@ -89,6 +90,7 @@ def sharpened(served: Scores, original: Scores) -> tuple[Scores, Scores]:
     Args:
         served: probabilities [N,C].
         original: probabilities [N,C], which decide whether and how much to sharpen.
+        flattest: the smallest standard deviation of scores that is more than rounding.
     """
     ours, theirs = (
         np.log(np.maximum(each, np.finfo(np.float32).tiny), dtype=np.float64) for each in (served, original)
@@ -98,7 +100,7 @@ def sharpened(served: Scores, original: Scores) -> tuple[Scores, Scores]:
     spread = float((theirs - common).std())
     if spread >= _FLAT:
         return served, original
-    scale = _SHARP / max(spread, _FLATTEST)
+    scale = _SHARP / max(spread, flattest)
     return softmax(scale * (ours - common)), softmax(scale * (theirs - common))
 
 

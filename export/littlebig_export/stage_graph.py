@@ -67,7 +67,8 @@ def stage_graph(backbone: Backbone, canonical: Preprocessing) -> onnx.ModelProto
         graph = compose.merge_models(graph, tail, [(f"backbone/{scores}", "scores")])
         onnx.checker.check_model(graph)
     except (ValueError, onnx.checker.ValidationError) as reason:
-        raise GraphError(f"the graph cannot be joined to its preprocessing: {reason}") from reason
+        words = " ".join(str(reason).split())
+        raise GraphError(f"the graph cannot be joined to its preprocessing: {words}") from reason
     keep_each_domain_once(graph)
     put_weights_back(graph, weights, "backbone/")
     graph.producer_name = "littlebig"
