@@ -101,7 +101,7 @@ def export_pair(
     graphs, parity, lowered = {}, {}, {}
     agreement: Agreement | None = None
     for stage in STAGES:
-        graph = stage_graph(classifiers[stage].backbone, canonical)
+        graph = stage_graph(classifiers[stage].backbone, canonical, banded=target == "cpu")
         parity[stage] = check_parity(graph, classifiers[stage], canonical, ours)
         report(f"{stage}: {_describe_parity(parity[stage])}")
         # big sees what its own transform makes, and the labels of random weights mean nothing.
@@ -124,7 +124,7 @@ def export_pair(
             precisions[stage] = low.precision
             identity = served_identity(classifiers[stage].weights_sha256, low, target)
             classifiers[stage] = replace(classifiers[stage], weights_sha256=identity)
-            graph = stage_graph(low.backbone, canonical)
+            graph = stage_graph(low.backbone, canonical, banded=target == "cpu")
         graphs[stage] = graph
     if "int8" in precisions.values() and threshold is None:
         calibration = _calibration(pair, classifiers, report)
