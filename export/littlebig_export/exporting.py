@@ -102,7 +102,7 @@ def export_pair(
     graphs, parity, lowered = {}, {}, {}
     agreement: Agreement | None = None
     for stage in STAGES:
-        graph = stage_graph(classifiers[stage].backbone, canonical)
+        graph = stage_graph(classifiers[stage].backbone, canonical, banded=target == "cpu")
         if target == "tensorrt" and stage not in remote:
             _warn_of_unsupported(stage, graph, report)
         parity[stage] = check_parity(graph, classifiers[stage], canonical, ours)
@@ -127,7 +127,7 @@ def export_pair(
             precisions[stage] = low.precision
             identity = served_identity(classifiers[stage].weights_sha256, low, target)
             classifiers[stage] = replace(classifiers[stage], weights_sha256=identity)
-            graph = stage_graph(low.backbone, canonical)
+            graph = stage_graph(low.backbone, canonical, banded=target == "cpu")
         graphs[stage] = graph
     if "int8" in precisions.values() and threshold is None:
         calibration = _calibration(pair, classifiers, report)

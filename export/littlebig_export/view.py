@@ -24,6 +24,10 @@ _SIZES = np.geomspace(0.5, 3.0, 12)
 _CORRELATION, _ROUNDING = 0.97, 1.0 / 12.0 / 3000.0
 # Variance of a picture's mean: large, so that flat colour stays flat.
 _MEAN = 1e3
+# Weights of far pixels that are smaller than this, relative to the largest of their row, are 0.
+_NEGLIGIBLE = 1e-4
+# Rows of the view that one band computes.
+_BAND = 32
 
 
 @functools.cache
@@ -38,8 +42,8 @@ def view_matrix(canonical: Preprocessing, model: Preprocessing) -> npt.NDArray[n
         model: the preprocessing of the stage's model.
 
     Returns:
-        float32 matrix of shape [model.size, canonical.size]; every row sums to 1, but for a border's, which are 0. None
-        if the canonical image is the view.
+        float32 matrix of shape [model.size, canonical.size]; every row sums to 1, but for a border's, which are 0, and
+        is 0 away from its pixel. None if the canonical image is the view.
     """
     kept = min(model.kept, canonical.kept)
     if model.size == canonical.size and kept == canonical.kept:
@@ -53,7 +57,32 @@ def view_matrix(canonical: Preprocessing, model: Preprocessing) -> npt.NDArray[n
         spread = covariance @ made.T / len(_SIZES)
         products += _axis(model, kept, pixels) @ spread
         variances += made @ spread
-    return np.asarray(np.linalg.solve(variances, products.T).T, np.float32)
+    return np.asarray(_near(np.linalg.solve(variances, products.T).T), np.float32)
+
+
+def bands(matrix: npt.NDArray[np.float32]) -> list[tuple[int, npt.NDArray[np.float32]]]:
+    """A view matrix as bands of rows, each with the columns that it needs and no others.
+
+    Returns:
+        (first column, float32 matrix [rows, columns]) of each band, from the top; together they are `matrix`.
+    """
+    result = []
+    for start in range(0, len(matrix), _BAND):
+        rows = matrix[start : start + _BAND]
+        used = np.flatnonzero(rows.any(axis=0))
+        first, last = (int(used[0]), int(used[-1])) if len(used) else (0, 0)
+        result.append((first, rows[:, first : last + 1]))
+    return result
+
+
+def _near(matrix: Matrix) -> Matrix:
+    """The matrix without the negligible weights on both sides of each row; the rows keep their sums."""
+    size = np.abs(matrix)
+    matters = size > _NEGLIGIBLE * size.max(axis=1, keepdims=True)
+    near = np.logical_or.accumulate(matters, axis=1) & np.logical_or.accumulate(matters[:, ::-1], axis=1)[:, ::-1]
+    kept = np.where(near, matrix, 0.0)
+    sums = kept.sum(axis=1, keepdims=True)
+    return kept * np.divide(matrix.sum(axis=1, keepdims=True), sums, out=np.ones_like(sums), where=sums != 0.0)
 
 
 def _axis(transform: Preprocessing, kept: float, pixels: int) -> Matrix:
