@@ -163,13 +163,6 @@ def test_models_that_are_no_pair_are_refused(tiny_pair):
     )
 
 
-def test_a_fixed_batch_is_refused(tiny_pair):
-    tiny_classifier(tiny_pair.parent / "big.onnx", 32, batch=4)
-    assert refusal("--pair", tiny_pair) == (
-        f"'{tiny_pair.parent}/big.onnx' has a fixed batch of 4; export it with a dynamic batch"
-    )
-
-
 def test_a_repository_without_a_graph_is_refused(tiny_pair, tmp_path):
     export_pair(load_pair(str(tiny_pair)), "tensorrt", tmp_path / "out")
     graph = tmp_path / "out/little/1/model.onnx"
