@@ -1,4 +1,4 @@
-"""A real Prometheus on loopback that scrapes one server every second, with the chart's rules."""
+"""A real Prometheus on loopback that scrapes a server, or one of each pool, every second, with the chart's rules."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import subprocess
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -25,18 +26,24 @@ class Prometheus:
 
     Args:
         folder: an empty folder.
-        metrics_url: the target, http://HOST:PORT/PATH.
+        targets: http://HOST:PORT/metrics of the server of each pool; without pools, of the pool "".
+        relabelings: metric relabelings, as a PodMonitor has them.
     """
 
-    def __init__(self, folder: Path, metrics_url: str) -> None:
+    def __init__(self, folder: Path, targets: dict[str, str], relabelings: Sequence[dict[str, Any]] = ()) -> None:
         binary = shutil.which("prometheus")
         if binary is None:
             pytest.skip("needs prometheus (Debian: apt-get install prometheus)")
-        address = urllib.parse.urlsplit(metrics_url)
         scrape = {
             "job_name": "littlebig",
-            "metrics_path": address.path,
-            "static_configs": [{"targets": [address.netloc]}],
+            "static_configs": [
+                {"targets": [urllib.parse.urlsplit(url).netloc], "labels": {"pool": pool}}
+                for pool, url in targets.items()
+            ],
+            "metric_relabel_configs": [
+                {re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", name): value for name, value in entry.items()}
+                for entry in relabelings
+            ],
         }
         config = folder / "prometheus.yml"  # JSON is YAML
         config.write_text(
@@ -63,7 +70,7 @@ class Prometheus:
         with self._log.open("w") as log:
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
         try:
-            until(lambda: self._running() and self.value("up") == 1, "Prometheus scrapes the server")
+            until(lambda: self._running() and self.value("min(up)") == 1, "Prometheus scrapes every server")
         except BaseException:
             self.__exit__()
             raise

@@ -14,6 +14,7 @@ LONG = 400  # minutes from which a scenario takes promtool long
 MINUTE = 60
 DAY = 86400
 _POD = 'namespace="shop",job="shop/littlebig",instance="10.0.0.7:8002",pod="littlebig-0"'
+_BIG_POD = 'namespace="shop",job="shop/littlebig",instance="10.0.0.8:8002",pod="littlebig-big-0",pool="big"'
 
 # (seconds, rate per second or value); None: not scraped.
 Phases = tuple[tuple[int, float | None], ...]
@@ -27,11 +28,13 @@ class Scenario:
         minutes: its duration.
         fires: alert name -> its description.
         series: differences from the healthy server; None removes a series.
+        pools: whether little and big are pools of their own; each has one pod.
     """
 
     minutes: int
     fires: dict[str, str] = field(default_factory=dict)
     series: dict[str, float | Phases | None] = field(default_factory=dict)
+    pools: bool = False
 
     def input_series(self, scrape: int) -> list[dict[str, str]]:
         """The series in the notation of promtool's unit tests.
@@ -39,10 +42,10 @@ class Scenario:
         Args:
             scrape: seconds between two scrapes.
         """
-        series = {**HEALTHY, **self.series}
+        series = {**HEALTHY, **(FORWARDED if self.pools else {}), **self.series}
         steps = self.minutes * MINUTE // scrape
         return [
-            {"series": _with_labels(name), "values": _values(series[name], steps, name, scrape)}
+            {"series": _with_labels(name, self.pools), "values": _values(series[name], steps, name, scrape)}
             for name in series
             if series[name] is not None
         ]
@@ -128,6 +131,15 @@ HEALTHY: dict[str, float | Phases | None] = {
     CERTIFICATE: 90 * DAY,
 }
 
+# With two pools: big's server, and the model of little's that forwards, whose other counters say nothing.
+UP_BIG = f'up{{endpoint="metrics",{_BIG_POD}}}'
+BIG_PROBES = PROBES.replace('pod="littlebig-0"', 'pod="littlebig-big-0"')
+FORWARDED: dict[str, float | Phases | None] = {
+    UP_BIG: 1,
+    triton("count", "big_remote"): 21,
+    failed("big", "OTHER"): 0,
+}
+
 _COUNTERS = (
     *("request_success", "exec_count", "count", "request_duration_us", "compute_infer_duration_us"),
     "queue_duration_us",
@@ -177,6 +189,19 @@ _GONE: dict[str, float | Phases | None] = {
     name: ((1800, level), (0, None))
     for name, level in HEALTHY.items()
     if isinstance(level, int | float) and name not in (UP, CERTIFICATE, PROBES)
+}
+
+# What changes when big's pool is gone, until then as in HEALTHY.
+_BIG_GONE: dict[str, float | Phases | None] = {
+    **{
+        name: ((1800, level), (0, None))
+        for name, level in HEALTHY.items()
+        if 'model="big"' in name and level is not None
+    },
+    images("big", "unsure"): ((1800, 20), (0, 0)),
+    images("little", "big_failed"): ((1800, 0), (0, 20)),
+    big_failures("breaker_open"): ((1800, 0), (0, 20)),
+    BREAKER: ((1800, 0), (0, 2)),
 }
 
 SCENARIOS = {
@@ -316,6 +341,38 @@ SCENARIOS = {
     "nothing was ever scraped": Scenario(
         40, fires={"LittleBigDown": _DOWN.format("any cascade")}, series={**dict.fromkeys(_GONE), UP: None}
     ),
+    "two pools": Scenario(60, pools=True),
+    # Its counters end; unsure images get little's answer.
+    "every server of the pool big is down": Scenario(
+        60,
+        pools=True,
+        fires={"LittleBigDown": _DOWN.format("the pool big of shop/littlebig"), "LittleBigBreakerOpen": _OPEN},
+        series={**_BIG_GONE, UP_BIG: ((1800, 1), (0, 0))},
+    ),
+    "the pool big has no servers": Scenario(
+        60,
+        pools=True,
+        fires={"LittleBigDown": _DOWN.format("the pool big of shop/littlebig"), "LittleBigBreakerOpen": _OPEN},
+        series={**_BIG_GONE, UP_BIG: ((1800, 1), (0, None))},
+    ),
+    "the pool big is overloaded": Scenario(
+        60,
+        pools=True,
+        fires={"LittleBigQueueGrowth": _GROWTH.format("big of the pool big")},
+        series={triton("pending_request_count", "big"): ((1800, 1), (0, 12))},
+    ),
+    "the pool little is overloaded": Scenario(
+        60,
+        pools=True,
+        fires={"LittleBigQueueGrowth": _GROWTH.format("little_big of the pool little")},
+        series={triton("pending_request_count", "little_big"): ((1800, 4), (0, 400))},
+    ),
+    "the probes of the pool big go on failing": Scenario(
+        40,
+        pools=True,
+        fires={"LittleBigProbeFailures": "Readiness probes of littlebig-big-0 have failed for 15 minutes."},
+        series={BIG_PROBES: ((600, 0), (0, 0.2))},
+    ),
     "the probes go on failing": Scenario(
         40,
         fires={"LittleBigProbeFailures": "Readiness probes of littlebig-0 have failed for 15 minutes."},
@@ -398,11 +455,12 @@ SCENARIOS = {
 }
 
 
-def _with_labels(name: str) -> str:
-    """A series with the labels that the scrape adds; series of other exporters are complete."""
-    if name.startswith(("probe_", "prober_", "certmanager_")):
+def _with_labels(name: str, pools: bool) -> str:
+    """A series with the labels that the scrape adds, unless it is complete."""
+    if "namespace=" in name or name.startswith("probe_"):
         return name
-    return f"{name.removesuffix('}')},{_POD}}}"
+    pod = _BIG_POD if pools and 'model="big"' in name else f'{_POD},pool="little"' if pools else _POD
+    return f"{name.removesuffix('}')},{pod}}}"
 
 
 def _values(levels: float | Phases | None, steps: int, name: str, scrape: int) -> str:

@@ -131,6 +131,25 @@ def test_every_alert_has_a_severity_a_summary_and_a_runbook_section(alert):
     assert f"\n## {alert}\n" in RUNBOOK.read_text()
 
 
+@needs_promtool
+def test_the_row_of_the_pools_shows_bigs_use_the_forwarded_images_and_failures(tmp_path):
+    dashboard = json.loads((RULES.parent / "dashboard.json").read_text())
+    (row,) = (panel for panel in dashboard["panels"] if panel["type"] == "row")
+    shown = [target["expr"] for panel in row["panels"] for target in panel["targets"] if "gpu" not in target["expr"]]
+    # FORWARDED and HEALTHY in scenarios.py: a server in each pool, 40 % of an instance of big, 21 images a second, 50 ms in big's
+    # server, of which 5 in its queue, and no failure.
+    values = [2, 0.4, 21, 21, 0.050, 0.005, 0, 0]
+    checks = [
+        {
+            "expr": f"abs(sum({expr.replace('$namespace', '.*').replace('$job', '.*')}) - {value}) < bool 1e-9",
+            "eval_time": "60m",
+            "exp_samples": [{"labels": "{}", "value": 1}],
+        }
+        for expr, value in zip(shown, values, strict=True)
+    ]
+    assert_passes(promtool(tmp_path, RULES, SCENARIOS["two pools"], 60, promql_expr_test=checks))
+
+
 # Values for the healthy server; the arithmetic is in scenarios.py, above HEALTHY.
 RECORDED = {
     "littlebig:cascade_images:rate5m": 100,
