@@ -10,6 +10,7 @@ import click
 from littlebig_cli.build_progress import BuildProgress
 from littlebig_cli.failures import report_failures
 from littlebig_contract.stages import STAGES
+from littlebig_export.decoding import DECODERS, PILLOW
 from littlebig_export.engines import ensure_engines
 from littlebig_export.errors import ExportError, NotHereError
 from littlebig_export.pair import load_pair, override_weights, shipped_pairs
@@ -65,6 +66,13 @@ STATE_DICT = click.Path(path_type=Path, dir_okay=False)
     "transform, and the effect of fp16, bf16 or int8; int8 takes its ranges from them.  "
     "[default: crops of sample photographs]",
 )
+@click.option(
+    "--decoder",
+    type=click.Choice(DECODERS),
+    default=PILLOW,
+    show_default=True,
+    help="What preprocess decodes JPEG with; nvimagecodec does so on the GPU (docs/preprocess.md).",
+)
 @click.option("--cores", type=click.IntRange(min=1), help="Cores of the cpu target.  [default: those found]")
 @click.option("--only", type=click.Choice(STAGES), help="Only this stage, for other servers to call (docs/remote.md).")
 @click.option("--big-url", metavar="HOST:PORT", help="Leave big to the server at this gRPC endpoint (docs/remote.md).")
@@ -86,6 +94,7 @@ def command(
     random_weights: bool,
     precision: str | None,
     pictures: Path | None,
+    decoder: str,
     cores: int | None,
     only: str | None,
     big_url: str | None,
@@ -112,6 +121,7 @@ def command(
         pictures=pictures_in(pictures) if pictures else (),
         remote=_remote({"little": little_url, "big": big_url}, connection),
         only=only,
+        decoder=decoder,
         report=lambda line: click.echo(line, err=True),
     )
     if target == "tensorrt":

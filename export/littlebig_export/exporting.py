@@ -20,6 +20,7 @@ from littlebig_export.agreement import Agreement, measure_agreement
 from littlebig_export.applying import CALIBRATION, calibrated_score, check_weights
 from littlebig_export.class_names import class_names
 from littlebig_export.classifiers import Classifier, prepare
+from littlebig_export.decoding import PILLOW, check_decoder, decode_mode
 from littlebig_export.errors import PairError, RepositoryError
 from littlebig_export.pair import Pair
 from littlebig_export.parity import Parity, check_parity
@@ -29,7 +30,7 @@ from littlebig_export.preprocessing import Preprocessing
 from littlebig_export.provenance import made_by
 from littlebig_export.quantising import quantise, served_identity
 from littlebig_export.remote import check_remote, stage_alias
-from littlebig_export.repository import DECODE, Rendering, check_output, write_repository
+from littlebig_export.repository import Rendering, check_output, write_repository
 from littlebig_export.stage_graph import stage_graph
 from littlebig_export.stage_precisions import describe_precisions, stage_precisions
 from littlebig_export.unsupported import unsupported_by_tensorrt
@@ -63,6 +64,7 @@ def export_pair(
     pictures: Sequence[Image.Image] = (),
     remote: Mapping[str, Mapping[str, str]] | None = None,
     only: str | None = None,
+    decoder: str = PILLOW,
     report: Callable[[str], None] = lambda line: None,
 ) -> Exported:
     """Export a pair into a model repository that tritonserver serves as it is.
@@ -79,6 +81,7 @@ def export_pair(
             them, by default from the crops.
         remote: stage -> parameters of its connection (`url` at least), for stages that another server computes.
         only: a stage, for a repository that serves nothing else.
+        decoder: of preprocess, `pillow` or `nvimagecodec`.
         report: called with one line of progress per step.
 
     Raises:
@@ -94,6 +97,7 @@ def export_pair(
         report(f"{stage}: {classifiers[stage].name}, weights {classifiers[stage].weights_sha256[:12]}")
     names = class_names(pair, classifiers)
     canonical = classifiers["big"].backbone.preprocessing
+    check_decoder(decoder, canonical)
     _warn_of_crop_modes(classifiers["little"].backbone.preprocessing, canonical, report)
     calibration = _calibration(pair, classifiers, report) if threshold is None else None
     chosen = _chosen(pair, threshold, calibration)
@@ -143,7 +147,7 @@ def export_pair(
             "width": canonical.size,
             "channels": "RGB",
             "dtype": "uint8",
-            "decode": DECODE,
+            "decode": decode_mode(decoder),
         },
         "stages": {
             "little": _described(classifiers["little"], parity["little"], agreement),
@@ -173,6 +177,7 @@ def export_pair(
             provenance=provenance,
             calibration=None if only else calibration,
             remote=remote,
+            decoder=decoder,
         ),
     )
     report(f"wrote {output}")

@@ -23,6 +23,7 @@ from tritonclient.grpc import model_config_pb2
 from littlebig_contract.stages import MODELS, STAGES, models_in
 from littlebig_export.applying import apply_calibration, forget_calibration
 from littlebig_export.config_pbtxt import Config, read_config, reference_repository, set_parameter, write_config
+from littlebig_export.decoding import NVIMAGECODEC, PILLOW, decode_mode, use_nvimagecodec
 from littlebig_export.engine_key import hash_graph
 from littlebig_export.errors import RepositoryError
 from littlebig_export.preprocessing import Preprocessing
@@ -45,8 +46,6 @@ _INSTANCES_ON_CPU = {
 }
 # Modules of preprocess that every Python model uses. Each gets a copy: a model can import only from its own folder.
 SHARED_MODULES = ("littlebig_quoting.py", "littlebig_watchdog.py")
-# How preprocess decodes: littlebig.json and calibrations record it.
-DECODE = "scaled"
 # Memory that an instance of preprocess needs, MiB: for each thread a quick picture, and a large one beside them.
 # littlebig_lanes.py divides it so; a test compares.
 _QUICK_MIB, _LARGE_MIB = 48, 400
@@ -71,6 +70,7 @@ class Rendering:
         provenance: contents of littlebig.json.
         calibration: the JSON text of one for these weights, or None.
         remote: stage -> parameters of its connection, for each stage that another server computes.
+        decoder: of preprocess, `pillow` or `nvimagecodec`.
     """
 
     target: str
@@ -82,6 +82,7 @@ class Rendering:
     provenance: Mapping[str, Any]
     calibration: str | None = None
     remote: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    decoder: str = PILLOW
 
 
 def check_output(output: Path) -> None:
@@ -177,6 +178,10 @@ def _write_model(folder: Path, rendering: Rendering) -> None:
                 shutil.copyfile(source, version / source.name)
     if name in STAGES and name not in rendering.remote and rendering.target == "onnxruntime":
         on_tensorrt_provider(config, hash_graph(version / "model.onnx"))
+    if name == "preprocess":
+        set_parameter(config.message, "decode", decode_mode(rendering.decoder))
+        if rendering.decoder == NVIMAGECODEC:
+            use_nvimagecodec(config, version, rendering.canonical, on_gpu=rendering.target != "cpu")
     (folder / "config.pbtxt").write_text(write_config(config), encoding="utf-8")
     if name != "preprocess" and (version / "model.py").exists():
         for shared in SHARED_MODULES:
@@ -295,7 +300,6 @@ def _transform(config: Config, canonical: Preprocessing) -> None:
     set_parameter(message, "resize", canonical.resize)
     set_parameter(message, "crop_mode", canonical.crop_mode)
     set_parameter(message, "interpolation", canonical.interpolation)
-    set_parameter(message, "decode", DECODE)
     config.comments["parameters[resize]"] = [
         f"# The transform of the big model: floor({canonical.size} / {canonical.crop_pct:g}) on "
         + ("both sides" if canonical.crop_mode == "squash" else "the shorter side")

@@ -74,11 +74,19 @@ class JpegPicture:
             self.scans += _later_scans(encoded, scan, self.frame, limits)
         self.buffered = self.frame.marker in _PROGRESSIVE or len(components) < len(self.frame.sampling)
         self.data = b"".join((*header, memoryview(encoded)[scan:]))
+        self._is_adobe = any(segment[:2] == b"\xff\xee" for segment in header)
 
     @property
     def name(self) -> str:
         """The kind in words, with what makes it expensive."""
         return f"JPEG image of {len(self.scans)} scans" if len(self.scans) > 1 else "JPEG image"
+
+    @property
+    def is_common(self) -> bool:
+        """Whether it is grey or YCbCr by JFIF's rules with Huffman codes, which every decoder reads alike."""
+        components = sorted(self.frame.sampling)
+        huffman = self.frame.marker not in _ARITHMETIC
+        return huffman and not self._is_adobe and (len(components) == 1 or components in ([0, 1, 2], [1, 2, 3]))
 
     def cost(self, scale: int) -> Cost:
         """Time and memory of `decode`."""

@@ -110,8 +110,17 @@ class BadPicture(Exception):
 class Lanes:
     """The threads of one process."""
 
-    def __init__(self, settings: PreprocessSettings, lanes: LaneSettings) -> None:
-        """Start the threads."""
+    def __init__(
+        self, settings: PreprocessSettings, lanes: LaneSettings, render: Callable[[Job], Array] = Job.image
+    ) -> None:
+        """Start the threads.
+
+        Args:
+            settings: size and limits.
+            lanes: how many pictures at a time.
+            render: makes a job's canonical image.
+        """
+        self._render = render
         self._settings = replace(settings, limits=lanes.within(settings.limits))
         self._quick = ThreadPoolExecutor(max_workers=lanes.threads, thread_name_prefix="decode")
         self._changed = threading.Condition()
@@ -183,7 +192,7 @@ class Lanes:
     def _begin(self, picture: bytes) -> Array | Job:
         job = Job(picture, self._settings)
         quick = job.cost.ms <= QUICK_MS and job.cost.mib <= QUICK_MIB
-        return job.image() if quick else job
+        return self._render(job) if quick else job
 
     def _run(self) -> None:
         """Decode large pictures: one of each request in turn."""
@@ -202,7 +211,7 @@ class Lanes:
             else:
                 left = job.length
                 try:
-                    waiting.images[position] = job.image()
+                    waiting.images[position] = self._render(job)
                 except Exception as reason:
                     outcome = BadPicture(position, _as_bad_image(reason))
                     left += _length(waiting)

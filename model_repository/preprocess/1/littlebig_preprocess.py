@@ -78,6 +78,8 @@ class Job:
     """One picture whose header is read and whose cost is known.
 
     Attributes:
+        picture: its format's reader.
+        fit: size of the canonical image, and how to get there.
         cost: estimated time and memory, an upper bound.
         length: of the file, bytes.
     """
@@ -93,8 +95,8 @@ class Job:
             BadImage: if the bytes are no such picture, are damaged, or exceed a limit.
         """
         settings.limits.check_length(len(encoded))
-        self._settings, self.length = settings, len(encoded)
-        self._picture = picture = _guarded("image", lambda: _opened(encoded, settings.limits))
+        self._settings, self.fit, self.length = settings, settings.fit, len(encoded)
+        self.picture = picture = _guarded("image", lambda: _opened(encoded, settings.limits))
         self._scale = 1
         turned = picture.orientation in (5, 6, 7, 8)
         upright = (picture.height, picture.width) if turned else (picture.width, picture.height)
@@ -113,7 +115,7 @@ class Job:
         Raises:
             BadImage: if the file is damaged.
         """
-        picture = self._picture
+        picture = self.picture
 
         def render() -> npt.NDArray[np.uint8]:
             region = picture.decode(self._scale, self._cut.region)
@@ -125,8 +127,8 @@ class Job:
         return _guarded(picture.kind, render)
 
     def _estimate(self) -> Cost:
-        decoding = self._picture.cost(self._scale)
-        picture, (left, top, right, bottom) = self._picture, self._cut.region
+        decoding = self.picture.cost(self._scale)
+        picture, (left, top, right, bottom) = self.picture, self._cut.region
         pixels, rows = (right - left) * (bottom - top), -(-picture.height // self._scale)
         turned = 8 if picture.orientation in UPRIGHT else 0
         # First the whole picture and its region, then the region alone with what it becomes.

@@ -11,14 +11,16 @@ import asyncio  # noqa: F401  (Triton's stub imports it for the first request, w
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
 from littlebig_lanes import BadPicture, Lanes, LaneSettings, Overloaded, PendingRequest
-from littlebig_preprocess import PreprocessSettings
+from littlebig_preprocess import Job, PreprocessSettings
+from littlebig_quoting import quoted
 from littlebig_watchdog import Watchdog, end_if_clock_steps
 
 # Overrides the parameter: a container knows its memory, a repository does not.
@@ -39,7 +41,8 @@ class TritonPythonModel:
         instances = sum(group["count"] for group in config["instance_group"])
         try:
             settings = PreprocessSettings.from_parameters(int(size), parameters)
-            self.lanes = Lanes(settings, LaneSettings.from_parameters(parameters, instances, settings.limits))
+            lanes = LaneSettings.from_parameters(parameters, instances, settings.limits)
+            self.lanes = Lanes(settings, lanes, _renderer(args, parameters))
         except ValueError as reason:
             raise pb_utils.TritonModelException(f"preprocess: {reason}") from None
         self.watchdog = Watchdog()
@@ -84,6 +87,21 @@ class TritonPythonModel:
         except Overloaded as reason:
             return _error(str(reason), pb_utils.TritonError.UNAVAILABLE)
         return None
+
+
+def _renderer(args: dict[str, str], parameters: Mapping[str, str]) -> Callable[[Job], Any]:
+    """What makes a picture's canonical image, on the device of the instance."""
+    decoder = parameters.get("decoder", "pillow")
+    if decoder == "pillow":
+        return Job.image
+    if decoder != "nvimagecodec":
+        raise ValueError(f"parameter 'decoder' = '{quoted(decoder)}' is none of pillow, nvimagecodec")
+    if parameters["decode"] != "full":
+        raise ValueError("parameter 'decoder' = 'nvimagecodec' goes with 'decode' = 'full': it cannot scale")
+    from littlebig_nvimagecodec import NvImageCodec  # noqa: PLC0415  its packages are an extra
+
+    gpu = int(args["model_instance_device_id"]) if args["model_instance_kind"] == "GPU" else None
+    return NvImageCodec(Path(args["model_repository"]) / args["model_version"], gpu).image
 
 
 def _deadline(request: Any) -> float:

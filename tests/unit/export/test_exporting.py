@@ -65,6 +65,7 @@ def test_a_repository_is_complete(tiny_pair, tmp_path):
         "preprocess/1/littlebig_jpeg.py",
         "preprocess/1/littlebig_lanes.py",
         "preprocess/1/littlebig_limits.py",
+        "preprocess/1/littlebig_nvimagecodec.py",
         "preprocess/1/littlebig_orientation.py",
         "preprocess/1/littlebig_png.py",
         "preprocess/1/littlebig_preprocess.py",

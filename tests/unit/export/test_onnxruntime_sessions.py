@@ -115,7 +115,7 @@ TEXTS = {
 
 
 @pytest.mark.parametrize(("text", "expected"), TEXTS.values(), ids=TEXTS)
-def test_a_failure_is_told_in_one_line_with_its_remedy(graph, monkeypatch, text, expected):
+def test_a_failure_is_one_line_with_its_remedy(graph, monkeypatch, text, expected):
     def fails(*_, **given):
         assert not given["enable_fallback"]  # else ONNX Runtime goes on with another device
         raise RuntimeError(text)
@@ -133,7 +133,7 @@ def test_a_provider_that_onnx_runtime_leaves_out_is_named(graph, monkeypatch):
     assert refusal(graph).startswith("its libraries are missing or of another version, see the log: pip uninstall")
 
 
-def test_memory_that_ends_while_buffers_are_filled_is_told_too(graph, monkeypatch):
+def test_memory_that_ends_while_buffers_are_filled_is_named_too(graph, monkeypatch):
     def fails(*_):
         raise RuntimeError(TEXTS["memory of a node"][0])
 
