@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 from littlebig_calibration.errors import TableError
@@ -10,6 +11,7 @@ from littlebig_calibration.table import counted, named
 
 _SYNSET = re.compile(r"n\d{8}")
 _IMAGENET_CLASSES = 1000
+_DIGITS = 9
 
 
 def classes_of_folders(folders: Sequence[str], classes: int, names: Sequence[str] | None) -> dict[str, int]:
@@ -30,7 +32,7 @@ def classes_of_folders(folders: Sequence[str], classes: int, names: Sequence[str
     Raises:
         TableError: the names fix no classes, or not all of them.
     """
-    if all(folder.isdecimal() and folder.isascii() for folder in folders):
+    if all(folder.isdecimal() and len(folder) <= _DIGITS for folder in folders):
         found = {folder: int(folder) for folder in folders}
         beyond = sorted((folder for folder in folders if int(folder) >= classes), key=int)
         if beyond:
@@ -41,7 +43,9 @@ def classes_of_folders(folders: Sequence[str], classes: int, names: Sequence[str
     by_name = _by_name(names or ())
     matches = {folder: by_name.get(_plain(folder)) for folder in folders}
     found = {folder: label for folder, label in matches.items() if label is not None}
-    if len(found) == len(folders) == len(set(found.values())):
+    if len(found) == len(folders):
+        if shared := sorted(folder for folder, label in found.items() if list(found.values()).count(label) > 1):
+            raise TableError(f"folders {named(shared)} have the name of one class: join them")
         return found
     synsets = _synsets(classes) if all(_SYNSET.fullmatch(folder) for folder in folders) else None
     if synsets is not None and set(folders) <= synsets.keys():
@@ -65,7 +69,8 @@ def _by_name(names: Sequence[str]) -> dict[str, int | None]:
 
 
 def _plain(name: str) -> str:
-    return " ".join(re.split(r"[\s_-]+", name.strip().lower()))
+    composed = unicodedata.normalize("NFC", name)  # macOS takes accents off their letters
+    return " ".join(re.split(r"[\s_-]+", composed.strip().lower()))
 
 
 def _synsets(classes: int) -> dict[str, int] | None:

@@ -15,6 +15,8 @@ from littlebig_calibration.table import NO_LABEL, counted, named
 from littlebig_contract.pictures import is_picture, pictures_in
 
 _IMAGENET_CLASSES = 1000
+# Of a class index, and of a cell in a message.
+_DIGITS, _SHOWN = 9, 80
 # Python's stand-in for a byte of a file name that is no text (PEP 383).
 _SURROGATE = re.compile("[\\udc80-\\udcff]")
 
@@ -88,7 +90,7 @@ def find_labelled_images(data: Path, labels: Path | None = None) -> LabelledImag
         return _listed(_read(labels), labels, data, complete=True)
     if data.is_dir():
         return _from_folders(data)
-    if data.suffix == ".csv":
+    if data.suffix.lower() == ".csv":
         return _from_csv(data)
     raise TableError(f"'{data}' is neither a folder with one folder per class nor a .csv of file,label")
 
@@ -156,13 +158,21 @@ def _read(path: Path) -> list[tuple[str, int]]:
     """The rows of a label file in any of the formats, at least one."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise TableError(f"'{path}' cannot be read: {error}") from error
-    heading = [name.strip() for name in lines[0].split(",")] if lines else []
+    except OSError as error:
+        raise TableError(f"'{path}' cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise TableError(f"'{path}' is not UTF-8 (byte {error.start}): save it as UTF-8") from error
+    table = _table(path, lines)
+    heading = [name.strip() for name in table[0]] if table else []
     if len(lines) > 1 and {"file", "label"} <= set(heading):
-        return [_row(path, number, row["file"], row["label"]) for number, row in _rows(lines)]
+        file, label = (_column(path, heading, name) for name in ("file", "label"))
+        return [
+            _row(path, number, *((*row, *[""] * len(heading))[column] for column in (file, label)))
+            for number, row in enumerate(table[1:], start=2)
+            if row
+        ]
     if len(lines) > 1 and heading == ["ImageId", "PredictionString"]:
-        return _kaggle(path, lines)
+        return _kaggle(path, [(row[0], row[1]) for row in table[1:] if len(row) == 2])
     words = [line.split() for line in lines]
     if words and all(len(each) == 1 and each[0].isdecimal() for each in words):
         raise TableError(
@@ -174,20 +184,31 @@ def _read(path: Path) -> list[tuple[str, int]]:
     raise TableError(f"{path}: needs a heading with the columns file and label, and rows below it")
 
 
-def _rows(lines: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
-    """The rows below a heading, with their line numbers."""
-    return list(enumerate(csv.DictReader(lines), start=2))
+def _table(path: Path, lines: Sequence[str]) -> list[list[str]]:
+    """The cells of a CSV; commas, semicolons or tabs are between them, as in its heading."""
+    between = next((mark for mark in ",;\t" if mark in lines[0]), ",") if lines else ","
+    try:
+        return list(csv.reader(lines, delimiter=between))
+    except csv.Error as error:  # of a quote that does not end, for one
+        raise TableError(f"{path}: is no CSV: {error}") from error
 
 
-def _row(path: Path, number: int, file: str, label: str | None) -> tuple[str, int]:
-    if not file or not (label or "").strip().isdecimal():
-        raise TableError(f"{path}, line {number}: '{file},{label}' is not a file and a class index")
-    return file, int(label or "")
+def _column(path: Path, heading: Sequence[str], name: str) -> int:
+    if heading.count(name) > 1:
+        raise TableError(f"{path}: has the column {name} twice: leave one")
+    return heading.index(name)
 
 
-def _kaggle(path: Path, lines: Sequence[str]) -> list[tuple[str, int]]:
+def _row(path: Path, number: int, file: str, label: str) -> tuple[str, int]:
+    file, label = file.strip(), label.strip()
+    if not file or not label.isdecimal() or len(label) > _DIGITS:
+        raise TableError(f"{path}, line {number}: '{file[:_SHOWN]},{label[:_SHOWN]}' is not a file and a class index")
+    return Path(file).as_posix(), int(label)
+
+
+def _kaggle(path: Path, rows: Sequence[tuple[str, str]]) -> list[tuple[str, int]]:
     """Rows of ImageId and a synset with boxes. A synset's class is its place among all of them, sorted."""
-    images = [(row["ImageId"], row["PredictionString"].split()[:1]) for _, row in _rows(lines)]
+    images = [(image, boxes.split()[:1]) for image, boxes in rows]
     synsets = sorted({synset for _, words in images for synset in words})
     if len(synsets) != _IMAGENET_CLASSES:
         raise TableError(

@@ -22,11 +22,12 @@ from littlebig_benchmarks.suite import Results, Subject, needs_perf_analyzer, ru
 from littlebig_cli.connection import add_connection_options, given_connection
 from littlebig_cli.failures import Failure, report_failures
 from littlebig_cli.measured import as_typed, export_default_pair, labelled_pictures, overload_options, repository_option
+from littlebig_cli.numbers import NumberRange
 from littlebig_cli.renamed import renamed_option
 from littlebig_server import ServerError
 
 DEFAULT = Scenario()
-FRACTION = click.FloatRange(0, 1, min_open=True, max_open=True)
+FRACTION = NumberRange(0, 1, min_open=True, max_open=True)
 
 
 @click.command(epilog="Example:  littlebig bench --only gate --variant threads=build/gate_with_threads")
@@ -57,7 +58,7 @@ FRACTION = click.FloatRange(0, 1, min_open=True, max_open=True)
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=0, min_open=True),
+    type=NumberRange(min=0, min_open=True),
     default=DEFAULT.seconds,
     show_default=True,
     help="Length of one run of one contender, in seconds.",
@@ -99,7 +100,7 @@ FRACTION = click.FloatRange(0, 1, min_open=True, max_open=True)
 )
 @click.option(
     "--max-spread",
-    type=click.FloatRange(min=0, min_open=True),
+    type=NumberRange(min=0, min_open=True),
     default=DEFAULT.stability.spread,
     show_default=True,
     help="Refuse a figure whose interval is wider than this fraction of its median.",

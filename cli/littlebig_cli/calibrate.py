@@ -25,6 +25,7 @@ from littlebig_cli.calibration_options import (
     pair_of,
 )
 from littlebig_cli.failures import Failure, report_failures
+from littlebig_cli.numbers import Number
 from littlebig_cli.renamed import renamed_option
 from littlebig_cli.rows import show_rows
 from littlebig_contract.scores import SCORES
@@ -54,7 +55,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @confidence_option
 @click.option(
     "--max-escalation",
-    type=float,
+    type=Number(),
     help="A cost target instead of a rule: choose the best accuracy within this escalation rate, a fraction.",
 )
 @click.option(
@@ -74,8 +75,8 @@ FILE = click.Path(dir_okay=False, path_type=Path)
     help="The answer for an escalated image. big: big's. arbitrate: little's where its logit leads by an "
     "offset, where the tuning images make a gain likely.",
 )
-@click.option("--cost-little", type=float, help="Cost of an image on little, in any unit.")
-@click.option("--cost-big", type=float, help="Cost of an image on big, in the same unit.")
+@click.option("--cost-little", type=Number(), help="Cost of an image on little, in any unit.")
+@click.option("--cost-big", type=Number(), help="Cost of an image on big, in the same unit.")
 @click.option("--cost-unit", default="GMACs", show_default=True, help="The costs' unit, for output.")
 @click.option("--classes", type=click.IntRange(min=2), help="Number of classes, to check labels against.")
 @click.option("--data-set", help="The images' name in the evidence.  [default: from the tables, or the folder's]")

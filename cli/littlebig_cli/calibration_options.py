@@ -6,20 +6,21 @@ import click
 
 from littlebig_calibration.errors import PairChoiceError
 from littlebig_calibration.table import PredictionTable
+from littlebig_cli.numbers import Number
 from littlebig_cli.rows import FORMATS
 
 little_option = click.option("--little", help="The little model's name in the tables.  [default: the first model]")
 big_option = click.option("--big", help="The big model's name in the tables.  [default: the second of two models]")
 loss_option = click.option(
     "--max-accuracy-loss",
-    type=float,
+    type=Number(),
     default=0.0,
     show_default=True,
     help="Accuracy that the cascade may lose against big, as a fraction: 0.01 is one percentage point.",
 )
 confidence_option = click.option(
     "--confidence-level",
-    type=float,
+    type=Number(),
     default=0.95,
     show_default=True,
     help="Probability with which the guarantee and each interval hold.",

@@ -20,6 +20,7 @@ from littlebig_cli.bulk.tally import summary
 from littlebig_cli.classify_output import AsCsv, AsJson, AsTable, Output, name_of
 from littlebig_cli.connection import add_connection_options
 from littlebig_cli.failures import report_failures
+from littlebig_cli.numbers import Number
 from littlebig_cli.terminal import console
 from littlebig_client import (
     POLICIES,
@@ -59,7 +60,7 @@ _BAR_FROM = 5
 )
 @click.option(
     "--threshold",
-    type=float,
+    type=Number(),
     show_default="as served",
     help="Escalate below this score, 0 to 1: little's confidence or its margin, as the server's gate is set; the table "
     "says which.",
@@ -71,14 +72,15 @@ _BAR_FROM = 5
     help="cascade: escalate unsure images; little, big: use that stage for every image.",
 )
 @click.option(
-    "--within", type=float, help="Seconds until the server answers without big, if it is set to fall back to little."
+    "--within", type=Number(), help="Seconds until the server answers without big, if it is set to fall back to little."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array of every image with its candidates or error.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print one CSV row per image, with candidates in further columns.")
 @click.option("--concurrency", default=8, show_default=True, help="Requests in flight.")
-@click.option("--timeout", default=30.0, show_default=True, help="Seconds until a request fails.")
+@click.option("--timeout", type=Number(), default=30.0, show_default=True, help="Seconds until a request fails.")
 @click.option(
     "--retry-for",
+    type=Number(),
     default=20.0,
     show_default=True,
     help="Seconds to wait for a server that restarts or is lost; at most --timeout.",

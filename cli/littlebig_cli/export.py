@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import click
 
 from littlebig_cli.build_progress import BuildProgress
 from littlebig_cli.failures import report_failures
+from littlebig_cli.numbers import NumberRange
 from littlebig_contract.stages import STAGES
 from littlebig_export.decoding import DECODERS, PILLOW
 from littlebig_export.engines import ensure_engines
@@ -46,7 +48,7 @@ STATE_DICT = click.Path(path_type=Path, dir_okay=False)
 )
 @click.option(
     "--threshold",
-    type=click.FloatRange(0.0, 1.0),
+    type=NumberRange(0.0, 1.0),
     help="Escalate below this confidence.  [default: from the pair's calibration, or its threshold]",
 )
 @click.option("--little-weights", type=STATE_DICT, metavar="FILE", help="State dict for little instead of the pair's.")
@@ -126,7 +128,7 @@ def command(
     )
     if target == "tensorrt":
         _build_where_possible(output)
-    click.echo(output)
+    click.echo(os.fsencode(output))  # exactly, whatever its encoding
 
 
 def _remote(urls: Mapping[str, str | None], connection: Sequence[str]) -> dict[str, dict[str, str]]:

@@ -23,6 +23,7 @@ from littlebig_calibration.reading import read_tables
 from littlebig_calibration.table import PredictionTable, counted
 from littlebig_cli.calibration_options import big_option, confidence_option, little_option, loss_option, pair_of
 from littlebig_cli.failures import report_failures
+from littlebig_cli.numbers import NumberRange
 from littlebig_cli.progress import images_bar
 from littlebig_cli.rows import show_rows
 from littlebig_contract.scores import SCORES
@@ -62,7 +63,7 @@ COMPARED = (0.0, 0.005, 0.01)
 @confidence_option
 @click.option(
     "--expected-escalation",
-    type=click.FloatRange(0, 1, max_open=True),
+    type=NumberRange(0, 1, max_open=True),
     default=EXPECTED_REACH,
     show_default=True,
     help="Escalation rate down to which the labels should last, a fraction.",

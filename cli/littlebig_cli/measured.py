@@ -13,11 +13,12 @@ from typing import Any
 import click
 
 from littlebig_cli.failures import Failure
+from littlebig_cli.numbers import NumberRange
 
 # Options whose values a report must not show, and what it shows instead.
 _SECRETS, _SECRET = ("--token", "--metadata"), "..."
 PAIR = "efficientnet-lite"
-POSITIVE = click.FloatRange(min=0, min_open=True)
+POSITIVE = NumberRange(min=0, min_open=True)
 
 repository_option = click.option(
     "--repository",
@@ -54,7 +55,7 @@ _OVERLOAD = (
     ),
     click.option(
         "--threshold",
-        type=click.FloatRange(0, 1),
+        type=NumberRange(0, 1),
         help="overload: threshold of the requests; a higher one escalates more.  [default: the repository's]",
     ),
     click.option(
@@ -73,7 +74,7 @@ _OVERLOAD = (
     ),
     click.option(
         "--after",
-        type=click.FloatRange(min=6),
+        type=NumberRange(min=6),
         default=10.0,
         show_default=True,
         help="overload: seconds at half of the gate's throughput, after the overload.",

@@ -19,6 +19,7 @@ from littlebig_benchmarks.planning.pools import Pool, Prices, split
 from littlebig_benchmarks.serving import Served, inspect
 from littlebig_cli.connection import add_connection_options, given_connection
 from littlebig_cli.failures import Failure, report_failures
+from littlebig_cli.numbers import Number
 from littlebig_cli.renamed import renamed_option
 from littlebig_client import Connection
 from littlebig_contract.provenance import ProvenanceError, read_provenance
@@ -49,13 +50,15 @@ def _removed_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--pair", metavar="NAME", default="efficientnet-lite", show_default=True, help="Name of the pair to plan for."
 )
-@click.option("--rate", type=float, help="Images per second for all replicas together.")
+@click.option("--rate", type=Number(), help="Images per second for all replicas together.")
 @click.option(
-    "--escalation", type=float, help="Fraction of images that big sees, as littlebig calibrate and the metrics report."
+    "--escalation",
+    type=Number(),
+    help="Fraction of images that big sees, as littlebig calibrate and the metrics report.",
 )
 @click.option(
     "--utilisation",
-    type=float,
+    type=Number(),
     default=UTILISATION,
     show_default=True,
     help="Largest fraction of a replica's capacity to use; the rest is for bursts and keeps queues short.",
@@ -71,8 +74,8 @@ def _removed_options(command: Callable[..., Any]) -> Callable[..., Any]:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Curves of big's own device: plan two pools, with little and the gate on the device of --curves.",
 )
-@click.option("--price", type=float, help="Cost of one replica per hour; with --big-curves, of little's pool.")
-@click.option("--big-price", type=float, help="Cost per hour of one replica of big's pool.")
+@click.option("--price", type=Number(), help="Cost of one replica per hour; with --big-curves, of little's pool.")
+@click.option("--big-price", type=Number(), help="Cost per hour of one replica of big's pool.")
 @click.option("--measure", "measuring", is_flag=True, help="Measure the stages of a server first, and write --curves.")
 @click.option("--repository", type=click.Path(path_type=Path), help="Model repository to serve for --measure.")
 @add_connection_options("Running server (gRPC) for --measure, host:port; it must have no other users.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,7 @@ def command(
     name = data_set or (data.name if data.is_dir() else data.absolute().parent.name)
     with images_bar("images", len(images.files)) as advance:
         predict(models, images, output, data_set=name, progress=advance)
-    click.echo(output)
+    click.echo(os.fsencode(output))
 
 
 def export_models(pair: str) -> ServedModels:

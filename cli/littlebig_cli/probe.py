@@ -8,6 +8,7 @@ import click
 
 from littlebig_cli.connection import add_connection_options
 from littlebig_cli.failures import report_failures
+from littlebig_cli.numbers import Number
 from littlebig_client import ClientError, Probe
 from littlebig_contract.stages import STAGES
 
@@ -15,7 +16,7 @@ from littlebig_contract.stages import STAGES
 @click.command(epilog="Example:  littlebig probe ready --url localhost:8001 --big optional")
 @click.argument("state", metavar="startup|ready|live", type=click.Choice(["startup", "ready", "live"]))
 @add_connection_options()
-@click.option("--timeout", default=4.0, show_default=True, help="Limit of the whole probe, in seconds.")
+@click.option("--timeout", type=Number(), default=4.0, show_default=True, help="Limit of the whole probe, in seconds.")
 @click.option(
     "--big",
     type=click.Choice(["required", "optional"]),

@@ -16,6 +16,7 @@ from littlebig_calibration.searching import Option, SearchResult, read_folder, s
 from littlebig_calibration.table import counted
 from littlebig_cli.calibration_options import format_option
 from littlebig_cli.failures import report_failures
+from littlebig_cli.numbers import NumberRange
 from littlebig_cli.rows import show_rows
 
 COLUMNS = ("big", "little", "threshold", "escalated", "accuracy", "cost", "saved", "front")
@@ -28,7 +29,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--labels", type=FILE, help="A CSV of file,label. Needed if the tables have no labels.")
 @click.option(
     "--max-accuracy-loss",
-    type=click.FloatRange(0, 1, max_open=True),
+    type=NumberRange(0, 1, max_open=True),
     default=0.0,
     show_default=True,
     help="Accuracy that a cascade may lose against its big model on these images, as a fraction.",

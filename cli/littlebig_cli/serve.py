@@ -13,6 +13,7 @@ from types import FrameType
 import click
 
 from littlebig_cli.failures import Failure, report_failures
+from littlebig_cli.numbers import NumberRange
 from littlebig_contract.provenance import ProvenanceError, read_provenance
 from littlebig_server import ServerError, ServerSettings, TritonServer
 from littlebig_server.queueing import stall_warnings
@@ -55,7 +56,7 @@ class StopRequest(BaseException):
 @click.option("--metrics-port", type=PORT, default=8002, show_default=True, help="Metrics port; 0 for a free one.")
 @click.option(
     "--startup-timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=NumberRange(min=0, min_open=True),
     default=DEFAULT.startup_timeout,
     show_default=True,
     help="Seconds within which the server must be ready.",
@@ -79,7 +80,7 @@ class StopRequest(BaseException):
 )
 @click.option(
     "--hang-timeout",
-    type=click.FloatRange(min=0),
+    type=NumberRange(min=0),
     default=5.0,
     show_default=True,
     help="Seconds without movement after which a Python model with waiting requests ends the server; 0 for never.",

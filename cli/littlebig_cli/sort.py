@@ -21,6 +21,7 @@ from littlebig_cli.bulk.sources import pictures
 from littlebig_cli.bulk.tables import read_table
 from littlebig_cli.connection import add_connection_options
 from littlebig_cli.failures import Failure, report_failures
+from littlebig_cli.numbers import Number, NumberRange
 from littlebig_cli.progress import images_bar
 from littlebig_cli.sorting.names import FAILED, UNSURE, folder_names
 from littlebig_cli.sorting.placing import WAYS, Unreadable, place, target_for
@@ -45,7 +46,7 @@ TABLE = "answers.csv"
 )
 @click.option(
     "--below",
-    type=click.FloatRange(0, 1),
+    type=NumberRange(0, 1),
     help="Put pictures whose confidence is below this, 0 to 1, into a folder of their own.",
 )
 @click.option(
@@ -53,12 +54,16 @@ TABLE = "answers.csv"
 )
 @click.option("--dry-run", is_flag=True, help="Print where each picture would go, and write nothing.")
 @add_connection_options()
-@click.option("--threshold", type=float, show_default="as served", help="As for 'littlebig classify'.")
+@click.option("--threshold", type=Number(), show_default="as served", help="As for 'littlebig classify'.")
 @click.option("--policy", type=click.Choice(POLICIES), show_default="as served", help="As for 'littlebig classify'.")
 @click.option("--concurrency", default=8, show_default=True, help="Requests in flight.")
-@click.option("--timeout", default=30.0, show_default=True, help="Seconds until a request fails.")
+@click.option("--timeout", type=Number(), default=30.0, show_default=True, help="Seconds until a request fails.")
 @click.option(
-    "--retry-for", default=20.0, show_default=True, help="Seconds to wait for a server that restarts or is lost."
+    "--retry-for",
+    type=Number(),
+    default=20.0,
+    show_default=True,
+    help="Seconds to wait for a server that restarts or is lost.",
 )
 @report_failures(ClientError)
 def command(

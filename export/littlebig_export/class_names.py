@@ -49,6 +49,8 @@ def _read_labels(path: Path) -> tuple[str, ...]:
         raise PairError(f"labels '{path}' cannot be read: {reason.strerror}") from reason
     except UnicodeDecodeError as reason:
         raise PairError(f"labels '{path}' is not UTF-8 (byte {reason.start}): save it as UTF-8") from reason
+    if "\0" in text:
+        raise PairError(f"labels '{path}' holds bytes of zero, as UTF-16 does: save it as UTF-8")
     lines = [line.strip() for line in text.rstrip().split("\n")]
     if "" in lines:
         raise PairError(f"labels '{path}' has no name in line {lines.index('') + 1}; it needs one line per class")

@@ -22,7 +22,7 @@ from littlebig_export.class_names import class_names
 from littlebig_export.classifiers import Classifier, prepare
 from littlebig_export.decoding import PILLOW, check_decoder, decode_mode
 from littlebig_export.errors import PairError, RepositoryError
-from littlebig_export.pair import Pair
+from littlebig_export.pair import Pair, check_files
 from littlebig_export.parity import Parity, check_parity
 from littlebig_export.pictures import crops, photographs
 from littlebig_export.precision_effect import Effect, Lowered, as_provenance, describe_effect, lower, measure_effect
@@ -88,6 +88,7 @@ def export_pair(
         ExportError: with one line that says what was wrong and what to do; nothing is written then.
     """
     check_output(output)
+    check_files(pair)
     remote = remote or {}
     check_remote(remote, only)
     precisions = stage_precisions(precision, target)
@@ -194,9 +195,10 @@ def _calibration(pair: Pair, classifiers: Mapping[str, Classifier], report: Call
     try:
         text = pair.calibration.read_text(encoding="utf-8")
         check_weights(json.loads(text), served)
-    except (OSError, ValueError, KeyError, TypeError) as reason:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as reason:
+        fact = reason.strerror if isinstance(reason, OSError) else "its content is another"
         raise PairError(
-            f"'{pair.calibration}' is no calibration that can be read ({reason}): write it with 'littlebig calibrate "
+            f"'{pair.calibration}' is no calibration that can be read ({fact}): write it with 'littlebig calibrate "
             "--output', or take 'calibration' out of the pair's file"
         ) from reason
     except RepositoryError:

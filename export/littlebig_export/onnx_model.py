@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import graphlib
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import onnxruntime
-from onnx import TensorProto, helper, inliner, version_converter
+from onnx import TensorProto, helper
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 from onnxscript.optimizer import remove_unused_nodes
 
@@ -22,11 +21,10 @@ from littlebig_export.engine_key import hash_file
 from littlebig_export.errors import GraphError, PairError
 from littlebig_export.given_input import ELEMENTS, GivenInput, read_input, take_images
 from littlebig_export.pair import OnnxModel
+from littlebig_export.plain_graph import first_line, plain_graph
 from littlebig_export.preprocessing import Preprocessing
 from littlebig_export.rewriting import rewrite_for_tensorrt
-from littlebig_export.skeleton import put_weights_back, without_weights
-from littlebig_export.stage_graph import IR_VERSION, OPSET
-from littlebig_export.weight_files import keep_folder, lighten, load_light, open_graph, weights_folder
+from littlebig_export.weight_files import lighten, load_light, open_graph, weights_folder
 
 Floats = npt.NDArray[np.float32]
 # Answers of a batch and of its images one by one may differ by the order of their sums.
@@ -75,14 +73,18 @@ def read_classifier(model: OnnxModel) -> OnnxClassifier:
     try:
         sha256 = hash_files(path)
         graph = load_light(path)
+    except FileNotFoundError as reason:
+        raise GraphError(f"'{path}' has weights in '{reason.filename}', which is missing: put it there") from reason
     except Exception as reason:  # protobuf and onnx each raise their own
-        raise GraphError(f"'{path}' is not a readable ONNX model: {_first_line(reason)}") from reason
+        if "symbolic link" in str(reason):
+            raise GraphError(f"the weights of '{path}' are a link, which ONNX refuses: copy both (cp -L)") from reason
+        raise GraphError(f"'{path}' is not a readable ONNX model: {first_line(reason)}") from reason
     try:
         session = open_session(path, cpu_only=True, lean=weights_folder(graph) is not None)
     except Exception as reason:  # ONNX Runtime's own classes, all derived from Exception
         kinds = {tensor.data_type for tensor in graph.graph.initializer}
         remedy = "; export it in float32 or float16" if kinds & {TensorProto.BFLOAT16, TensorProto.DOUBLE} else ""
-        raise GraphError(f"ONNX Runtime cannot open '{path}': {_first_line(reason)}{remedy}") from reason
+        raise GraphError(f"ONNX Runtime cannot open '{path}': {first_line(reason)}{remedy}") from reason
     given = read_input(session, model)
     preprocessing = given.preprocessing(model)
     output = _scores_output(session, model)
@@ -91,7 +93,7 @@ def read_classifier(model: OnnxModel) -> OnnxClassifier:
         images = (100 + 50 * images).round().clip(0, 255)
     answers = _check_batches(session, given, output, images, path)
     classes = int(answers.shape[1])
-    backbone = _as_backbone(graph, given.name, output, classes, path)
+    backbone = plain_graph(graph, given.name, output, classes, path)
     take_images(backbone, given, preprocessing.size)
     _answer_floats(backbone, session, output)
     remove_unused_nodes(backbone)  # those of other outputs
@@ -185,7 +187,7 @@ def _check_batches(session: Any, given: GivenInput, output: str, images: Floats,
         batch = _run(session, given, output, images)
     except Exception as reason:
         if single is None:
-            raise GraphError(f"'{path}' cannot be run: {_first_line(reason)}") from reason
+            raise GraphError(f"'{path}' cannot be run: {first_line(reason)}") from reason
         raise GraphError(baked.format("fails with a batch of 3")) from reason
     if single is None:
         raise GraphError(baked.format("fails with a batch of 1")) from problem
@@ -214,8 +216,10 @@ def _check_freed_batch(backbone: onnx.ModelProto, fixed: int, images: Floats, an
 
 
 def _same(answers: Floats, expected: Floats) -> bool:
-    tolerance = _ROUNDING * float(np.abs(expected).max())
-    return answers.shape == expected.shape and bool(np.allclose(answers, expected, rtol=_ROUNDING, atol=tolerance))
+    tolerance = _ROUNDING * float(np.abs(expected).max(initial=0.0, where=np.isfinite(expected)))
+    return answers.shape == expected.shape and bool(
+        np.allclose(answers, expected, rtol=_ROUNDING, atol=tolerance, equal_nan=True)
+    )
 
 
 def _answer_floats(model: onnx.ModelProto, session: Any, output: str) -> None:
@@ -229,58 +233,3 @@ def _answer_floats(model: onnx.ModelProto, session: Any, output: str) -> None:
         model.graph.node.append(helper.make_node("Flatten", [name], [f"{output}/rows"], axis=1))
         name = f"{output}/rows"
     model.graph.output[0].name = name
-
-
-def _as_backbone(graph: onnx.ModelProto, source: str, output: str, classes: int, path: Path) -> onnx.ModelProto:
-    """The graph with the scores as its only output, at opset 18 or later, without local functions."""
-    if graph.functions:
-        try:
-            graph = keep_folder(inliner.inline_local_functions(graph, convert_version=True), graph)
-        except Exception as reason:
-            raise GraphError(f"the local functions of '{path}' cannot be inlined: {_first_line(reason)}") from reason
-    for named in (*graph.opset_import, *graph.graph.node):
-        if named.domain == "ai.onnx":
-            named.domain = ""  # two names of one domain
-    inputs = [value for value in graph.graph.input if value.name == source]
-    del graph.graph.input[:]
-    graph.graph.input.extend(inputs)  # up to IR version 3 initializers are inputs too
-    graph.ir_version = max(graph.ir_version, IR_VERSION)
-    _sort(graph.graph)
-    version = next((opset.version for opset in graph.opset_import if not opset.domain), OPSET)
-    if version < OPSET:
-        try:
-            light, weights = without_weights(graph)
-            graph = keep_folder(version_converter.convert_version(light, OPSET), graph)
-            put_weights_back(graph, weights)
-        except Exception as reason:  # the converter raises RuntimeError for unknown operators
-            raise GraphError(
-                f"'{path}' cannot be brought from opset {version} to {OPSET}: {_first_line(reason)}"
-            ) from reason
-    scores = onnx.helper.make_tensor_value_info(output, onnx.TensorProto.FLOAT, ["batch", classes])
-    del graph.graph.output[:]
-    graph.graph.output.append(scores)
-    return graph
-
-
-def _sort(graph: onnx.GraphProto) -> None:
-    """Put every node behind those whose results it takes: ONNX Runtime needs no such order, ONNX does."""
-    makers = {name: index for index, node in enumerate(graph.node) for name in node.output}
-    needs = {index: [makers[name] for name in _reads(node) if name in makers] for index, node in enumerate(graph.node)}
-    if any(maker >= index for index, needed in needs.items() for maker in needed):
-        order = graphlib.TopologicalSorter(needs).static_order()
-        nodes = [onnx.NodeProto.FromString(graph.node[index].SerializeToString()) for index in order]
-        del graph.node[:]
-        graph.node.extend(nodes)
-
-
-def _reads(node: onnx.NodeProto) -> Iterator[str]:
-    yield from filter(None, node.input)
-    for attribute in node.attribute:
-        for inner in attribute.g.node:
-            yield from _reads(inner)
-
-
-def _first_line(reason: Exception) -> str:
-    """Without ONNX Runtime's error code."""
-    line = next((line for line in str(reason).splitlines() if line.strip()), type(reason).__name__)
-    return line.rsplit("] : ", 1)[-1].split(" : ", 2)[-1] if line.startswith("[ONNXRuntimeError]") else line

@@ -5,6 +5,7 @@ A shipped pair is given by its name, a user's own by its path. docs/pairs.md doc
 
 from __future__ import annotations
 
+import difflib
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -100,7 +101,7 @@ def load_pair(name_or_path: str) -> Pair:
         PairError: if there is no such pair, or its file is not valid.
     """
     path = Path(name_or_path)
-    if path.suffix != ".toml":
+    if path.suffix.lower() != ".toml":
         path = SHIPPED / f"{name_or_path}.toml"
         if name_or_path not in shipped_pairs():
             known = ", ".join(shipped_pairs())
@@ -113,12 +114,30 @@ def load_pair(name_or_path: str) -> Pair:
         raise PairError(f"no pair file '{path}'") from None
     except OSError as reason:
         raise PairError(f"pair file '{path}' cannot be read: {reason.strerror}") from reason
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as reason:
+    except UnicodeDecodeError as reason:
+        raise PairError(f"pair file '{path}' is not UTF-8 (byte {reason.start}): save it as UTF-8") from None
+    except tomllib.TOMLDecodeError as reason:
         raise PairError(f"{path}: not valid TOML: {reason}") from reason
     try:
         return _pair(table, folder=path.parent)
     except PairError as reason:
         raise PairError(f"{path}: {reason}") from reason
+
+
+def check_files(pair: Pair) -> None:
+    """Refuse a pair whose files are missing, before any of its models is read.
+
+    Raises:
+        PairError: naming the file.
+    """
+    models = [model.path for model in (pair.little, pair.big) if isinstance(model, OnnxModel)]
+    for what, path in (
+        *(("ONNX", path) for path in models),
+        ("labels", pair.labels),
+        ("calibration", pair.calibration),
+    ):
+        if path and not path.is_file():
+            raise PairError(f"pair '{pair.name}': there is no {what} file '{path}'")
 
 
 def override_weights(pair: Pair, little: Path | None, big: Path | None, *, random: bool) -> Pair:
@@ -147,8 +166,11 @@ def _pair(table: Mapping[str, Any], folder: Path) -> Pair:
         raise PairError(f"threshold {threshold} is outside [0, 1]")
     labels = _value(table, "labels", str, "the pair", default="")
     calibration = _value(table, "calibration", str, "the pair", default="")
+    name = _value(table, "name", str, "the pair")
+    if not name.strip() or not name.isprintable():
+        raise PairError(f"the pair name = {name!r} is not a line of text")
     return Pair(
-        name=_value(table, "name", str, "the pair"),
+        name=name,
         description=_value(table, "description", str, "the pair", default=""),
         threshold=threshold,
         little=_model(table, "little", folder),
@@ -163,6 +185,8 @@ def _model(table: Mapping[str, Any], stage: str, folder: Path) -> TimmModel | On
     if not isinstance(model, Mapping):
         raise PairError(f"there is no [{stage}] table")
     where = f"[{stage}]"
+    if "architecture" in model and "onnx" in model:
+        raise PairError(f"{where} has both 'architecture', of timm, and 'onnx', a file: leave one")
     if "architecture" in model:
         _refuse_unknown(model, {"architecture", "weights", "fp32", *_TRANSFORM}, where)
         weights = _value(model, "weights", str, where, default="hub")
@@ -179,17 +203,9 @@ def _model(table: Mapping[str, Any], stage: str, folder: Path) -> TimmModel | On
         scores = _value(model, "scores", str, where, default="logits")
         if scores not in ("logits", "probabilities"):
             raise PairError(f"{where} scores '{scores}' is not 'logits' or 'probabilities'")
-        preprocessing = Preprocessing(
-            size=_value(model, "size", int, where),
-            crop_pct=_value(model, "crop_pct", float, where, default=0.875),
-            crop_mode=_value(model, "crop_mode", str, where, default="center"),
-            interpolation=_value(model, "interpolation", str, where, default="bicubic"),
-            mean=_triple(model, "mean", where, default=(0.485, 0.456, 0.406)),
-            std=_triple(model, "std", where, default=(0.229, 0.224, 0.225)),
-        )
         return OnnxModel(
             path=folder / _value(model, "onnx", str, where),
-            preprocessing=preprocessing,
+            preprocessing=_preprocessing(model, where),
             scores=scores,
             fp32=_patterns(model, where),
             output=_value(model, "output", str, where, default="") or None,
@@ -198,10 +214,27 @@ def _model(table: Mapping[str, Any], stage: str, folder: Path) -> TimmModel | On
     raise PairError(f"{where} needs an 'architecture' of timm or an 'onnx' file")
 
 
+def _preprocessing(model: Mapping[str, Any], where: str) -> Preprocessing:
+    facts = {
+        "size": _value(model, "size", int, where),
+        "crop_pct": _value(model, "crop_pct", float, where, default=0.875),
+        "crop_mode": _value(model, "crop_mode", str, where, default="center"),
+        "interpolation": _value(model, "interpolation", str, where, default="bicubic"),
+        "mean": _triple(model, "mean", where, default=(0.485, 0.456, 0.406)),
+        "std": _triple(model, "std", where, default=(0.229, 0.224, 0.225)),
+    }
+    try:
+        return Preprocessing(**facts)
+    except PairError as reason:
+        raise PairError(f"{where} {reason}") from None
+
+
 def _refuse_unknown(table: Mapping[str, Any], known: set[str], where: str) -> None:
     unknown = sorted(set(table) - known)
     if unknown:
-        raise PairError(f"{where} has no setting '{unknown[0]}'; it has {', '.join(sorted(known))}")
+        near = difflib.get_close_matches(unknown[0], known, n=1)
+        meant = f": did you mean '{near[0]}'?" if near else f"; it has {', '.join(sorted(known))}"
+        raise PairError(f"{where} has no setting '{unknown[0]}'{meant}")
 
 
 def _value(table: Mapping[str, Any], key: str, kind: type, where: str, default: Any = None) -> Any:
@@ -226,7 +259,11 @@ def _triple(
     table: Mapping[str, Any], key: str, where: str, default: tuple[float, float, float]
 ) -> tuple[float, float, float]:
     value = table.get(key, default)
-    if not isinstance(value, (list, tuple)) or len(value) != 3 or not all(isinstance(x, (int, float)) for x in value):
+    if (
+        not isinstance(value, (list, tuple))
+        or len(value) != 3
+        or not all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in value)
+    ):
         raise PairError(f"{where} {key} = {value!r} is not three numbers")
     red, green, blue = (float(x) for x in value)
     return red, green, blue

@@ -15,6 +15,7 @@ from littlebig_export.errors import PairError
 from littlebig_export.resampling import KERNELS
 
 Triple = tuple[float, float, float]
+_LARGEST, _LEAST_CROP = 4096, 0.1
 
 
 @dataclass(frozen=True)
@@ -22,9 +23,9 @@ class Preprocessing:
     """One model's evaluation transform, in the terms of timm's configuration.
 
     Attributes:
-        size: height and width of the model's input, in pixels.
-        crop_pct: input size divided by the resized picture's shorter side, in (0, 2]; above 1 the picture gets a black
-            border.
+        size: height and width of the model's input, in pixels, up to 4096.
+        crop_pct: input size divided by the resized picture's shorter side, in [0.1, 2]; above 1 the picture gets a
+            black border.
         crop_mode: `center` keeps the aspect ratio, `squash` does not.
         interpolation: `bilinear`, `bicubic` or `lanczos`.
         mean: per channel, of RGB values in [0, 1].
@@ -42,18 +43,20 @@ class Preprocessing:
         """Refuse a transform that the graph or the preprocess model cannot perform."""
         for name in ("mean", "std"):  # lists where they come from JSON; a transform is also a key of caches
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        if self.size < 1:
-            raise PairError(f"size {self.size} is not a positive number of pixels")
-        if not 0.0 < self.crop_pct <= 2.0:
-            raise PairError(f"crop_pct {self.crop_pct} is outside (0, 2]")
+        if not 1 <= self.size <= _LARGEST:
+            raise PairError(f"size {self.size} is not a number of pixels from 1 to {_LARGEST}")
+        if not _LEAST_CROP <= self.crop_pct <= 2.0:
+            raise PairError(f"crop_pct {self.crop_pct} is outside [{_LEAST_CROP}, 2]")
         if self.crop_mode not in ("center", "squash"):
             raise PairError(
                 f"crop_mode '{self.crop_mode}' is not 'center' or 'squash': set crop_mode to one of them for this stage"
             )
         if self.interpolation not in KERNELS:
             raise PairError(f"interpolation '{self.interpolation}' is not one of {', '.join(KERNELS)}")
-        if any(deviation <= 0.0 for deviation in self.std):
-            raise PairError(f"std {self.std} must be positive")
+        if not all(0.0 <= mean <= 1.0 for mean in self.mean) or not all(0.0 < std <= 1.0 for std in self.std):
+            raise PairError(
+                f"mean {self.mean} and std {self.std} are not of values in [0, 1]: divide those of 0 to 255 by 255"
+            )
 
     @property
     def resize(self) -> int:

@@ -6,6 +6,7 @@ leaves the old repository whole and no reader ever sees half of a new one.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -152,7 +153,10 @@ def _check_writable(output: Path) -> None:
     Raises:
         OSError: if that fails.
     """
-    parent = next(folder for folder in output.resolve().parents if folder.exists())
+    with contextlib.suppress(FileNotFoundError):
+        output.stat()  # of a link that leads to itself, for one
+    real = Path(os.path.realpath(output))
+    parent = next((folder for folder in real.parents if folder.exists()), real)
     with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=parent):
         pass
 

@@ -12,15 +12,18 @@ from littlebig_contract.provenance import ProvenanceError, read_provenance
 
 
 def read_names(path: Path) -> list[str]:
-    """One name a line.
+    """One name a line, up to the last line that is not blank.
 
     Raises:
         TableError: if the file cannot be read.
     """
     try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise TableError(f"cannot read {path}: {error}") from error
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise TableError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise TableError(f"{path} is not UTF-8 (byte {error.start}): save it as UTF-8") from error
+    return [line.strip() for line in text.rstrip().split("\n")]
 
 
 def repository_names(repository: Path, table: PredictionTable) -> list[str] | None:

@@ -11,7 +11,8 @@ from typing import Any
 # Parameters of every stage, which say what it computes.
 _IDENTITY = ("model", "weights_sha256")
 _SWITCHES = {"true": True, "false": False}
-_TARGET = re.compile(r"(dns:(///)?|ipv4:|ipv6:)?[^\s@/]+:\d{1,5}(,[^\s@/]+:\d{1,5})*")
+_ENDPOINT = r"(\[[^\s@/\]]+\]|[^\s@/:,\[\]]+):[0-9]{1,5}"  # colons of an IPv6 address need brackets
+_TARGET = re.compile(rf"(dns:(///)?|ipv4:|ipv6:)?{_ENDPOINT}(,{_ENDPOINT})*")
 _HEADER = re.compile(r"[0-9a-z_.-]+")
 _LOOPBACK = re.compile(r"((ipv4|ipv6|dns):(///)?)?(localhost|127\.[\d.]+|\[::1\]):")
 

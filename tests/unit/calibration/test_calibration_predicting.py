@@ -147,6 +147,39 @@ def test_wrong_csv_is_reported_with_its_line(tmp_path, text, message):
     assert refusal(lambda: find_labelled_images(path)) == f"{path}{message}"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "file;label\n./a.png;1\n",
+        "file\tlabel\na.png\t1\n",
+        '\ufeff"file","label"\r\n"a.png","1"\r\n',
+        " file , label \n\n a.png , 1 , more\n",
+        "name,label,file\nx,1,a.png\n",
+    ],
+)
+def test_csv_of_every_dialect_is_read(tmp_path, text):
+    (tmp_path / "a.png").touch()
+    (tmp_path / "labels.CSV").write_text(text, encoding="utf-8")
+    found = find_labelled_images(tmp_path / "labels.CSV")
+    assert (found.files, found.labels) == (("a.png",), (1,))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("file,label\n".encode("utf-16"), "' is not UTF-8 (byte 0): save it as UTF-8"),
+        (b"file,label,label\na.png,0,1\n", ": has the column label twice: leave one"),
+        (b'file,label\n"a.png,0\n' + b"b.png,1\n" * 20_000, ": is no CSV: field larger than field limit (131072)"),
+        (b"file,label\na.png," + b"9" * 5000, f", line 2: 'a.png,{'9' * 80}' is not a file and a class index"),
+        (b"./a.png 0\na.png 1\n", ": 1 file listed more than once: a.png"),
+    ],
+)
+def test_a_label_file_that_says_nothing_certain_is_refused(tmp_path, content, message):
+    path = tmp_path / "labels.csv"
+    path.write_bytes(content)
+    assert refusal(lambda: find_labelled_images(path)).removeprefix("'") == f"{path}{message}"
+
+
 def test_missing_files_and_empty_folders_are_reported(tmp_path):
     path = tmp_path / "labels.csv"
     path.write_text("file,label\na.png,1\nb.png,2\n")

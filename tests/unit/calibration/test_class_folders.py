@@ -12,12 +12,15 @@ NAMES = ["tench, Tinca tinca", "Egyptian cat", "drilling platform, offshore rig"
 def test_numbers_are_the_classes_themselves():
     assert classes_of_folders(["0", "1", "10", "2"], 12, None) == {"0": 0, "1": 1, "10": 10, "2": 2}
     assert classes_of_folders(["03", "7", "11"], 12, None) == {"03": 3, "7": 7, "11": 11}
+    fullwidth = [chr(0xFF10 + digit) for digit in range(3)] + ["\uff11\uff10"]
+    assert classes_of_folders(fullwidth, 12, None) == dict(zip(fullwidth, [0, 1, 2, 10], strict=True))
 
 
 def test_words_are_names_of_classes_in_any_order_and_spelling():
     folders = ["offshore_rig", "egyptian-cat", "Tinca tinca"]
     assert classes_of_folders(folders, 3, NAMES) == {"offshore_rig": 2, "egyptian-cat": 1, "Tinca tinca": 0}
     assert classes_of_folders(["Egyptian cat"], 3, NAMES) == {"Egyptian cat": 1}
+    assert classes_of_folders(["cafe\u0301 "], 2, ["bar", "Caf\u00e9"]) == {"cafe\u0301 ": 1}
 
 
 def test_other_names_stand_for_all_classes_in_their_order():
@@ -36,6 +39,7 @@ def test_some_of_imagenets_synsets_are_their_place_among_all():
     [
         (["1", "2", "3"], None, "folders are numbered as classes, from 0 to 2: no class 3"),
         (["1", "01"], None, "two folders have the same number, with and without zeros in front: join them"),
+        (["tench", "Tinca tinca"], NAMES, "folders Tinca tinca, tench have the name of one class: join them"),
         (
             ["a", "b"],
             None,

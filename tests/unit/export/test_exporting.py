@@ -204,12 +204,14 @@ def test_what_is_no_onnx_is_refused(tiny_pair, tmp_path):
     (tmp_path / "little.onnx").write_bytes(b"no graph")
     assert "is not a readable ONNX model: " in refusal(lambda: export(tiny_pair, tmp_path / "out"))
     (tmp_path / "little.onnx").unlink()
-    assert refusal(lambda: export(tiny_pair, tmp_path / "out")) == f"no ONNX file '{tmp_path / 'little.onnx'}'"
+    assert refusal(lambda: export(tiny_pair, tmp_path / "out")) == (
+        f"pair 'tiny': there is no ONNX file '{tmp_path / 'little.onnx'}'"
+    )
 
 
 def test_labels_must_be_one_line_per_class(tiny_pair, tmp_path):
     tiny_pair.write_text('labels = "names.txt"\n' + tiny_pair.read_text())
-    assert "names.txt' cannot be read: No such file or directory" in refusal(lambda: export(tiny_pair, tmp_path / "o"))
+    assert "there is no labels file" in refusal(lambda: export(tiny_pair, tmp_path / "o"))
     (tmp_path / "names.txt").write_text("cat\ndog\n")
     assert "has 2 lines for 5 classes" in refusal(lambda: export(tiny_pair, tmp_path / "o"))
     (tmp_path / "names.txt").write_text("cat\ndog\nemu\nfox\ngnu\n")

@@ -10,6 +10,7 @@ from littlebig_export.onnx_model import hash_files, read_classifier
 from littlebig_export.pair import OnnxModel
 from littlebig_export.preprocessing import Preprocessing
 from littlebig_export.stage_graph import Backbone, stage_graph
+from littlebig_export.weight_files import open_graph
 from tests.tiny_pair import tiny_classifier
 
 HALVES = (0.5, 0.5, 0.5)
@@ -81,7 +82,40 @@ def test_identity_of_a_single_file_is_its_sha256_and_a_missing_second_file_is_re
     assert hash_files(path) == __import__("hashlib").sha256(path.read_bytes()).hexdigest()
     onnx.save(onnx.load(path), path, save_as_external_data=True, location="weights.bin", size_threshold=0)
     (path.parent / "weights.bin").unlink()
-    assert "is not a readable ONNX model: " in refusal(path)
+    assert refusal(path) == f"'{path}' has weights in '{path.parent / 'weights.bin'}', which is missing: put it there"
+
+
+def test_weights_that_are_a_link_are_refused_with_the_remedy(path):
+    onnx.save(onnx.load(path), path, save_as_external_data=True, location="weights.bin", size_threshold=0)
+    (path.parent / "weights.bin").rename(path.parent / "blob")
+    (path.parent / "weights.bin").symlink_to("blob")
+    assert refusal(path) == f"the weights of '{path}' are a link, which ONNX refuses: copy both (cp -L)"
+
+
+def test_sparse_weights_are_written_out(path):
+    def thin_out(model):
+        dense = numpy_helper.to_array(model.graph.initializer.pop(1)).copy()
+        dense[np.abs(dense) < 0.5] = 0.0
+        places = np.flatnonzero(dense)
+        values = numpy_helper.from_array(dense.reshape(-1)[places], "weights")
+        indices = numpy_helper.from_array(places, "weights_indices")
+        sparse = onnx.SparseTensorProto(values=values, indices=indices, dims=dense.shape)
+        model.graph.sparse_initializer.append(sparse)
+
+    edit(path, thin_out)
+    given = read(path)
+    images = np.random.default_rng(0).normal(size=(2, 3, 24, 24)).astype(np.float32)
+    assert open_graph(given.graph).run(None, {"pixels": images})[0] == pytest.approx(given.scores(images), abs=1e-4)
+
+
+def test_weights_that_are_no_numbers_are_not_taken_for_a_fixed_batch(path):
+    def spoil(model):
+        kernel = numpy_helper.to_array(model.graph.initializer[0]).copy()
+        kernel[0] = np.nan
+        model.graph.initializer[0].CopyFrom(numpy_helper.from_array(kernel, "kernel"))
+
+    edit(path, spoil)
+    assert np.isnan(read(path).scores(np.ones((1, 3, 24, 24), np.float32))).any()
 
 
 def test_a_first_output_that_is_not_the_scores_names_the_one_that_is(path):

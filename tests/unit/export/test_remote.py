@@ -133,6 +133,14 @@ def test_the_command_renders_both(tiny_pair, tmp_path):
             "connection of big: parameter 'url' = 'big.example' is not HOST:PORT of a gRPC endpoint, or ipv4:HOST:PORT,HOST:PORT",
         ),
         (
+            ["--big-url", "::1:8001"],
+            "connection of big: parameter 'url' = '::1:8001' is not HOST:PORT of a gRPC endpoint, or ipv4:HOST:PORT,HOST:PORT",
+        ),
+        (
+            ["--big-url", "big.example:\u0668\u0660"],
+            "connection of big: parameter 'url' = 'big.example:\u0668\u0660' is not HOST:PORT of a gRPC endpoint, or ipv4:HOST:PORT,HOST:PORT",
+        ),
+        (
             ["--big-url", URL, "--only", "little"],
             "a repository of little alone calls no other server: leave out --only, or the address",
         ),

@@ -1,5 +1,7 @@
 """What a pair's file says of scores and labels is checked, not believed."""
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -79,6 +81,7 @@ def test_half_precision_inside_a_model_may_miss_a_sum_of_one():
         (b"a\x0bb\ndog\nemu\nfox\ngnu", None),
         ("c\xe4t\ndog\nemu\nfox\ngnu\n".encode("latin-1"), "is not UTF-8 (byte 1): save it as UTF-8"),
         (b"cat\n\nemu\nfox\ngnu\n", "has no name in line 2; it needs one line per class"),
+        ("cat\ndog\n".encode("utf-16-le"), "holds bytes of zero, as UTF-16 does: save it as UTF-8"),
         (b"", "has no name in line 1; it needs one line per class"),
     ],
 )
@@ -114,6 +117,11 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_work(tiny_pair, 
     assert refusal(lambda: export(tiny_pair, long)) == (
         f"'{long}' cannot be written: File name too long; choose another --output"
     )
+    (tmp_path / "loop").symlink_to("loop")
+    assert refusal(lambda: export(tiny_pair, tmp_path / "loop")) == (
+        f"'{tmp_path / 'loop'}' cannot be written: Too many levels of symbolic links; choose another --output"
+    )
+    assert refusal(lambda: export(tiny_pair, Path("/"))).startswith("'/' is a mount point")
     monkeypatch.setattr("tempfile.mkdtemp", refuse_to_write)
     assert refusal(lambda: export(tiny_pair, tmp_path / "new" / "out")) == (
         f"'{tmp_path / 'new' / 'out'}' cannot be written: Read-only file system; choose another --output"
