@@ -27,7 +27,7 @@ from littlebig_export.pictures import crops, photographs
 from littlebig_export.precision_effect import Effect, Lowered, as_provenance, describe_effect, lower, measure_effect
 from littlebig_export.preprocessing import Preprocessing
 from littlebig_export.provenance import made_by
-from littlebig_export.quantising import quantise, served_identity
+from littlebig_export.quantising import Shown, quantise, served_identity
 from littlebig_export.remote import check_remote, stage_alias
 from littlebig_export.repository import DECODE, Rendering, check_output, write_repository
 from littlebig_export.stage_graph import stage_graph
@@ -59,7 +59,9 @@ def export_pair(
     threshold: float | None = None,
     cores: int | None = None,
     precision: str | None = None,
+    int8_anyway: bool = False,
     pictures: Sequence[Image.Image] = (),
+    labels: Callable[[int, Sequence[str]], Sequence[int]] | None = None,
     remote: Mapping[str, Mapping[str, str]] | None = None,
     only: str | None = None,
     report: Callable[[str], None] = lambda line: None,
@@ -75,7 +77,9 @@ def export_pair(
         precision: of both stages, or of each, as `stage_precisions` reads it.
         pictures: RGB images that measure little's agreement with its model's own transform, by default crops of the
             sample photographs, and the precision's effect, by default those photographs. INT8 takes its ranges from
-            them, by default from the crops.
+            them, by default from the pair's ranges or else the crops.
+        int8_anyway: serve INT8 even where it is no faster here.
+        labels: the pictures' classes, given the number of classes and their names; says how many answers are right.
         remote: stage -> parameters of its connection (`url` at least), for stages that another server computes.
         only: a stage, for a repository that serves nothing else.
         report: called with one line of progress per step.
@@ -98,6 +102,7 @@ def export_pair(
     chosen = _chosen(pair, threshold, calibration)
     score = "confidence" if calibration is None else calibrated_score(json.loads(calibration))
     ours = photographs()
+    truth = labels(classifiers["big"].classes, names) if labels else ()
     graphs, parity, lowered = {}, {}, {}
     agreement: Agreement | None = None
     for stage in STAGES:
@@ -109,15 +114,18 @@ def export_pair(
             agreement = measure_agreement(graph, classifiers[stage], canonical, pictures or crops())
             report(f"{stage}: {agreement.describe(of='pictures' if pictures else 'crops of them')}")
         if precisions[stage] != "fp32":
-            patterns = (pair.little if stage == "little" else pair.big).fp32
-            judged = () if classifiers[stage].source == "random" else (pictures or ours)
+            model = pair.little if stage == "little" else pair.big
             decision = score, chosen["value"]
             if precisions[stage] == "int8":
-                shown = pictures or crops()
-                low, effect = quantise(classifiers[stage], canonical, target, patterns, shown, decision)
+                shown = Shown(pictures or crops(), truth, None if pictures else model.int8_ranges)
+                low, effect = quantise(
+                    classifiers[stage], canonical, target, model.fp32, shown, decision, anyway=int8_anyway
+                )
             else:
+                random = classifiers[stage].source == "random"
+                judged = () if random else (pictures or ours)
                 low, effect = _lower(
-                    classifiers[stage], graph, precisions[stage], patterns, canonical, judged, decision
+                    classifiers[stage], graph, precisions[stage], model.fp32, canonical, judged, truth, decision
                 )
             report(describe_effect(stage, low, effect))
             lowered[stage] = as_provenance(low, effect)
@@ -177,24 +185,25 @@ def export_pair(
 
 
 def _calibration(pair: Pair, classifiers: Mapping[str, Classifier], report: Callable[[str], None]) -> str | None:
-    """The pair's calibration as JSON text; None, with a line to `report`, if it was made for other weights."""
-    if pair.calibration is None:
-        return None
+    """The pair's calibration of these weights as JSON text; None, with a line to `report`, if all are of others."""
     served = {
         stage: {"model": each.name, "weights": {"sha256": each.weights_sha256}} for stage, each in classifiers.items()
     }
-    try:
-        text = pair.calibration.read_text(encoding="utf-8")
-        check_weights(json.loads(text), served)
-    except (OSError, ValueError, KeyError, TypeError) as reason:
-        raise PairError(
-            f"'{pair.calibration}' is no calibration that can be read ({reason}): write it with 'littlebig calibrate "
-            "--output', or take 'calibration' out of the pair's file"
-        ) from reason
-    except RepositoryError:
+    for path in pair.calibrations:
+        try:
+            text = path.read_text(encoding="utf-8")
+            check_weights(json.loads(text), served)
+        except (OSError, ValueError, KeyError, TypeError) as reason:
+            raise PairError(
+                f"'{path}' is no calibration that can be read ({reason}): write it with 'littlebig calibrate "
+                "--output', or take 'calibration' out of the pair's file"
+            ) from reason
+        except RepositoryError:
+            continue
+        return text
+    if pair.calibrations:
         report(f"not calibrated for these weights: the pair's own threshold, {pair.threshold:g}, is served")
-        return None
-    return text
+    return None
 
 
 def _warn_of_crop_modes(little: Preprocessing, big: Preprocessing, report: Callable[[str], None]) -> None:
@@ -221,11 +230,12 @@ def _lower(
     patterns: Sequence[str],
     canonical: Preprocessing,
     pictures: Sequence[Image.Image],
+    labels: Sequence[int],
     decision: tuple[str, float],
 ) -> tuple[Lowered, Effect | None]:
     # A few photographs find the activations that need FP32; more would only cost time, the headroom is wide.
     low = lower(classifier, precision, patterns, pictures[:6])
-    return low, measure_effect(graph, low, canonical, pictures, decision) if pictures else None
+    return low, measure_effect(graph, low, canonical, pictures, decision, labels) if pictures else None
 
 
 def _described(classifier: Classifier, parity: Parity, agreement: Agreement | None) -> dict[str, Any]:

@@ -82,7 +82,10 @@ def _near(matrix: Matrix) -> Matrix:
     near = np.logical_or.accumulate(matters, axis=1) & np.logical_or.accumulate(matters[:, ::-1], axis=1)[:, ::-1]
     kept = np.where(near, matrix, 0.0)
     sums = kept.sum(axis=1, keepdims=True)
-    return kept * np.divide(matrix.sum(axis=1, keepdims=True), sums, out=np.ones_like(sums), where=sums != 0.0)
+    scaled: Matrix = kept * np.divide(
+        matrix.sum(axis=1, keepdims=True), sums, out=np.ones_like(sums), where=sums != 0.0
+    )
+    return scaled
 
 
 def _axis(transform: Preprocessing, kept: float, pixels: int) -> Matrix:
