@@ -44,11 +44,15 @@ class Exported:
         output: the model repository.
         parity: stage -> how its graph compares with its model.
         provenance: contents of littlebig.json.
+        classifiers: stage -> the model in FP32.
+        agreement: how often little answers as with its model's own transform; None for random weights.
     """
 
     output: Path
     parity: Mapping[str, Parity]
     provenance: Mapping[str, Any]
+    classifiers: Mapping[str, Classifier]
+    agreement: Agreement | None
 
 
 def export_pair(
@@ -64,6 +68,7 @@ def export_pair(
     labels: Callable[[int, Sequence[str]], Sequence[int]] | None = None,
     remote: Mapping[str, Mapping[str, str]] | None = None,
     only: str | None = None,
+    earlier: Exported | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> Exported:
     """Export a pair into a model repository that tritonserver serves as it is.
@@ -82,6 +87,7 @@ def export_pair(
         labels: the pictures' classes, given the number of classes and their names; says how many answers are right.
         remote: stage -> parameters of its connection (`url` at least), for stages that another server computes.
         only: a stage, for a repository that serves nothing else.
+        earlier: an export of the same pair for the same target, whose models and checks are taken over to save time.
         report: called with one line of progress per step.
 
     Raises:
@@ -93,24 +99,26 @@ def export_pair(
     precisions = stage_precisions(precision, target)
     classifiers: dict[str, Classifier] = {}
     for stage, model in (("big", pair.big), ("little", pair.little)):
-        classifiers[stage] = prepare(model)
+        classifiers[stage] = earlier.classifiers[stage] if earlier else prepare(model)
         report(f"{stage}: {classifiers[stage].name}, weights {classifiers[stage].weights_sha256[:12]}")
+    prepared = dict(classifiers)
     names = class_names(pair, classifiers)
     canonical = classifiers["big"].backbone.preprocessing
     _warn_of_crop_modes(classifiers["little"].backbone.preprocessing, canonical, report)
-    calibration = _calibration(pair, classifiers, report) if threshold is None else None
-    chosen = _chosen(pair, threshold, calibration)
-    score = "confidence" if calibration is None else calibrated_score(json.loads(calibration))
+    calibration, chosen, score = _threshold(pair, threshold, classifiers, report)
     ours = photographs()
     truth = labels(classifiers["big"].classes, names) if labels else ()
     graphs, parity, lowered = {}, {}, {}
-    agreement: Agreement | None = None
+    agreement = earlier.agreement if earlier else None
     for stage in STAGES:
         graph = stage_graph(classifiers[stage].backbone, canonical, banded=target == "cpu")
-        parity[stage] = check_parity(graph, classifiers[stage], canonical, ours)
-        report(f"{stage}: {_describe_parity(parity[stage])}")
+        if earlier:
+            parity[stage] = earlier.parity[stage]
+        else:
+            parity[stage] = check_parity(graph, classifiers[stage], canonical, ours)
+            report(f"{stage}: {_describe_parity(parity[stage])}")
         # big sees what its own transform makes, and the labels of random weights mean nothing.
-        if stage == "little" and classifiers[stage].source != "random":
+        if not earlier and stage == "little" and classifiers[stage].source != "random":
             agreement = measure_agreement(graph, classifiers[stage], canonical, pictures or crops())
             report(f"{stage}: {agreement.describe(of='pictures' if pictures else 'crops of them')}")
         if precisions[stage] != "fp32":
@@ -135,9 +143,7 @@ def export_pair(
             graph = stage_graph(low.backbone, canonical, banded=target == "cpu")
         graphs[stage] = graph
     if "int8" in precisions.values() and threshold is None:
-        calibration = _calibration(pair, classifiers, report)
-        chosen = _chosen(pair, None, calibration)
-        score = "confidence" if calibration is None else calibrated_score(json.loads(calibration))
+        calibration, chosen, score = _threshold(pair, None, classifiers, report)
     provenance: dict[str, Any] = {
         "format": 1,
         "pair": {"name": pair.name, "description": pair.description},
@@ -181,7 +187,7 @@ def export_pair(
         ),
     )
     report(f"wrote {output}")
-    return Exported(output, parity, provenance)
+    return Exported(output, parity, provenance, prepared, agreement)
 
 
 def _calibration(pair: Pair, classifiers: Mapping[str, Classifier], report: Callable[[str], None]) -> str | None:
@@ -214,13 +220,17 @@ def _warn_of_crop_modes(little: Preprocessing, big: Preprocessing, report: Calla
         )
 
 
-def _chosen(pair: Pair, given: float | None, calibration: str | None) -> dict[str, Any]:
-    """`threshold` of littlebig.json: the value, None for big only, and where it is from."""
+def _threshold(
+    pair: Pair, given: float | None, classifiers: Mapping[str, Classifier], report: Callable[[str], None]
+) -> tuple[str | None, dict[str, Any], str]:
+    """The calibration or None; `threshold` of littlebig.json, its value None for big only; and the score."""
     if given is not None:
-        return {"value": given, "source": "given at export"}
-    if calibration is not None:
-        return {"value": json.loads(calibration)["chosen"]["threshold"], "source": CALIBRATION}
-    return {"value": pair.threshold, "source": "pair"}
+        return None, {"value": given, "source": "given at export"}, "confidence"
+    calibration = _calibration(pair, classifiers, report)
+    if calibration is None:
+        return None, {"value": pair.threshold, "source": "pair"}, "confidence"
+    content = json.loads(calibration)
+    return calibration, {"value": content["chosen"]["threshold"], "source": CALIBRATION}, calibrated_score(content)
 
 
 def _lower(
