@@ -1,4 +1,7 @@
-"""`littlebig demo`: export, serve, classify and compare, on photographs that come with scikit-image."""
+"""`littlebig demo`: export, serve, classify and compare, on photographs that come with scikit-image.
+
+On a CPU it also compares a cascade whose little is INT8, with a calibration of its own.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,10 @@ import shutil
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -19,8 +24,9 @@ from littlebig_cli.failures import report_failures
 from littlebig_cli.terminal import print_table
 from littlebig_client import Client, ClientError, Stage
 from littlebig_contract.pictures import sample_photographs
+from littlebig_export.applying import CALIBRATION
 from littlebig_export.errors import ExportError
-from littlebig_export.provenance import is_current
+from littlebig_export.provenance import is_current, read_provenance
 from littlebig_export.targets import best_target
 from littlebig_server import ServerError, TritonServer
 
@@ -28,6 +34,7 @@ PAIR = "efficientnet-lite"
 PHOTOGRAPHS = ("coffee.png", "camera.png", "motorcycle_right.png", "motorcycle_left.png", "chelsea.png")
 # A round takes a few seconds on two cores. Cascade and big alternate, so that both see the same machine load.
 IMAGES_PER_ROUND, ROUNDS, CONCURRENCY = 100, 5, 8
+_BIG = "big alone"
 
 
 @click.command(epilog="Example:  littlebig demo")
@@ -42,18 +49,15 @@ IMAGES_PER_ROUND, ROUNDS, CONCURRENCY = 100, 5, 8
 def command(repository: Path) -> None:
     """Export the default pair, serve it, classify photographs, compare the cascade with big alone, stop."""
     target = best_target()
-    if is_current(repository, PAIR, target):
-        click.echo(f"model repository: {repository} (already exported)")
-    else:
-        _export(repository, target)
-    with TritonServer(repository) as server:
-        click.echo(f"tritonserver is ready: gRPC {server.grpc_url}\n")
-        with Client(server.grpc_url) as client:
-            # The first request opens the connection, which is not part of the times below.
-            client.classify(sample_photographs(PHOTOGRAPHS)[0])
-            print_table(_answers(client))
-            images = _canonical_images(server.grpc_url)
-            click.echo(_comparison(client, images))
+    int8 = repository.with_name(f"{repository.name}-int8")
+    _export(repository, int8 if target == "cpu" else None, target)
+    with ExitStack() as running:
+        client, url = _serve(repository, running)
+        print_table(_answers(client))
+        cascades = {"cascade": client}
+        if target == "cpu" and is_calibrated_int8(read_provenance(int8)):
+            cascades["with little in INT8"] = _serve(int8, running)[0]
+        click.echo(_comparison(cascades, _canonical_images(url)))
     click.echo(f"tritonserver has stopped\n\n{next_steps(repository)}")
 
 
@@ -75,12 +79,37 @@ def next_steps(repository: Path) -> str:
     return "\n".join(["Next:", *(f"  {step:<{width}}  {purpose}" for step, purpose in steps.items())])
 
 
-def _export(repository: Path, target: str) -> None:
-    # torch takes seconds to import, and a second demo does not need it.
-    from littlebig_export.exporting import export_pair  # noqa: PLC0415
-    from littlebig_export.pair import load_pair  # noqa: PLC0415
+def is_calibrated_int8(provenance: Mapping[str, Any]) -> bool:
+    """Whether little is INT8, because that is faster here, and the calibration is of it."""
+    little = provenance["precision"]["stages"].get("little", {})
+    return bool(little.get("precision") == "int8" and provenance["threshold"]["source"] == CALIBRATION)
 
-    export_pair(load_pair(PAIR), target, repository, report=click.echo)
+
+def _export(repository: Path, int8: Path | None, target: str) -> None:
+    """Export what is not current: the default pair, and the same with little in INT8 if there is a folder for it."""
+    wanted = {repository: None} if int8 is None else {repository: None, int8: "int8"}
+    exported = None
+    for folder, precision in wanted.items():
+        if is_current(folder, PAIR, target):
+            click.echo(f"model repository: {folder} (already exported)")
+            continue
+        # torch takes seconds to import, and a second demo does not need it.
+        from littlebig_export.exporting import export_pair  # noqa: PLC0415
+        from littlebig_export.pair import load_pair  # noqa: PLC0415
+
+        exported = export_pair(
+            load_pair(PAIR), target, folder, precision=precision, earlier=exported, report=click.echo
+        )
+
+
+def _serve(repository: Path, running: ExitStack) -> tuple[Client, str]:
+    """Serve a repository until the stack is closed: a client, and the server's gRPC address."""
+    server = running.enter_context(TritonServer(repository))
+    click.echo(f"tritonserver is ready with {repository}: gRPC {server.grpc_url}\n")
+    client = running.enter_context(Client(server.grpc_url))
+    # The first request opens the connection, which is not part of the times below.
+    client.classify(sample_photographs(PHOTOGRAPHS)[0])
+    return client, server.grpc_url
 
 
 def _answers(client: Client) -> Table:
@@ -103,13 +132,20 @@ def _canonical_images(url: str) -> list[npt.NDArray[np.uint8]]:
         return list(triton.infer("preprocess", [tensor]).as_numpy("image"))
 
 
-def _comparison(client: Client, images: Sequence[npt.NDArray[np.uint8]]) -> str:
-    """Throughput of the cascade and of big alone, alternating over the same images."""
+def _comparison(cascades: Mapping[str, Client], images: Sequence[npt.NDArray[np.uint8]]) -> str:
+    """Throughput of each cascade and of big alone, which take turns over the same images.
+
+    Args:
+        cascades: name -> client of its server; the first one's big is asked alone.
+        images: canonical images.
+    """
     load = [images[index % len(images)] for index in range(IMAGES_PER_ROUND)]
-    throughput: dict[str, list[float]] = {"cascade": [], "big": []}
-    escalated = 0.0
+    throughput: dict[str, list[float]] = {name: [] for name in [*cascades, _BIG]}
+    escalated = {}
     for _ in range(ROUNDS):
-        for policy, measured in throughput.items():
+        for name, measured in throughput.items():
+            client = cascades.get(name, next(iter(cascades.values())))
+            policy = "big" if name == _BIG else "cascade"
             started = time.perf_counter()
             stages = []
             for answer in client.classify_many(load, policy=policy, top_k=1, concurrency=CONCURRENCY):
@@ -117,15 +153,16 @@ def _comparison(client: Client, images: Sequence[npt.NDArray[np.uint8]]) -> str:
                     raise answer
                 stages.append(answer.stage)
             measured.append(len(load) / (time.perf_counter() - started))
-            if policy == "cascade":
-                escalated = stages.count(Stage.BIG) / len(stages)
-    ratios = [cascade / big for cascade, big in zip(throughput["cascade"], throughput["big"], strict=True)]
-    return (
-        f"\n{ROUNDS} rounds of {len(load)} images each, concurrency {CONCURRENCY}, {escalated:.0%} escalated:\n"
-        f"  cascade    {_spread(throughput['cascade'])} images/s\n"
-        f"  big alone  {_spread(throughput['big'])} images/s\n"
-        f"  ratio      {_spread(ratios, 2)}\n"
-    )
+            escalated[name] = stages.count(Stage.BIG) / len(stages)
+    width = max(map(len, throughput))
+    lines = [f"\n{ROUNDS} rounds of {len(load)} images each, concurrency {CONCURRENCY}:"]
+    for name, measured in throughput.items():
+        line = f"  {name:<{width}}  {_spread(measured)} images/s"
+        if name != _BIG:
+            ratios = [ours / big for ours, big in zip(measured, throughput[_BIG], strict=True)]
+            line += f", {_spread(ratios, 2)} times big alone, {escalated[name]:.0%} escalated"
+        lines.append(line)
+    return "\n".join([*lines, ""])
 
 
 def _spread(values: Sequence[float], digits: int = 0) -> str:

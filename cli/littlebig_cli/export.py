@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import click
 
 from littlebig_cli.build_progress import BuildProgress
-from littlebig_cli.failures import report_failures
+from littlebig_cli.failures import Failure, report_failures
 from littlebig_cli.numbers import NumberRange
 from littlebig_contract.stages import STAGES
 from littlebig_export.decoding import DECODERS, PILLOW
 from littlebig_export.engines import ensure_engines
 from littlebig_export.errors import ExportError, NotHereError
 from littlebig_export.pair import load_pair, override_weights, shipped_pairs
-from littlebig_export.pictures import pictures_in
+from littlebig_export.pictures import PictureFiles, pictures_in
 from littlebig_export.targets import TARGETS, best_target
 
 STATE_DICT = click.Path(path_type=Path, dir_okay=False)
@@ -66,7 +66,7 @@ STATE_DICT = click.Path(path_type=Path, dir_okay=False)
     type=click.Path(path_type=Path, file_okay=False),
     help="A folder of your own pictures. Measures on them how often little's labels are those of the model's own "
     "transform, and the effect of fp16, bf16 or int8; int8 takes its ranges from them.  "
-    "[default: crops of sample photographs]",
+    "[default: crops of sample photographs, and the pair's ranges if it has any]",
 )
 @click.option(
     "--decoder",
@@ -75,6 +75,18 @@ STATE_DICT = click.Path(path_type=Path, dir_okay=False)
     show_default=True,
     help="What preprocess decodes JPEG with; nvimagecodec does so on the GPU (docs/preprocess.md).",
 )
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, exists=True),
+    help="Labelled pictures instead of --pictures, as for `littlebig predict`: a folder with one folder per class; or "
+    "a CSV of file,label; or, with --labels, one folder. Says how many answers are right in fp32 and in --precision.",
+)
+@click.option(
+    "--labels",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Labels of --data: a CSV of file,label, ImageNet's val.txt, or Kaggle's LOC_val_solution.csv.",
+)
+@click.option("--int8-anyway", is_flag=True, help="Serve int8 even if it is not faster here: for another CPU.")
 @click.option("--cores", type=click.IntRange(min=1), help="Cores of the cpu target.  [default: those found]")
 @click.option("--only", type=click.Choice(STAGES), help="Only this stage, for other servers to call (docs/remote.md).")
 @click.option("--big-url", metavar="HOST:PORT", help="Leave big to the server at this gRPC endpoint (docs/remote.md).")
@@ -97,6 +109,9 @@ def command(
     precision: str | None,
     pictures: Path | None,
     decoder: str,
+    data: Path | None,
+    labels: Path | None,
+    int8_anyway: bool,
     cores: int | None,
     only: str | None,
     big_url: str | None,
@@ -111,6 +126,11 @@ def command(
     # torch takes seconds to import, and the help does not need it.
     from littlebig_export.exporting import export_pair  # noqa: PLC0415
 
+    if data is not None and pictures is not None:
+        raise click.UsageError("Give --pictures or --data, not both.")
+    if labels is not None and data is None:
+        raise click.UsageError("--labels labels the pictures of --data: give --data FOLDER too.")
+    labelled = _labelled(data, labels) if data else None
     target = target or best_target()
     pair = override_weights(load_pair(pair_name), little_weights, big_weights, random=random_weights)
     export_pair(
@@ -120,7 +140,9 @@ def command(
         threshold=threshold,
         cores=cores,
         precision=precision,
-        pictures=pictures_in(pictures) if pictures else (),
+        pictures=labelled[0] if labelled else pictures_in(pictures) if pictures else (),
+        labels=labelled[1] if labelled else None,
+        int8_anyway=int8_anyway,
         remote=_remote({"little": little_url, "big": big_url}, connection),
         only=only,
         decoder=decoder,
@@ -129,6 +151,29 @@ def command(
     if target == "tensorrt":
         _build_where_possible(output)
     click.echo(os.fsencode(output))  # exactly, whatever its encoding
+
+
+def _labelled(data: Path, labels: Path | None) -> tuple[PictureFiles, Callable[[int, Sequence[str]], Sequence[int]]]:
+    """Labelled pictures, and what says their classes once the models' are known.
+
+    Raises:
+        Failure: if they cannot be listed or their classes are not the models'.
+    """
+    from littlebig_calibration.errors import CalibrationError  # noqa: PLC0415
+    from littlebig_calibration.labelled import find_labelled_images  # noqa: PLC0415
+
+    try:
+        images = find_labelled_images(data, labels)
+    except CalibrationError as reason:
+        raise Failure(str(reason)) from reason
+
+    def classes(number: int, names: Sequence[str]) -> Sequence[int]:
+        try:
+            return images.with_classes(number, names).labels
+        except CalibrationError as reason:
+            raise Failure(str(reason)) from reason
+
+    return PictureFiles([images.folder / file for file in images.files]), classes
 
 
 def _remote(urls: Mapping[str, str | None], connection: Sequence[str]) -> dict[str, dict[str, str]]:

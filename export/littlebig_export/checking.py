@@ -103,7 +103,7 @@ def check_pair(
     from littlebig_export.classifiers import prepare  # noqa: PLC0415
     from littlebig_export.pictures import crops, photographs  # noqa: PLC0415
     from littlebig_export.precision_effect import lower  # noqa: PLC0415
-    from littlebig_export.quantising import quantise  # noqa: PLC0415
+    from littlebig_export.quantising import Shown, quantise  # noqa: PLC0415
     from littlebig_export.stage_graph import stage_graph  # noqa: PLC0415
     from littlebig_export.stage_precisions import stage_precisions  # noqa: PLC0415
     from littlebig_export.weight_files import save_graph  # noqa: PLC0415
@@ -117,7 +117,7 @@ def check_pair(
         big = big or (classifier.name, classifier.classes)
         check_same_classes((classifier.name, classifier.classes), big)
         if precisions[stage] == "int8":
-            lowered, _ = quantise(classifier, canonical, "tensorrt", model.fp32, crops(), ("confidence", None))
+            lowered, _ = quantise(classifier, canonical, "tensorrt", model.fp32, Shown(crops()), ("confidence", None))
         else:
             pictures = [] if classifier.source == "random" else photographs()
             lowered = lower(classifier, precisions[stage], model.fp32, pictures)

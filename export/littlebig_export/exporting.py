@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-import importlib.metadata
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,30 +9,26 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-import onnxruntime
 from PIL import Image
 
 from littlebig_contract.stages import STAGES
 from littlebig_export.agreement import Agreement, measure_agreement
-from littlebig_export.applying import CALIBRATION, calibrated_score, check_weights
 from littlebig_export.class_names import class_names
 from littlebig_export.classifiers import Classifier, prepare
 from littlebig_export.decoding import PILLOW, check_decoder, decode_mode
-from littlebig_export.errors import PairError, RepositoryError
-from littlebig_export.pair import Pair, check_files
+from littlebig_export.export_record import describe_making, describe_stage
+from littlebig_export.pair import OnnxModel, Pair, TimmModel, check_files
+from littlebig_export.pair_threshold import choose_threshold
 from littlebig_export.parity import Parity, check_parity
 from littlebig_export.pictures import crops, photographs
 from littlebig_export.precision_effect import Effect, Lowered, as_provenance, describe_effect, lower, measure_effect
 from littlebig_export.preprocessing import Preprocessing
-from littlebig_export.provenance import made_by
-from littlebig_export.quantising import quantise, served_identity
+from littlebig_export.quantising import Shown, quantise, served_identity
 from littlebig_export.remote import check_remote, stage_alias
 from littlebig_export.repository import Rendering, check_output, write_repository
 from littlebig_export.stage_graph import stage_graph
 from littlebig_export.stage_precisions import describe_precisions, stage_precisions
 from littlebig_export.unsupported import unsupported_by_tensorrt
-
-_TOOLS = ("littlebig", "timm", "torch", "onnx", "pillow")
 
 
 @dataclass(frozen=True)
@@ -46,11 +39,15 @@ class Exported:
         output: the model repository.
         parity: stage -> how its graph compares with its model.
         provenance: contents of littlebig.json.
+        classifiers: stage -> the model in FP32.
+        agreement: how often little answers as with its model's own transform; None for random weights.
     """
 
     output: Path
     parity: Mapping[str, Parity]
     provenance: Mapping[str, Any]
+    classifiers: Mapping[str, Classifier]
+    agreement: Agreement | None
 
 
 def export_pair(
@@ -61,10 +58,13 @@ def export_pair(
     threshold: float | None = None,
     cores: int | None = None,
     precision: str | None = None,
+    int8_anyway: bool = False,
     pictures: Sequence[Image.Image] = (),
+    labels: Callable[[int, Sequence[str]], Sequence[int]] | None = None,
     remote: Mapping[str, Mapping[str, str]] | None = None,
     only: str | None = None,
     decoder: str = PILLOW,
+    earlier: Exported | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> Exported:
     """Export a pair into a model repository that tritonserver serves as it is.
@@ -78,10 +78,13 @@ def export_pair(
         precision: of both stages, or of each, as `stage_precisions` reads it.
         pictures: RGB images that measure little's agreement with its model's own transform, by default crops of the
             sample photographs, and the precision's effect, by default those photographs. INT8 takes its ranges from
-            them, by default from the crops.
+            them, by default from the pair's ranges or else the crops.
+        int8_anyway: serve INT8 even where it is no faster here.
+        labels: the pictures' classes, given the number of classes and their names; says how many answers are right.
         remote: stage -> parameters of its connection (`url` at least), for stages that another server computes.
         only: a stage, for a repository that serves nothing else.
         decoder: of preprocess, `pillow` or `nvimagecodec`.
+        earlier: an export of the same pair for the same target, whose models and checks are taken over to save time.
         report: called with one line of progress per step.
 
     Raises:
@@ -94,39 +97,44 @@ def export_pair(
     precisions = stage_precisions(precision, target)
     classifiers: dict[str, Classifier] = {}
     for stage, model in (("big", pair.big), ("little", pair.little)):
-        classifiers[stage] = prepare(model)
+        classifiers[stage] = earlier.classifiers[stage] if earlier else prepare(model)
         report(f"{stage}: {classifiers[stage].name}, weights {classifiers[stage].weights_sha256[:12]}")
+    prepared = dict(classifiers)
     names = class_names(pair, classifiers)
     canonical = classifiers["big"].backbone.preprocessing
     check_decoder(decoder, canonical)
     _warn_of_crop_modes(classifiers["little"].backbone.preprocessing, canonical, report)
-    calibration = _calibration(pair, classifiers, report) if threshold is None else None
-    chosen = _chosen(pair, threshold, calibration)
-    score = "confidence" if calibration is None else calibrated_score(json.loads(calibration))
+    chosen = choose_threshold(pair, threshold, classifiers, report)
     ours = photographs()
+    truth = labels(classifiers["big"].classes, names) if labels else ()
     graphs, parity, lowered = {}, {}, {}
-    agreement: Agreement | None = None
+    agreement = earlier.agreement if earlier else None
     for stage in STAGES:
         graph = stage_graph(classifiers[stage].backbone, canonical, banded=target == "cpu")
         if target == "tensorrt" and stage not in remote:
             _warn_of_unsupported(stage, graph, report)
-        parity[stage] = check_parity(graph, classifiers[stage], canonical, ours)
-        report(f"{stage}: {_describe_parity(parity[stage])}")
+        if earlier:
+            parity[stage] = earlier.parity[stage]
+        else:
+            parity[stage] = check_parity(graph, classifiers[stage], canonical, ours)
+            report(f"{stage}: {_describe_parity(parity[stage])}")
         # big sees what its own transform makes, and the labels of random weights mean nothing.
-        if stage == "little" and classifiers[stage].source != "random":
+        if not earlier and stage == "little" and classifiers[stage].source != "random":
             agreement = measure_agreement(graph, classifiers[stage], canonical, pictures or crops())
             report(f"{stage}: {agreement.describe(of='pictures' if pictures else 'crops of them')}")
         if precisions[stage] != "fp32":
-            patterns = (pair.little if stage == "little" else pair.big).fp32
-            judged = () if classifiers[stage].source == "random" else (pictures or ours)
-            decision = score, chosen["value"]
-            if precisions[stage] == "int8":
-                shown = pictures or crops()
-                low, effect = quantise(classifiers[stage], canonical, target, patterns, shown, decision)
-            else:
-                low, effect = _lower(
-                    classifiers[stage], graph, precisions[stage], patterns, canonical, judged, decision
-                )
+            low, effect = _lower(
+                classifiers[stage],
+                pair.little if stage == "little" else pair.big,
+                graph,
+                canonical,
+                target,
+                precisions[stage],
+                pictures,
+                truth,
+                (chosen.score, chosen.value),
+                int8_anyway=int8_anyway,
+            )
             report(describe_effect(stage, low, effect))
             lowered[stage] = as_provenance(low, effect)
             precisions[stage] = low.precision
@@ -135,14 +143,12 @@ def export_pair(
             graph = stage_graph(low.backbone, canonical, banded=target == "cpu")
         graphs[stage] = graph
     if "int8" in precisions.values() and threshold is None:
-        calibration = _calibration(pair, classifiers, report)
-        chosen = _chosen(pair, None, calibration)
-        score = "confidence" if calibration is None else calibrated_score(json.loads(calibration))
+        chosen = choose_threshold(pair, None, classifiers, report)
     provenance: dict[str, Any] = {
         "format": 1,
         "pair": {"name": pair.name, "description": pair.description},
         "target": target,
-        "threshold": {**chosen, "score": score},
+        "threshold": {"value": chosen.value, "source": chosen.source, "score": chosen.score},
         "canonical_image": {
             "height": canonical.size,
             "width": canonical.size,
@@ -151,18 +157,12 @@ def export_pair(
             "decode": decode_mode(decoder),
         },
         "stages": {
-            "little": _described(classifiers["little"], parity["little"], agreement),
-            "big": _described(classifiers["big"], parity["big"], None),
+            "little": describe_stage(classifiers["little"], parity["little"], agreement),
+            "big": describe_stage(classifiers["big"], parity["big"]),
         },
         **({"only": {"stage": only, "alias": stage_alias(only, classifiers[only].weights_sha256)}} if only else {}),
         "precision": {"name": describe_precisions(precisions), "stages": lowered},
-        # ONNX Runtime has a distribution of another name for each kind of device.
-        "versions": {
-            **{name: importlib.metadata.version(name) for name in _TOOLS},
-            "onnxruntime": onnxruntime.__version__,
-        },
-        "made_by": made_by(),
-        "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        **describe_making(),
     }
     for stage, parameters in remote.items():
         provenance["stages"][stage]["remote"] = parameters["url"]
@@ -173,38 +173,16 @@ def export_pair(
             graphs=graphs,
             canonical=canonical,
             class_names=names,
-            threshold=pair.threshold if chosen["value"] is None else chosen["value"],
+            threshold=pair.threshold if chosen.value is None else chosen.value,
             cores=cores or len(os.sched_getaffinity(0)),
             provenance=provenance,
-            calibration=None if only else calibration,
+            calibration=None if only else chosen.calibration,
             remote=remote,
             decoder=decoder,
         ),
     )
     report(f"wrote {output}")
-    return Exported(output, parity, provenance)
-
-
-def _calibration(pair: Pair, classifiers: Mapping[str, Classifier], report: Callable[[str], None]) -> str | None:
-    """The pair's calibration as JSON text; None, with a line to `report`, if it was made for other weights."""
-    if pair.calibration is None:
-        return None
-    served = {
-        stage: {"model": each.name, "weights": {"sha256": each.weights_sha256}} for stage, each in classifiers.items()
-    }
-    try:
-        text = pair.calibration.read_text(encoding="utf-8")
-        check_weights(json.loads(text), served)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as reason:
-        fact = reason.strerror if isinstance(reason, OSError) else "its content is another"
-        raise PairError(
-            f"'{pair.calibration}' is no calibration that can be read ({fact}): write it with 'littlebig calibrate "
-            "--output', or take 'calibration' out of the pair's file"
-        ) from reason
-    except RepositoryError:
-        report(f"not calibrated for these weights: the pair's own threshold, {pair.threshold:g}, is served")
-        return None
-    return text
+    return Exported(output, parity, provenance, prepared, agreement)
 
 
 def _warn_of_crop_modes(little: Preprocessing, big: Preprocessing, report: Callable[[str], None]) -> None:
@@ -223,45 +201,26 @@ def _warn_of_unsupported(stage: str, graph: onnx.ModelProto, report: Callable[[s
         )
 
 
-def _chosen(pair: Pair, given: float | None, calibration: str | None) -> dict[str, Any]:
-    """`threshold` of littlebig.json: the value, None for big only, and where it is from."""
-    if given is not None:
-        return {"value": given, "source": "given at export"}
-    if calibration is not None:
-        return {"value": json.loads(calibration)["chosen"]["threshold"], "source": CALIBRATION}
-    return {"value": pair.threshold, "source": "pair"}
-
-
 def _lower(
     classifier: Classifier,
+    model: TimmModel | OnnxModel,
     graph: onnx.ModelProto,
-    precision: str,
-    patterns: Sequence[str],
     canonical: Preprocessing,
+    target: str,
+    precision: str,
     pictures: Sequence[Image.Image],
-    decision: tuple[str, float],
+    labels: Sequence[int],
+    decision: tuple[str, float | None],
+    *,
+    int8_anyway: bool,
 ) -> tuple[Lowered, Effect | None]:
+    if precision == "int8":
+        shown = Shown(pictures or crops(), labels, None if pictures else model.int8_ranges)
+        return quantise(classifier, canonical, target, model.fp32, shown, decision, anyway=int8_anyway)
+    judged = () if classifier.source == "random" else pictures or photographs()
     # A few photographs find the activations that need FP32; more would only cost time, the headroom is wide.
-    low = lower(classifier, precision, patterns, pictures[:6])
-    return low, measure_effect(graph, low, canonical, pictures, decision) if pictures else None
-
-
-def _described(classifier: Classifier, parity: Parity, agreement: Agreement | None) -> dict[str, Any]:
-    facts = classifier.backbone.preprocessing
-    described = {
-        "model": classifier.name,
-        "weights": {"source": classifier.source, "sha256": classifier.weights_sha256},
-        "input_size": facts.size,
-        "crop_pct": facts.crop_pct,
-        "crop_mode": facts.crop_mode,
-        "interpolation": facts.interpolation,
-        "mean": facts.mean,
-        "std": facts.std,
-        "parity": parity.as_dict(),
-    }
-    if agreement is not None:
-        described["own_transform"] = agreement.as_dict()
-    return described
+    low = lower(classifier, precision, model.fp32, judged[:6])
+    return low, measure_effect(graph, low, canonical, judged, decision, labels) if judged else None
 
 
 def _describe_parity(parity: Parity) -> str:

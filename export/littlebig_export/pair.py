@@ -34,12 +34,14 @@ class TimmModel:
         weights: `package:NAME`, `hub`, `random` or `file:PATH`.
         fp32: patterns of what stays in FP32 in a half-precision graph: nodes, operators, modules or their classes.
         transform: settings that replace timm's own: `crop_pct`, `crop_mode`, `interpolation`.
+        int8_ranges: a JSON file of the ranges that INT8 takes for these weights, in place of measuring.
     """
 
     architecture: str
     weights: str
     fp32: tuple[str, ...] = ()
     transform: Mapping[str, Any] = field(default_factory=dict)
+    int8_ranges: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class OnnxModel:
         fp32: patterns of what stays in FP32 in a half-precision graph: names of nodes or operators.
         output: name of the output with the scores; the first one by default.
         normalises: whether the pair's file states `mean` or `std`.
+        int8_ranges: a JSON file of the ranges that INT8 takes, in place of measuring.
     """
 
     path: Path
@@ -61,6 +64,7 @@ class OnnxModel:
     fp32: tuple[str, ...] = ()
     output: str | None = None
     normalises: bool = False
+    int8_ranges: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ class Pair:
         little: predicts every image.
         big: predicts the images that little is unsure of.
         labels: a text file with one class name per line; not needed for timm's models over ImageNet-1K.
-        calibration: the file that `littlebig calibrate --output` wrote for these weights, or None.
+        calibrations: files that `littlebig calibrate --output` wrote, each for other weights or another precision.
     """
 
     name: str
@@ -83,7 +87,7 @@ class Pair:
     little: TimmModel | OnnxModel
     big: TimmModel | OnnxModel
     labels: Path | None
-    calibration: Path | None = None
+    calibrations: tuple[Path, ...] = ()
 
 
 def shipped_pairs() -> list[str]:
@@ -134,7 +138,7 @@ def check_files(pair: Pair) -> None:
     for what, path in (
         *(("ONNX", path) for path in models),
         ("labels", pair.labels),
-        ("calibration", pair.calibration),
+        *(("calibration", path) for path in pair.calibrations),
     ):
         if path and not path.is_file():
             raise PairError(f"pair '{pair.name}': there is no {what} file '{path}'")
@@ -165,7 +169,10 @@ def _pair(table: Mapping[str, Any], folder: Path) -> Pair:
     if not 0.0 <= threshold <= 1.0:
         raise PairError(f"threshold {threshold} is outside [0, 1]")
     labels = _value(table, "labels", str, "the pair", default="")
-    calibration = _value(table, "calibration", str, "the pair", default="")
+    given = table.get("calibration", [])
+    calibrations = _texts(
+        {"calibration": [given] if isinstance(given, str) else given}, "calibration", "the pair", "FILE"
+    )
     name = _value(table, "name", str, "the pair")
     if not name.strip() or not name.isprintable():
         raise PairError(f"the pair name = {name!r} is not a line of text")
@@ -176,7 +183,7 @@ def _pair(table: Mapping[str, Any], folder: Path) -> Pair:
         little=_model(table, "little", folder),
         big=_model(table, "big", folder),
         labels=folder / labels if labels else None,
-        calibration=folder / calibration if calibration else None,
+        calibrations=tuple(folder / name for name in calibrations),
     )
 
 
@@ -187,8 +194,10 @@ def _model(table: Mapping[str, Any], stage: str, folder: Path) -> TimmModel | On
     where = f"[{stage}]"
     if "architecture" in model and "onnx" in model:
         raise PairError(f"{where} has both 'architecture', of timm, and 'onnx', a file: leave one")
+    ranges = _value(model, "int8_ranges", str, where, default="")
+    int8_ranges = folder / ranges if ranges else None
     if "architecture" in model:
-        _refuse_unknown(model, {"architecture", "weights", "fp32", *_TRANSFORM}, where)
+        _refuse_unknown(model, {"architecture", "weights", "fp32", "int8_ranges", *_TRANSFORM}, where)
         weights = _value(model, "weights", str, where, default="hub")
         kind, _, name = weights.partition(":")
         if weights not in ("hub", "random") and (kind not in ("package", "file") or not name):
@@ -196,9 +205,10 @@ def _model(table: Mapping[str, Any], stage: str, folder: Path) -> TimmModel | On
         if kind == "file":
             weights = f"file:{folder / name}"
         transform = {key: _value(model, key, kind, where) for key, kind in _TRANSFORM.items() if key in model}
-        return TimmModel(_value(model, "architecture", str, where), weights, _patterns(model, where), transform)
+        architecture = _value(model, "architecture", str, where)
+        return TimmModel(architecture, weights, _patterns(model, where), transform, int8_ranges)
     if "onnx" in model:
-        keys = {"onnx", "output", "scores", "size", "mean", "std", "fp32", *_TRANSFORM}
+        keys = {"onnx", "output", "scores", "size", "mean", "std", "fp32", "int8_ranges", *_TRANSFORM}
         _refuse_unknown(model, keys, where)
         scores = _value(model, "scores", str, where, default="logits")
         if scores not in ("logits", "probabilities"):
@@ -210,6 +220,7 @@ def _model(table: Mapping[str, Any], stage: str, folder: Path) -> TimmModel | On
             fp32=_patterns(model, where),
             output=_value(model, "output", str, where, default="") or None,
             normalises="mean" in model or "std" in model,
+            int8_ranges=int8_ranges,
         )
     raise PairError(f"{where} needs an 'architecture' of timm or an 'onnx' file")
 
@@ -249,9 +260,14 @@ def _value(table: Mapping[str, Any], key: str, kind: type, where: str, default: 
 
 
 def _patterns(table: Mapping[str, Any], where: str) -> tuple[str, ...]:
-    value = table.get("fp32", [])
-    if not isinstance(value, list) or not all(isinstance(pattern, str) and pattern for pattern in value):
-        raise PairError(f'{where} fp32 = {value!r} is not a list of patterns such as ["LiteMLA"]')
+    return _texts(table, "fp32", where, "LiteMLA")
+
+
+def _texts(table: Mapping[str, Any], key: str, where: str, example: str) -> tuple[str, ...]:
+    value = table.get(key, [])
+    if not isinstance(value, list) or not all(isinstance(text, str) and text for text in value):
+        kind = "patterns" if key == "fp32" else "files"
+        raise PairError(f'{where} {key} = {value!r} is not a list of {kind} such as ["{example}"]')
     return tuple(value)
 
 
@@ -274,4 +290,5 @@ def _with_weights(model: TimmModel | OnnxModel, path: Path | None, *, random: bo
         return model
     if isinstance(model, OnnxModel):
         raise PairError(f"'{model.path}' is an ONNX file with its weights in it; it takes no others")
-    return replace(model, weights="random" if path is None else f"file:{path}")
+    # Ranges of INT8 hold for the pair's weights.
+    return replace(model, weights="random" if path is None else f"file:{path}", int8_ranges=None)

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 import littlebig_cli
 from littlebig_cli import main as cli
-from littlebig_cli.demo import next_steps
+from littlebig_cli.demo import is_calibrated_int8, next_steps
 
 ROOT = Path(__file__).parents[3]
 
@@ -109,3 +109,13 @@ def test_demo_ends_with_steps_that_exist(tmp_path, monkeypatch):
     assert max(map(len, steps.splitlines())) <= 80
     monkeypatch.chdir(tmp_path)
     assert "littlebig playground --serve --repository elsewhere" in next_steps(Path("elsewhere"))
+
+
+@pytest.mark.parametrize(
+    ("precision", "source", "shown"),
+    [("int8", "calibration.json", True), ("int8", "pair", False), ("fp32", "calibration.json", False)],
+)
+def test_demo_compares_int8_only_where_it_pays_and_is_calibrated(precision, source, shown):
+    provenance = {"precision": {"stages": {"little": {"precision": precision}}}, "threshold": {"source": source}}
+    assert is_calibrated_int8(provenance) is shown
+    assert not is_calibrated_int8({**provenance, "precision": {"stages": {}}})

@@ -4,14 +4,18 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
+from littlebig_cli.export import command
 from littlebig_contract.onnx_runtime import SAME_INT8, open_session
 from littlebig_export import quantising
 from littlebig_export.applying import apply_calibration
 from littlebig_export.errors import ExportError
 from littlebig_export.exporting import export_pair
-from littlebig_export.pair import load_pair
+from littlebig_export.int8_speed import Speed
+from littlebig_export.pair import load_pair, override_weights
+from littlebig_export.parity import fit
 from littlebig_export.pictures import crops
 from littlebig_export.stage_precisions import describe_precisions, stage_precisions
 from tests.default_pair import exported_default_pair
@@ -26,7 +30,8 @@ def few_pictures(monkeypatch):
 
 def int8_is(monkeypatch, *speedups):
     """Set how fast weights of 8 and 7 bits are: the tiny pair's networks are too small to be faster."""
-    monkeypatch.setattr(quantising, "_speedups", lambda *_: list(speedups))
+    speeds = [Speed(speedup, 10.0 / speedup, 10.0) for speedup in speedups]
+    monkeypatch.setattr(quantising, "measure_speeds", lambda *_: speeds)
 
 
 def export(pair_file, output, precision="int8", target="cpu", **options):
@@ -81,7 +86,7 @@ def test_little_in_int8_answers_nearly_as_in_fp32_and_says_how_it_was_made(tiny_
     assert (made["weight_bits"], made["speedup"], made["range_pictures"]) == (8, 1.7, 10)
     assert made["effect"]["top1_agreement"] >= 0.8
     line = next(line for line in lines if line.startswith("little: int8"))
-    assert "1.7 times as fast as fp32 on one thread here; same label on" in line
+    assert "1.7 times as fast as fp32 here (5.9 instead of 10.0 ms an image on one thread); same label on" in line
     assert line.endswith("% of decisions change")
 
 
@@ -100,10 +105,116 @@ def test_a_stage_that_int8_makes_no_faster_is_served_in_fp32_and_that_is_said(ti
     int8_is(monkeypatch, 1.05, 1.0)
     lines, says = export(tiny_pair, tmp_path / "out")
     plain = export(tiny_pair, tmp_path / "plain", precision="fp32")[1]
-    assert "little: int8 is 1.05 times as fast as fp32 here, which does not pay: it is served in fp32" in lines
+    assert (
+        "little: int8 is 1.05 times as fast as fp32 here, which does not pay: it is served in fp32 (--int8-anyway serves "
+        "int8, for another CPU)"
+    ) in lines
     assert says["precision"]["name"] == "fp32"
     assert says["stages"]["little"]["weights"] == plain["stages"]["little"]["weights"]
     assert operators(tmp_path / "out", "little") == operators(tmp_path / "plain", "little")
+
+
+def test_int8_is_served_anyway_where_it_is_no_faster_if_that_is_asked_for(tiny_pair, tmp_path, monkeypatch):
+    int8_is(monkeypatch, 0.9, 0.9)
+    lines, says = export(tiny_pair, tmp_path / "out", int8_anyway=True)
+    assert says["precision"]["name"] == "little=int8,big=fp32"
+    assert "QuantizeLinear" in operators(tmp_path / "out", "little")
+    assert any("0.9 times as fast as fp32 here (11.1 instead of 10.0 ms" in line for line in lines)
+
+
+def test_labels_say_how_many_answers_are_right_in_fp32_and_in_int8(tiny_pair, tmp_path, monkeypatch):
+    int8_is(monkeypatch, 2.0, 2.0)
+    export(tiny_pair, tmp_path / "first", precision="fp32")
+    session = open_session(tmp_path / "first/little/1/model.onnx", cpu_only=True)
+    canonical, pictures = load_pair(str(tiny_pair)).big.preprocessing, crops()[:30]
+    images = [np.asarray(fit(picture, canonical))[None] for picture in pictures]
+    answers = [session.run(["label"], {"image": image})[0].item() for image in images]
+    # Pictures 0, 2, 4, ... make the ranges. Of the others, 1 and 3 get a label that FP32 does not give.
+    truth = [(answer + 1) % 3 if place in (1, 3) else answer for place, answer in enumerate(answers)]
+    asked = []
+    labels = lambda *classes: asked.append(classes) or truth  # noqa: E731
+    lines, says = export(tiny_pair, tmp_path / "out", pictures=pictures, labels=labels)
+    effect = says["precision"]["stages"]["little"]["effect"]
+    assert asked[0][0] == len(asked[0][1])
+    assert effect["pictures"] == 20
+    assert effect["fp32_accuracy"] == pytest.approx(18 / 20)
+    assert 0.5 <= effect["accuracy"] <= 1.0
+    line = next(line for line in lines if line.startswith("little: int8"))
+    assert line.endswith(f"; {effect['accuracy']:.1%} of them right, 90.0% in fp32")
+
+
+def test_the_pairs_own_ranges_and_calibrations_are_taken_for_its_own_weights(tiny_pair, tmp_path, monkeypatch):
+    int8_is(monkeypatch, 2.0, 2.0)
+    measured = export(tiny_pair, tmp_path / "measured")[1]
+    (tiny_pair.parent / "ranges.json").write_text(json.dumps(measured["precision"]["stages"]["little"]["int8_ranges"]))
+    text = tiny_pair.read_text().replace('onnx = "little.onnx"', 'onnx = "little.onnx"\nint8_ranges = "ranges.json"')
+    tiny_pair.write_text(text)
+    monkeypatch.setattr(quantising, "measure_ranges", None)
+    says = export(tiny_pair, tmp_path / "out")[1]
+    made = says["precision"]["stages"]["little"]
+    assert (made["ranges"], "quantiser" in made) == ("the pair's", False)
+    graphs = [(tmp_path / folder / "little/1/model.onnx").read_bytes() for folder in ("measured", "out")]
+    assert graphs[0] == graphs[1]
+
+    files = []
+    for number, each in enumerate((measured, says)):
+        weights = {
+            stage: {
+                "name": each["stages"][stage]["model"],
+                "weights_sha256": each["stages"][stage]["weights"]["sha256"],
+            }
+            for stage in ("little", "big")
+        }
+        files.append(f"{number}.json")
+        content = {**weights, "score": "margin", "chosen": {"threshold": 0.1 * (number + 1)}}
+        (tiny_pair.parent / files[-1]).write_text(json.dumps(content))
+    applied = []
+    monkeypatch.setattr("littlebig_export.repository.apply_calibration", lambda *given: applied.append(given))
+    tiny_pair.write_text(f"calibration = {json.dumps(files)}\n{text}")
+    says = export(tiny_pair, tmp_path / "calibrated")[1]
+    assert says["threshold"] == {"value": 0.2, "source": "calibration.json", "score": "margin"}
+    assert len(applied) == 1
+
+
+def test_ranges_of_another_graph_are_measured_anew_and_broken_ones_refused(tiny_pair, tmp_path, monkeypatch):
+    int8_is(monkeypatch, 2.0, 2.0)
+    ranges = tiny_pair.parent / "ranges.json"
+    tiny_pair.write_text(
+        tiny_pair.read_text().replace('onnx = "little.onnx"', 'onnx = "little.onnx"\nint8_ranges = "ranges.json"')
+    )
+    ranges.write_text('{"another": [0, 1]}')
+    assert export(tiny_pair, tmp_path / "out")[1]["precision"]["stages"]["little"]["range_pictures"] == 10
+    ranges.write_text('{"another": 1}')
+    with pytest.raises(ExportError, match=r"^int8_ranges '.*ranges\.json' cannot be read"):
+        export(tiny_pair, tmp_path / "out")
+
+
+def test_other_weights_do_not_take_the_pairs_ranges(tmp_path):
+    pair = load_pair("efficientnet-lite")
+    assert pair.little.int8_ranges.is_file()
+    assert len(pair.calibrations) == 3
+    assert override_weights(pair, tmp_path / "mine.pt", None, random=False).little.int8_ranges is None
+
+
+def test_data_and_labels_are_taken_as_predict_takes_them(tiny_pair, tmp_path, monkeypatch):
+    int8_is(monkeypatch, 2.0, 2.0)
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for place, crop in enumerate(crops()[:20]):
+        crop.save(folder / f"{place:02}.png")
+    (tmp_path / "labels.csv").write_text("file,label\n" + "".join(f"{place:02}.png,0\n" for place in range(20)))
+    options = ["--pair", str(tiny_pair), "--target", "cpu", "--output", str(tmp_path / "out"), "--precision", "int8"]
+    given = ["--data", str(folder), "--labels", str(tmp_path / "labels.csv")]
+    result = CliRunner().invoke(command, [*options, *given])
+    assert result.exit_code == 0, result.output
+    assert "% of them right, " in result.output
+    for wrong, message in (
+        (["--labels", str(tmp_path / "labels.csv")], "give --data FOLDER too"),
+        ([*given, "--pictures", str(folder)], "Give --pictures or --data, not both"),
+        (["--data", str(folder)], "has no folder per class"),
+    ):
+        result = CliRunner().invoke(command, [*options, *wrong])
+        assert (result.exit_code != 0, message in result.output) == (True, True), result.output
 
 
 def test_a_calibration_of_fp32_is_refused_for_int8(tiny_pair, tmp_path, monkeypatch):

@@ -4,15 +4,18 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image, ImageOps
 
+from littlebig_contract.onnx_runtime import open_session
 from littlebig_export.agreement import wilson
 from littlebig_export.exporting import export_pair
 from littlebig_export.pair import load_pair
 from littlebig_export.parity import fit
 from littlebig_export.pictures import CROPS, crops
 from littlebig_export.preprocessing import Preprocessing
+from littlebig_export.stage_graph import view_of_image
 from littlebig_export.view import view, view_matrix
 
 HALVES = (0.5, 0.5, 0.5)
@@ -58,6 +61,25 @@ def test_all_of_the_canonical_image_is_the_view_of_a_model_that_would_see_more()
     assert matrix.shape == (112, 130)
     assert abs(matrix[0]).argmax() <= 1
     assert abs(matrix[-1]).argmax() >= 128
+
+
+def test_weights_far_from_a_pixel_are_zero():
+    matrix = view_matrix(BIG, LITTLE)
+    assert max(np.ptp(np.flatnonzero(row)) for row in matrix) < 24
+    assert matrix.sum(axis=1) == pytest.approx(np.ones(len(matrix)), abs=1e-4)
+
+
+@pytest.mark.parametrize("canonical", [BIG, replace(BIG, crop_pct=1.15), replace(BIG, size=40)])
+def test_bands_give_the_same_view_with_fewer_products(canonical):
+    image = np.random.default_rng(0).integers(0, 256, (2, canonical.size, canonical.size, 3), np.uint8)
+    views, weights = [], []
+    for banded in (False, True):
+        graph = view_of_image(LITTLE, canonical, banded=banded)
+        onnx.checker.check_model(graph, full_check=True)
+        views.append(open_session(graph.SerializeToString(), cpu_only=True).run(None, {"image": image})[0])
+        weights.append(sum(np.prod(tensor.dims) for tensor in graph.graph.initializer))
+    assert views[1] == pytest.approx(views[0], abs=1e-5)
+    assert weights[1] < weights[0]
 
 
 @pytest.mark.parametrize(("little", "big"), [("center", "squash"), ("squash", "center")])

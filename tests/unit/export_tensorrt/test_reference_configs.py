@@ -19,7 +19,7 @@ REFERENCE = reference_repository()
 def render(output, target="tensorrt", size=None):
     """Write the repository of the default pair, without its weights."""
     pair = load_pair("efficientnet-lite")
-    text = pair.calibration.read_text()
+    text = pair.calibrations[0].read_text()
     calibration = json.loads(text)
     stages = {
         stage: {
