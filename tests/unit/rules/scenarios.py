@@ -341,28 +341,28 @@ SCENARIOS = {
     "nothing was ever scraped": Scenario(
         40, fires={"LittleBigDown": _DOWN.format("any cascade")}, series={**dict.fromkeys(_GONE), UP: None}
     ),
-    "two pools": Scenario(60, pools=True),
+    "two pools": Scenario(40, pools=True),
     # Its counters end; unsure images get little's answer.
     "every server of the pool big is down": Scenario(
-        60,
+        40,
         pools=True,
         fires={"LittleBigDown": _DOWN.format("the pool big of shop/littlebig"), "LittleBigBreakerOpen": _OPEN},
         series={**_BIG_GONE, UP_BIG: ((1800, 1), (0, 0))},
     ),
     "the pool big has no servers": Scenario(
-        60,
+        40,
         pools=True,
         fires={"LittleBigDown": _DOWN.format("the pool big of shop/littlebig"), "LittleBigBreakerOpen": _OPEN},
         series={**_BIG_GONE, UP_BIG: ((1800, 1), (0, None))},
     ),
     "the pool big is overloaded": Scenario(
-        60,
+        40,
         pools=True,
         fires={"LittleBigQueueGrowth": _GROWTH.format("big of the pool big")},
         series={triton("pending_request_count", "big"): ((1800, 1), (0, 12))},
     ),
     "the pool little is overloaded": Scenario(
-        60,
+        40,
         pools=True,
         fires={"LittleBigQueueGrowth": _GROWTH.format("little_big of the pool little")},
         series={triton("pending_request_count", "little_big"): ((1800, 4), (0, 400))},

@@ -142,7 +142,7 @@ def test_the_row_of_the_pools_shows_bigs_use_the_forwarded_images_and_failures(t
     checks = [
         {
             "expr": f"abs(sum({expr.replace('$namespace', '.*').replace('$job', '.*')}) - {value}) < bool 1e-9",
-            "eval_time": "60m",
+            "eval_time": "40m",
             "exp_samples": [{"labels": "{}", "value": 1}],
         }
         for expr, value in zip(shown, values, strict=True)
