@@ -95,6 +95,8 @@ class RemoteStage:
         options = list(_CHANNEL)
         if settings.is_loopback:
             options.append(("grpc.enable_http_proxy", 0))
+        if settings.compression:
+            options.append(("grpc.default_compression_algorithm", settings.compression))
         if settings.tls_name:
             options.append(("grpc.ssl_target_name_override", settings.tls_name))
         self._headers()  # a wrong file is reported now

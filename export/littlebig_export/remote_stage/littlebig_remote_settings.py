@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -11,9 +12,11 @@ from typing import Any
 # Parameters of every stage, which say what it computes.
 _IDENTITY = ("model", "weights_sha256")
 _SWITCHES = {"true": True, "false": False}
-_ENDPOINT = r"(\[[^\s@/\]]+\]|[^\s@/:,\[\]]+):[0-9]{1,5}"  # colons of an IPv6 address need brackets
-_TARGET = re.compile(rf"(dns:(///)?|ipv4:|ipv6:)?{_ENDPOINT}(,{_ENDPOINT})*")
+_SCHEME = re.compile(r"(dns|ipv4|ipv6):(///)?")
+_ADDRESS = re.compile(r"(?:\[([^\s\[\]]+)\]|([^\s@/:%\[\]]+)):(\d{1,5})")
 _HEADER = re.compile(r"[0-9a-z_.-]+")
+# gRPC's numbers of its compression algorithms, of which a Triton server undoes each by itself.
+_COMPRESSIONS = {"none": 0, "deflate": 1, "gzip": 2}
 _LOOPBACK = re.compile(r"((ipv4|ipv6|dns):(///)?)?(localhost|127\.[\d.]+|\[::1\]):")
 
 
@@ -36,6 +39,7 @@ class RemoteSettings:
         tls_name: the name in the server's certificate, where it is not the url's host.
         token_file: file whose content every call carries; read for each call, so it may change.
         header: metadata that carries it; `authorization` carries `Bearer` and the content.
+        compression: gRPC's number of the algorithm that compresses the images; 0 for none.
     """
 
     url: str
@@ -48,6 +52,7 @@ class RemoteSettings:
     tls_name: str = ""
     token_file: str = ""
     header: str = "authorization"
+    compression: int = 0
 
     @classmethod
     def from_parameters(cls, parameters: Mapping[str, str]) -> RemoteSettings:
@@ -62,7 +67,12 @@ class RemoteSettings:
             if name not in known:
                 raise BadSetting(f"unknown parameter '{name}'; known are {', '.join(known)}")
         wants_tls = any(name.startswith("tls_") for name in values)
-        readers = {"timeout_ms": _milliseconds, "required": _switch("required"), "tls": _switch("tls")}
+        readers = {
+            "timeout_ms": _milliseconds,
+            "required": _switch("required"),
+            "tls": _switch("tls"),
+            "compression": _compression,
+        }
         read: dict[str, Any] = {name: readers.get(name, str)(text) for name, text in values.items()}
         settings = cls(**{"url": "", "tls": wants_tls, **read})
         settings._check_consistency()
@@ -74,10 +84,10 @@ class RemoteSettings:
         return all(_LOOPBACK.match(part) for part in self.url.split(","))
 
     def _check_consistency(self) -> None:
-        ports = [int(port) for port in re.findall(r":(\d+)(?:,|$)", self.url)]
-        if not _TARGET.fullmatch(self.url) or not all(1 <= port <= 65535 for port in ports):
+        if not _is_target(self.url):
             raise BadSetting(
-                f"parameter 'url' = '{self.url}' is not HOST:PORT of a gRPC endpoint, or ipv4:HOST:PORT,HOST:PORT"
+                f"parameter 'url' = '{self.url}' is not HOST:PORT or [IPV6]:PORT of a gRPC endpoint, or several "
+                "addresses as ipv4:ADDRESS:PORT,ADDRESS:PORT"
             )
         if bool(self.tls_cert) != bool(self.tls_key):
             raise BadSetting("parameters 'tls_cert' and 'tls_key' belong together: give both")
@@ -101,6 +111,34 @@ def stage_alias(stage: str, weights_sha256: str) -> str:
         weights_sha256: of the weights, a hex string.
     """
     return f"{stage}_{weights_sha256[:16]}"
+
+
+def _is_target(url: str) -> bool:
+    """Whether gRPC knows what to do with it: it takes several addresses only with a scheme, and no names there."""
+    scheme = _SCHEME.match(url)
+    kind = scheme[1] if scheme else "dns"
+    addresses = [_ADDRESS.fullmatch(part) for part in url[scheme.end() if scheme else 0 :].split(",")]
+    if kind == "dns" and len(addresses) > 1:
+        return False
+    return all(address and _fits(kind, *address.groups()) for address in addresses)
+
+
+def _fits(kind: str, in_brackets: str | None, host: str | None, port: str) -> bool:
+    if not 1 <= int(port) <= 65535:
+        return False
+    if in_brackets is None and kind == "dns":
+        return True
+    try:
+        version = ipaddress.ip_address(in_brackets or host or "").version
+    except ValueError:
+        return False
+    return version == (6 if in_brackets else 4) and kind in ("dns", f"ipv{version}")
+
+
+def _compression(text: str) -> int:
+    if text not in _COMPRESSIONS:
+        raise BadSetting(f"parameter 'compression' = '{text}' is not one of {', '.join(_COMPRESSIONS)}")
+    return _COMPRESSIONS[text]
 
 
 def _switch(name: str) -> Callable[[str], bool]:

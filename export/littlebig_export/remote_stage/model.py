@@ -35,9 +35,9 @@ class TritonPythonModel:
         """
         config, name = json.loads(args["model_config"]), args["model_name"]
         parameters = {key: value["string_value"] for key, value in config["parameters"].items()}
+        variable = f"LITTLEBIG_{name.upper()}_URL"  # a chart knows the address better than the repository
+        url = os.environ.get(variable) or parameters.get("url", "")
         try:
-            # A chart knows the address better than the repository.
-            url = os.environ.get(f"LITTLEBIG_{name.upper()}_URL") or parameters.get("url", "")
             self.settings = RemoteSettings.from_parameters({**parameters, "url": url})
             self.remote = RemoteStage(name, self.settings, config)
             self.remote.check(_LOAD_TIMEOUT_S)
@@ -46,7 +46,8 @@ class TritonPythonModel:
                 raise pb_utils.TritonModelException(f"{name}: {reason}") from None
             pb_utils.Logger.log_warn(f"{name}: {reason}")
         except (BadSetting, WrongModel) as reason:
-            raise pb_utils.TritonModelException(f"{name}: {reason}") from None
+            where = f"environment variable '{variable}'" if os.environ.get(variable) else "parameter 'url'"
+            raise pb_utils.TritonModelException(f"{name}: {reason}".replace("parameter 'url'", where)) from None
         self.watchdog = Watchdog()
 
     @end_if_clock_steps

@@ -130,7 +130,8 @@ def test_the_command_renders_both(tiny_pair, tmp_path):
     [
         (
             ["--big-url", "big.example"],
-            "connection of big: parameter 'url' = 'big.example' is not HOST:PORT of a gRPC endpoint, or ipv4:HOST:PORT,HOST:PORT",
+            "connection of big: parameter 'url' = 'big.example' is not HOST:PORT or [IPV6]:PORT of a gRPC endpoint, or several "
+            "addresses as ipv4:ADDRESS:PORT,ADDRESS:PORT",
         ),
         (
             ["--big-url", "::1:8001"],
@@ -151,7 +152,7 @@ def test_the_command_renders_both(tiny_pair, tmp_path):
         (
             ["--big-url", URL, "--connection", "tsl=true"],
             "connection of big: unknown parameter 'tsl'; known are url, required, timeout_ms, tls, tls_ca, tls_cert, "
-            "tls_key, tls_name, token_file, header",
+            "tls_key, tls_name, token_file, header, compression",
         ),
         (
             ["--big-url", URL, "--connection", "tls"],
@@ -172,7 +173,13 @@ def test_wrong_options_are_refused_in_one_line_before_any_work(tiny_pair, tmp_pa
     assert not (tmp_path / "o").exists()
 
 
-@pytest.mark.parametrize("url", ["a:1", "dns:///a.b:8001", "ipv4:127.0.0.1:1,127.0.0.2:65535", "[::1]:8001"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("a:1", "dns:///a.b:8001", "dns:a:1", "10.0.0.1:1", "dns:[::1]:1"),
+        *("ipv4:127.0.0.1:1,127.0.0.2:65535", "[::1]:8001", "[fe80::1%eth0]:1", "ipv6:[::1]:1,[fe80::1]:2"),
+    ],
+)
 def test_targets_of_grpc_are_urls(url):
     assert RemoteSettings.from_parameters({"url": url}).url == url
 
@@ -183,8 +190,15 @@ def test_targets_of_grpc_are_urls(url):
         ({}, "'url' = ''"),
         ({"url": "a:0"}, "'url' = 'a:0'"),
         ({"url": "a:65536"}, "'url' = 'a:65536'"),
-        ({"url": "http://a:1"}, "'url' = 'http://a:1'"),
-        ({"url": "a b:1"}, "'url' = 'a b:1'"),
+        *(
+            ({"url": url}, re.escape(f"'url' = '{url}' is not HOST:PORT or [IPV6]:PORT of"))
+            for url in ("http://a:1", "a b:1", "::1:8001", "[::1]", "[10.0.0.1]:1", "[a]:1", "a:1,b:1", "dns:a:1,b:1")
+        ),
+        *(
+            ({"url": url}, re.escape(f"'url' = '{url}' is not HOST:PORT"))
+            for url in ("ipv4:a:1", "ipv4:127.0.0.1:1,", "ipv4:[::1]:1", "ipv6:::1:1", "ipv6:127.0.0.1:1", "unix:/a:1")
+        ),
+        ({"compression": "zstd"}, "'compression' = 'zstd' is not one of none, deflate, gzip"),
         ({"timeout_ms": "0"}, "'timeout_ms' = '0' is not milliseconds"),
         ({"timeout_ms": "nan"}, "'timeout_ms' = 'nan' is not milliseconds"),
         ({"required": "yes"}, "'required' = 'yes' is not true or false"),
