@@ -1,7 +1,5 @@
 """From a table to a calibration with its evidence."""
 
-from __future__ import annotations
-
 import dataclasses
 import importlib.metadata
 from dataclasses import dataclass, field

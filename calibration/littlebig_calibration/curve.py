@@ -1,7 +1,5 @@
 """The exact curve of what a cascade loses over all thresholds, and the paper's rule on it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

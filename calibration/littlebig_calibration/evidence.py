@@ -1,7 +1,5 @@
 """A calibration with its evidence, as it travels with a pair. `evidence_json` reads and writes it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from littlebig_calibration.certifying import Guarantee

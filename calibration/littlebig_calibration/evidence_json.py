@@ -1,7 +1,5 @@
 """calibration.json: reads and writes a `Calibration`."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import math

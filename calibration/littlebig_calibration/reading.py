@@ -1,7 +1,5 @@
 """Reads prediction tables and label files of the same images, and joins them into one table."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar

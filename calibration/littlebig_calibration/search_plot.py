@@ -1,7 +1,5 @@
 """The search's plot of accuracy against cost, as SVG: single models and the best cascades."""
 
-from __future__ import annotations
-
 from html import escape
 
 from littlebig_calibration.searching import SearchResult

@@ -4,8 +4,6 @@ A repository is the format between exporting and calibrating: graphs, preprocess
 which identifies the weights. So a calibration's accuracy is that of what is served.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Sequence

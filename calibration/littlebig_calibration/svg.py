@@ -1,7 +1,5 @@
 """SVG axes and shapes for the report and the search plot, without a plotting library."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterable, Sequence

@@ -31,8 +31,6 @@ unconditional test averages over M: with 1,000 images its size is 4.3 to 4.9 % f
 McNemar's 1.2 to 4.4 %.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from functools import lru_cache

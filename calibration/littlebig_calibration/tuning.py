@@ -3,8 +3,6 @@
 The certifying images take no part in these choices; otherwise the guarantee would not hold.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """`littlebig apply`: write a calibration that was made elsewhere into a model repository."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click

@@ -1,7 +1,5 @@
 """`littlebig bench`: the cascade beside its stages, its bound and two baselines."""
 
-from __future__ import annotations
-
 import signal
 import sys
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """`littlebig build`: build a repository's engines, on the machine that serves it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click

@@ -1,7 +1,5 @@
 """`littlebig calibrate`: choose a pair's threshold from prediction tables, with evidence."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click

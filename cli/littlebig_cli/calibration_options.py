@@ -1,7 +1,5 @@
 """Options that the commands about calibrations share, and the pair that they name."""
 
-from __future__ import annotations
-
 import click
 
 from littlebig_calibration.errors import PairChoiceError

@@ -1,7 +1,5 @@
 """`littlebig check`: build graphs with TensorRT-RTX, on any machine, to see whether TensorRT supports them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click

@@ -1,7 +1,5 @@
 """What this machine has for serving, exporting and measuring: one finding per part, with the checks of each package."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import json
 import re

@@ -1,7 +1,5 @@
 """`littlebig classify`: classify image files with a served cascade."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """The options of every command that asks a running server: where it is and how to reach it."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Mapping
 from typing import Any

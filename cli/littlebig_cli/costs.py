@@ -1,7 +1,5 @@
 """`littlebig costs`: the cost per image of each stage of a pair."""
 
-from __future__ import annotations
-
 import click
 
 from littlebig_cli.failures import report_failures

@@ -1,7 +1,5 @@
 """`littlebig demo`: export, serve, classify and compare, on photographs that come with scikit-image."""
 
-from __future__ import annotations
-
 import shutil
 import statistics
 import sys

@@ -1,7 +1,5 @@
 """`littlebig doctor`: one screen that says what this machine can do, and how to mend what it lacks."""
 
-from __future__ import annotations
-
 import json
 import platform
 from dataclasses import asdict

@@ -1,7 +1,5 @@
 """`littlebig export`: export a pair as a model repository."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """`littlebig label`: choose which images to label for a certificate, and write a page to label them on."""
 
-from __future__ import annotations
-
 import shlex
 import warnings
 from collections.abc import Sequence

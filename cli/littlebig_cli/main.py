@@ -1,7 +1,5 @@
 """The entry point: imports the module of the sub-command that runs, and reports a missing extra in one line."""
 
-from __future__ import annotations
-
 import importlib
 import os
 import sys

@@ -1,7 +1,5 @@
 """Options and helpers of the commands that measure a repository."""
 
-from __future__ import annotations
-
 import functools
 import shlex
 import subprocess

@@ -1,7 +1,5 @@
 """`littlebig plan`: the replicas that a request rate needs with the cascade and with big alone, from stage curves."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`littlebig playground`: a page in the browser beside a running server."""
 
-from __future__ import annotations
-
 import contextlib
 import signal
 import webbrowser

@@ -1,7 +1,5 @@
 """`littlebig preflight`: checks what a server needs, before it is started."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click

@@ -1,7 +1,5 @@
 """`littlebig probe`: the startup, readiness and liveness probes of Kubernetes."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import click

@@ -1,7 +1,5 @@
 """`littlebig reproduce`: measures the paper's table on ImageNet's validation images."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click

@@ -1,7 +1,5 @@
 """`littlebig search`: the pairs worth serving, from a folder of prediction tables."""
 
-from __future__ import annotations
-
 import datetime
 import json
 from dataclasses import asdict

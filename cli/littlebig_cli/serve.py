@@ -1,7 +1,5 @@
 """`littlebig serve`: serves a model repository with tritonserver until SIGTERM or Ctrl-C."""
 
-from __future__ import annotations
-
 import contextlib
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """`littlebig sort`: copies or links pictures into folders by answer."""
 
-from __future__ import annotations
-
 import os
 import signal
 import tempfile

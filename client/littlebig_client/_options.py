@@ -1,7 +1,5 @@
 """Options of a client and of a request, checked before anything is sent."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """gRPC targets: whether one is well-formed, where it points to, and the proxy that gRPC would use for it."""
 
-from __future__ import annotations
-
 import ipaddress
 import os
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """littlebig.json: the file of a model repository that says which pair, weights and threshold it was made with."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Names of the models in a repository, as Triton knows them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The page and what it asks: one picture, the server's settings, and the load as server-sent events."""
 
-from __future__ import annotations
-
 import json
 from collections import deque
 from collections.abc import AsyncIterator

@@ -1,7 +1,5 @@
 """Asks a served cascade for one picture's answer, and both stages for theirs."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import dataclass
 from typing import Any

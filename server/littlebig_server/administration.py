@@ -5,8 +5,6 @@ only the process that started the server knows. Reading statistics, metadata and
 no calls that write them.
 """
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

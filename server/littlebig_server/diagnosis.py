@@ -4,8 +4,6 @@ Triton writes the cause of a failed start early, repeats it in tables and for ev
 with "failed to load all models". So the first report about a model is the cause.
 """
 
-from __future__ import annotations
-
 import re
 import signal
 from collections.abc import Sequence

@@ -9,8 +9,6 @@ stubs (the processes of Python models). As a script it imports the standard libr
 It exits with tritonserver's exit code, or with 128 + N if signal N ended tritonserver.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import ctypes

@@ -3,8 +3,6 @@
 An open port is no proof: another server may take it between our choice and Triton's bind.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

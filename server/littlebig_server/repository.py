@@ -1,7 +1,5 @@
 """Checks that a folder can be served, before a server is started on it."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

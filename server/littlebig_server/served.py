@@ -1,7 +1,5 @@
 """Reads of a model repository what Triton will read: configurations, the files they need, and the gate's parameters."""
 
-from __future__ import annotations
-
 import importlib
 import sys
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """The processes of Python models (stubs) of a running tritonserver, and their state in /proc."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal

@@ -4,8 +4,6 @@ The wheel is made for PyTriton's own Python API. Without that, its Python backen
 the stub for this Python are, which libraries to load, and which environment its models see.
 """
 
-from __future__ import annotations
-
 import ctypes
 import importlib.metadata
 import os

@@ -9,8 +9,6 @@ label was known; one that was chosen after a look at its labels would prove noth
 second pool.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from dataclasses import asdict, dataclass, fields, replace

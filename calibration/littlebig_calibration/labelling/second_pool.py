@@ -1,7 +1,5 @@
 """Goes on from a labelled first pool: what it proved, and a fresh pool for the labels it left."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

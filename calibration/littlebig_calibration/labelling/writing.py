@@ -1,7 +1,5 @@
 """Writes the labelling folder: divided table, list, page and plan. It appears whole or not at all."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -4,8 +4,6 @@ Answers go to the journal as they arrive. When every picture has one, the table 
 that was there before. So an interruption loses no answer, and the same call continues after it.
 """
 
-from __future__ import annotations
-
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager

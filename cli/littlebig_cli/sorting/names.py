@@ -1,7 +1,5 @@
 """Names of folders for labels, safe on Linux, macOS and Windows."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """`littlebig doctor` names every lack with its remedy on one screen, and its exit code says whether serving works."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import json
 from pathlib import Path

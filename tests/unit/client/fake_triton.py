@@ -4,8 +4,6 @@ The upper left pixel of a picture determines the answer: red / 16 is the label, 
 makes the big stage fail.
 """
 
-from __future__ import annotations
-
 import io
 import struct
 import threading

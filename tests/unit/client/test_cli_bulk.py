@@ -1,7 +1,5 @@
 """`littlebig classify --output`: every picture is asked for once, whatever happens in between."""
 
-from __future__ import annotations
-
 import csv
 import http.server
 import io

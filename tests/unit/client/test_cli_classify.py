@@ -1,7 +1,5 @@
 """`littlebig classify`: output, errors and exit codes."""
 
-from __future__ import annotations
-
 import csv
 import fcntl
 import json

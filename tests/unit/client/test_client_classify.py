@@ -1,7 +1,5 @@
 """The requests that images become, and the answers in Python."""
 
-from __future__ import annotations
-
 import io
 import re
 from pathlib import Path

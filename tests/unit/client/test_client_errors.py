@@ -1,7 +1,5 @@
 """Failures of the server and the errors that the client raises."""
 
-from __future__ import annotations
-
 import http.server
 import pickle
 import socket

@@ -1,7 +1,5 @@
 """classify_many: order, concurrency, bounded memory, failures."""
 
-from __future__ import annotations
-
 import threading
 
 import pytest

@@ -1,7 +1,5 @@
 """The package as a whole: public names and imports."""
 
-from __future__ import annotations
-
 import inspect
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Proxies: none for this machine, and named in the message where one is in the way."""
 
-from __future__ import annotations
-
 import http.server
 import threading
 

@@ -1,7 +1,5 @@
 """Retries: a request whose server stops or is lost goes to another server, or waits for a restart."""
 
-from __future__ import annotations
-
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor

@@ -5,8 +5,6 @@ by its values, both in consecutive phases; the last phase lasts to the end. Phas
 can be scraped every 15 s and every 60 s.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 NUMBER = "<number>"  # in a description: a number that extrapolation blurs

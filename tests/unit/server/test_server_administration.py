@@ -1,7 +1,5 @@
 """The administration is closed by a secret that is new at each start and never shown."""
 
-from __future__ import annotations
-
 import pytest
 
 from littlebig_server.administration import Administration, restricted_groups

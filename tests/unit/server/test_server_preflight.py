@@ -1,7 +1,5 @@
 """`littlebig preflight` rejects each lack in one line before a server fails over it."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """`littlebig serve` up to the start of the server: options, pairs, the export before it."""
 
-from __future__ import annotations
-
 import json
 import socket
 import sys
