@@ -36,12 +36,7 @@ class Curve:
 
 
 def cascade_curve(rows: Outcomes, rule: DecisionRule) -> Curve:
-    """Compute the curve exactly, with one sort.
-
-    Args:
-        rows: the images.
-        rule: score and offset.
-    """
+    """Compute the curve exactly, with one sort."""
     score = np.sort(scores(rows, rule.score))
     # The first image of each group of equal scores: a threshold there escalates all images before it.
     first = np.flatnonzero(np.concatenate([[True], score[1:] != score[:-1]]))

@@ -28,11 +28,7 @@ T = TypeVar("T")
 
 
 def read_tables(
-    tables: Sequence[Path],
-    labels: Path | None = None,
-    *,
-    classes: int | None = None,
-    data_set: str | None = None,
+    tables: Sequence[Path], labels: Path | None = None, *, classes: int | None = None, data_set: str | None = None
 ) -> PredictionTable:
     """Read tables of the same images and join them by file name.
 

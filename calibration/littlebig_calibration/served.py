@@ -27,13 +27,7 @@ OUTPUTS = ("label", "confidence", "margin", "probabilities")
 
 @dataclass(frozen=True)
 class RepositoryStage:
-    """One stage of a repository.
-
-    Attributes:
-        name: the classifier's name.
-        weights_sha256: the identity of its weights.
-        session: an ONNX Runtime session of its graph.
-    """
+    """One stage of a repository."""
 
     name: str
     weights_sha256: str

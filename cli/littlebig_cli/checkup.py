@@ -46,11 +46,7 @@ class Finding:
 
 
 def examine(repository: Path) -> Iterator[Finding]:
-    """Look at everything, in the order in which a server needs it.
-
-    Args:
-        repository: the model repository to serve.
-    """
+    """Look at everything, in the order in which a server needs it."""
     target = _target(repository)
     on_gpu = target in ("cuda", "tensorrt")
     yield from _server(target)

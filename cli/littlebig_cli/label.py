@@ -42,10 +42,7 @@ COMPARED = (0.0, 0.005, 0.01)
     "--budget", type=click.IntRange(min=1), help="Number of labels that you can give. Required but with --after."
 )
 @click.option(
-    "--output",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="Write table, list and page into this new folder.",
+    "--output", type=click.Path(path_type=Path), required=True, help="Write table, list and page into this new folder."
 )
 @little_option
 @big_option

@@ -58,9 +58,7 @@ COMMANDS = {
 
 
 # Sub-commands that no longer exist, and what to call instead.
-REMOVED = {
-    "overload": "littlebig bench --only overload",
-}
+REMOVED = {"overload": "littlebig bench --only overload"}
 
 
 def variable(command: str, option: click.Option) -> str:

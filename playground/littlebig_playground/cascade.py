@@ -6,15 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from littlebig_client import (
-    Classification,
-    Client,
-    ClientError,
-    InvalidRequest,
-    RequestRejected,
-    ServerFailure,
-    Stage,
-)
+from littlebig_client import Classification, Client, ClientError, InvalidRequest, RequestRejected, ServerFailure, Stage
 
 
 @dataclass(frozen=True)
@@ -42,11 +34,7 @@ class Cascade:
     """A served cascade. Safe to use from several threads."""
 
     def __init__(self, client: Client) -> None:
-        """Prepare to ask. Nothing is sent yet.
-
-        Args:
-            client: a client of the server.
-        """
+        """Prepare to ask. Nothing is sent yet."""
         self._client = client
         self._arbitrates = False
 
@@ -78,9 +66,6 @@ class Cascade:
 
     def ask(self, picture: bytes) -> dict[str, Any]:
         """Ask the cascade as it is served, then whichever stage has not answered yet.
-
-        Args:
-            picture: an encoded file.
 
         Returns:
             `label`, `name` and `stage` of the cascade's answer, the request's `milliseconds`, and the answers `little`

@@ -68,11 +68,7 @@ class Finished:
 
 
 class Stopped(Exception):
-    """A signal stopped the run; every answer is kept.
-
-    Attributes:
-        signal: its number.
-    """
+    """A signal stopped the run; every answer is kept."""
 
     def __init__(self, signal: int, message: str) -> None:
         """Store both."""

@@ -15,15 +15,7 @@ from littlebig_calibration.labelling.forecast import forecast
 from littlebig_calibration.labelling.label_list import label_list
 from littlebig_calibration.labelling.names import number_of_classes
 from littlebig_calibration.labelling.page import question, shown_names
-from littlebig_calibration.labelling.plan import (
-    Goal,
-    divide,
-    draw_pool,
-    image_order,
-    make_plan,
-    read_plan,
-    write_plan,
-)
+from littlebig_calibration.labelling.plan import Goal, divide, draw_pool, image_order, make_plan, read_plan, write_plan
 from littlebig_calibration.labelling.second_pool import proved, second_plan
 from littlebig_calibration.reading import read_tables
 from littlebig_calibration.table import NO_CLASS, PLANNING, UNCLEAR, PredictionTable

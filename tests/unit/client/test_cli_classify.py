@@ -334,13 +334,7 @@ def test_ctrl_c_does_not_wait_for_requests_in_flight(server, tmp_path):
     file.write_bytes(encoded_picture(1))
     server.hold = threading.Event()
     process = _started(
-        *[str(file)] * 20,
-        "--url",
-        server.url,
-        "--timeout",
-        "600",
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        *[str(file)] * 20, "--url", server.url, "--timeout", "600", stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     server.wait_for_requests(1)
     process.send_signal(signal.SIGINT)

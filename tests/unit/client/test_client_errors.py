@@ -49,10 +49,7 @@ STATUSES = {
         ServerTimeout,
         "{image}: no answer from {url} within 30 s: raise the timeout, or send fewer requests at a time",
     ),
-    "NOT_FOUND": (
-        ModelNotServed,
-        "the Triton server at {url} does not serve a Little-Big repository: one two",
-    ),
+    "NOT_FOUND": (ModelNotServed, "the Triton server at {url} does not serve a Little-Big repository: one two"),
 }
 OTHERS = (
     "ABORTED",
@@ -231,10 +228,7 @@ def test_close_ends_requests_in_flight(server):
         ({"timeout": float("inf")}, "timeout must be a finite number of seconds above 0, not inf"),
         ({"timeout": None}, "timeout must be a finite number of seconds above 0, not None"),
         ({"retry_for": -1}, "retry_for must be a finite number of seconds 0 or above, not -1"),
-        (
-            {"connect_timeout": float("nan")},
-            "connect_timeout must be a finite number of seconds above 0, not nan",
-        ),
+        ({"connect_timeout": float("nan")}, "connect_timeout must be a finite number of seconds above 0, not nan"),
     ],
 )
 def test_invalid_setting_is_refused(settings, message):

@@ -44,17 +44,6 @@ def test_import_loads_no_heavy_package():
         text=True,
     ).stdout.split()
     assert "littlebig_client" in loaded
-    heavy = {
-        "torch",
-        "torchvision",
-        "timm",
-        "onnx",
-        "onnxruntime",
-        "onnxscript",
-        "skimage",
-        "scipy",
-        "rich",
-        "click",
-    }
+    heavy = {"torch", "torchvision", "timm", "onnx", "onnxruntime", "onnxscript", "skimage", "scipy", "rich", "click"}
     ours = {"littlebig_cli", "littlebig_export", "littlebig_server", "littlebig_calibration"}
     assert not (heavy | ours).intersection(loaded)

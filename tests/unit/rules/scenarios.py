@@ -205,8 +205,7 @@ SCENARIOS = {
     ),
     # A tenth of an image a second is 360 in the hour: three standard errors are 6.5 points.
     "harder images, but too few for evidence": Scenario(
-        100,
-        series={images("little", "sure"): 0.074, images("big", "unsure"): 0.026},
+        100, series={images("little", "sure"): 0.074, images("big", "unsure"): 0.026}
     ),
     "callers choose big themselves": Scenario(100, series={images("big", "policy"): 100}),
     "big disagrees with little": Scenario(
@@ -241,8 +240,7 @@ SCENARIOS = {
         series={images("big", "unsure"): 18, images("little", "big_failed"): 2, big_failures("timeout"): 2},
     ),
     "callers' own time limits expire, which is no failure of big": Scenario(
-        60,
-        series={images("big", "unsure"): 18, images("little", "big_failed"): 2, big_failures("caller_timeout"): 2},
+        60, series={images("big", "unsure"): 18, images("little", "big_failed"): 2, big_failures("caller_timeout"): 2}
     ),
     "big fails permanently": Scenario(
         60,
@@ -362,9 +360,7 @@ SCENARIOS = {
         },
     ),
     "one process of the gate is dead": Scenario(
-        40,
-        fires={"LittleBigGateDead": _DEAD},
-        series={failed("little_big", "BACKEND"): ((1200, 0), (0, 1))},
+        40, fires={"LittleBigGateDead": _DEAD}, series={failed("little_big", "BACKEND"): ((1200, 0), (0, 1))}
     ),
     "the gate hangs": Scenario(
         40,
