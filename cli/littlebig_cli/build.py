@@ -16,7 +16,6 @@ from littlebig_export.errors import ExportError
     "--repository",
     type=click.Path(path_type=Path),
     default=Path("build/model_repository"),
-    show_default=True,
     help="Model repository, from 'littlebig export --target tensorrt'.",
 )
 @click.option(

@@ -26,7 +26,6 @@ from littlebig_export.pair import load_pair, override_weights
     "--compute-capability",
     type=click.Choice(COMPUTE_CAPABILITIES),
     default="8.9",
-    show_default=True,
     help="Compute capability of the GPU to build for; this machine needs no GPU.",
 )
 @report_failures(ExportError)

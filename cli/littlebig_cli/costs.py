@@ -13,7 +13,6 @@ from littlebig_export.pair import load_pair
     "--pair",
     "pair_name",
     default="efficientnet-lite",
-    show_default=True,
     metavar="NAME|FILE.toml",
     help="A shipped pair or your own (docs/pairs.md).",
 )

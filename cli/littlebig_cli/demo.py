@@ -33,7 +33,6 @@ IMAGES_PER_ROUND, ROUNDS, CONCURRENCY = 100, 5, 8
     "--repository",
     type=click.Path(path_type=Path),
     default=Path("build/model_repository"),
-    show_default=True,
     help="Folder of the exported default pair; exported again only if it is not current.",
 )
 @report_failures(ExportError, ServerError, ClientError)

@@ -20,7 +20,6 @@ from littlebig_contract.version import version
     "--repository",
     type=click.Path(path_type=Path),
     default=Path("build/model_repository"),
-    show_default=True,
     help="The model repository to serve.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print an object with every finding instead of the table.")

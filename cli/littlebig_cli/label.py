@@ -47,11 +47,7 @@ COMPARED = (0.0, 0.005, 0.01)
 @little_option
 @big_option
 @click.option(
-    "--score",
-    type=click.Choice(SCORES),
-    default="confidence",
-    show_default=True,
-    help="What the gate compares with the threshold.",
+    "--score", type=click.Choice(SCORES), default="confidence", help="What the gate compares with the threshold."
 )
 @loss_option
 @confidence_option
@@ -59,7 +55,6 @@ COMPARED = (0.0, 0.005, 0.01)
     "--expected-escalation",
     type=click.FloatRange(0, 1, max_open=True),
     default=EXPECTED_REACH,
-    show_default=True,
     help="Escalation rate down to which the labels should last, a fraction.",
 )
 @click.option(

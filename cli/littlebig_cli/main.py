@@ -125,7 +125,7 @@ def _show_version(context: click.Context, parameter: click.Parameter, value: boo
 
 @click.group(
     cls=LazyCommands,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
     epilog="Example:  littlebig export && littlebig serve\n\n"
     "LITTLEBIG_COMMAND_OPTION in the environment is an option's default: LITTLEBIG_SERVE_GRPC_PORT=9001.",
 )

@@ -44,9 +44,7 @@ def _removed_options(command: Callable[..., Any]) -> Callable[..., Any]:
     epilog="Example:  littlebig plan --measure --repository build/model_repository && "
     "littlebig plan --rate 5000 --escalation 0.15"
 )
-@click.option(
-    "--pair", metavar="NAME", default="efficientnet-lite", show_default=True, help="Name of the pair to plan for."
-)
+@click.option("--pair", metavar="NAME", default="efficientnet-lite", help="Name of the pair to plan for.")
 @click.option("--rate", type=float, help="Images per second for all replicas together.")
 @click.option(
     "--escalation", type=float, help="Fraction of images that big sees, as littlebig calibrate and the metrics report."
@@ -55,7 +53,6 @@ def _removed_options(command: Callable[..., Any]) -> Callable[..., Any]:
     "--utilisation",
     type=float,
     default=UTILISATION,
-    show_default=True,
     help="Largest fraction of a replica's capacity to use; the rest is for bursts and keeps queues short.",
 )
 @click.option(
@@ -76,14 +73,7 @@ def _removed_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @add_connection_options("Running server (gRPC) for --measure, host:port; it must have no other users.")
 @click.option("--device", metavar="NAME", help="Name of the device behind --url.")
 @click.option("--tritonserver", type=click.Path(path_type=Path), metavar="PATH", help="The binary, as for serve.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["md", "json"]),
-    default="md",
-    show_default=True,
-    help="Print Markdown or JSON.",
-)
+@click.option("--format", "form", type=click.Choice(["md", "json"]), default="md", help="Print Markdown or JSON.")
 @_removed_options
 @report_failures(BenchmarkError, ServerError)
 def command(

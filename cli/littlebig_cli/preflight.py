@@ -15,7 +15,6 @@ from littlebig_server.queueing import stall_warnings
     "--repository",
     type=click.Path(path_type=Path),
     default=Path("build/model_repository"),
-    show_default=True,
     help="Model repository to check.",
 )
 @click.option(
@@ -28,7 +27,6 @@ from littlebig_server.queueing import stall_warnings
     type=click.IntRange(min=0),
     metavar="MIB",
     default=LEAST_SHARED_MEMORY >> 20,
-    show_default=True,
     help="Smallest size of /dev/shm.",
 )
 @report_failures(ServerError)

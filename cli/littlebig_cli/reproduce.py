@@ -41,7 +41,6 @@ from littlebig_export.provenance import is_current
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("build/reproduce"),
-    show_default=True,
     help="Folder for exported pairs and predictions; a second call reuses what it holds.",
 )
 @click.option(
@@ -49,7 +48,6 @@ from littlebig_export.provenance import is_current
     "form",
     type=click.Choice([form for form in FORMATS if form != "json"]),
     default="table",
-    show_default=True,
     help="Format of the printed table.",
 )
 @report_failures(CalibrationError)

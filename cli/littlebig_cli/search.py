@@ -28,10 +28,9 @@ FILE = click.Path(dir_okay=False, path_type=Path)
     "--max-accuracy-loss",
     type=click.FloatRange(0, 1, max_open=True),
     default=0.0,
-    show_default=True,
     help="Accuracy that a cascade may lose against its big model on these images, as a fraction.",
 )
-@click.option("--cost-unit", default="GMACs", show_default=True, help="The costs' unit, for the plot.")
+@click.option("--cost-unit", default="GMACs", help="The costs' unit, for the plot.")
 @click.option("--plot", type=FILE, help="Plot accuracy against cost into this SVG file.")
 @format_option
 @report_failures(CalibrationError)
