@@ -1,7 +1,5 @@
 """Bootstrap intervals: how much the chosen escalation rate varies over samples of as many labelled images."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

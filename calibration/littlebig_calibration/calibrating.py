@@ -1,7 +1,5 @@
 """From a table to a calibration with its evidence."""
 
-from __future__ import annotations
-
 import dataclasses
 import importlib.metadata
 from dataclasses import dataclass, field
@@ -42,11 +40,7 @@ class CalibrationSettings:
     costs: evidence.Costs | None = None
 
     def __post_init__(self) -> None:
-        """Refuse settings outside their ranges.
-
-        Raises:
-            PairChoiceError: naming the setting.
-        """
+        """Refuse settings outside their ranges."""
         if not 0 <= self.guarantee.max_accuracy_loss < 1:
             raise PairChoiceError(f"the accuracy loss {self.guarantee.max_accuracy_loss:g} is not in [0, 1)")
         if not 0.5 <= self.guarantee.confidence_level < 1:

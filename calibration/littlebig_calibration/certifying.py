@@ -1,7 +1,5 @@
 """The certified rule: plan a walk on some images, then prove on others what their labels prove."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

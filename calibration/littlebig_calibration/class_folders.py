@@ -1,7 +1,5 @@
 """Which class a folder stands for, where a labelled set has one folder per class."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The cost target: the best accuracy within an escalation rate, and an upper limit of what it loses."""
 
-from __future__ import annotations
-
 import numpy as np
 from scipy import special
 

@@ -1,7 +1,5 @@
 """The exact curve of what a cascade loses over all thresholds, and the paper's rule on it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,12 +36,7 @@ class Curve:
 
 
 def cascade_curve(rows: Outcomes, rule: DecisionRule) -> Curve:
-    """Compute the curve exactly, with one sort.
-
-    Args:
-        rows: the images.
-        rule: score and offset.
-    """
+    """Compute the curve exactly, with one sort."""
     score = np.sort(scores(rows, rule.score))
     # The first image of each group of equal scores: a threshold there escalates all images before it.
     first = np.flatnonzero(np.concatenate([[True], score[1:] != score[:-1]]))

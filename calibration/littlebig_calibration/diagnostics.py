@@ -1,7 +1,5 @@
 """What the report shows beside the curve: confidences, their reliability, and the classes that escalate most."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -25,8 +25,6 @@ one found: given the first, it is a walk like any other. The error probability i
 and the union bound covers them.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -6,8 +6,6 @@ CalibrationError
 └── EvidenceError     a calibration file cannot be read or written
 """
 
-from __future__ import annotations
-
 
 class CalibrationError(Exception):
     """Base of everything this package raises for a user's input."""

@@ -1,7 +1,5 @@
 """A calibration with its evidence, as it travels with a pair. `evidence_json` reads and writes it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from littlebig_calibration.certifying import Guarantee
@@ -135,13 +133,7 @@ class Costs:
 
 @dataclass(frozen=True)
 class CurvePoints:
-    """The cascade curve, thinned. The last threshold is None: every image is escalated.
-
-    Attributes:
-        threshold: ascending.
-        escalation_rate: at each threshold.
-        difference: the cascade's accuracy minus big's.
-    """
+    """The cascade curve, thinned. The last threshold is None: every image is escalated."""
 
     threshold: tuple[float | None, ...]
     escalation_rate: tuple[float, ...]
@@ -201,11 +193,7 @@ class Calibration:
     curve: CurvePoints
 
     def __post_init__(self) -> None:
-        """Refuse values that no calibration can have.
-
-        Raises:
-            EvidenceError: naming the field.
-        """
+        """Refuse values that no calibration can have."""
         for name, allowed in (
             ("rule", ("certified", "paper", "max-escalation")),
             ("score", SCORES),

@@ -1,7 +1,5 @@
 """calibration.json: reads and writes a `Calibration`."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import math
@@ -34,9 +32,6 @@ def from_json(text: str) -> Calibration:
 
     Args:
         text: what `to_json` wrote.
-
-    Raises:
-        EvidenceError: naming the field.
     """
     try:
         data = json.loads(text)

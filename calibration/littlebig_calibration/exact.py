@@ -1,7 +1,5 @@
 """Intervals of rates and of paired differences, and the exact distribution below them."""
 
-from __future__ import annotations
-
 import numpy as np
 from scipy import special
 

@@ -1,7 +1,5 @@
 """The figures of a calibration: rates, accuracies and differences with their intervals, and the curve."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from littlebig_calibration import evidence

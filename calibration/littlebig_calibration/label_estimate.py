@@ -1,7 +1,5 @@
 """Estimates how many labels a certificate probably needs, where those given did not suffice."""
 
-from __future__ import annotations
-
 import numpy as np
 from scipy import special
 

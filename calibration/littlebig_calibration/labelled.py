@@ -39,11 +39,7 @@ class LabelledImages:
     class_folders: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse names that no table can hold: bytes that are no text in this locale.
-
-        Raises:
-            TableError: naming them.
-        """
+        """Refuse names that no table can hold: bytes that are no text in this locale."""
         unreadable = [file for file in self.files if not file.isascii() and _SURROGATE.search(file)]
         if unreadable:
             raise TableError(

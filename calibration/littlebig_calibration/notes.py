@@ -1,7 +1,5 @@
 """What the user should know about a calibration, one sentence each."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from littlebig_calibration.certifying import Certified, Guarantee

@@ -7,8 +7,6 @@ Below `LIKELY`, or with fewer than `MIN_DISCORDANT` images on which the models d
 stays, with the reason.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

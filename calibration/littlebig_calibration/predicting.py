@@ -1,7 +1,5 @@
 """Runs both stages over a labelled set, in parts, so that an interrupted run can be resumed."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

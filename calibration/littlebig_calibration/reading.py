@@ -1,7 +1,5 @@
 """Reads prediction tables and label files of the same images, and joins them into one table."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -30,11 +28,7 @@ T = TypeVar("T")
 
 
 def read_tables(
-    tables: Sequence[Path],
-    labels: Path | None = None,
-    *,
-    classes: int | None = None,
-    data_set: str | None = None,
+    tables: Sequence[Path], labels: Path | None = None, *, classes: int | None = None, data_set: str | None = None
 ) -> PredictionTable:
     """Read tables of the same images and join them by file name.
 

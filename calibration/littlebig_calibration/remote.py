@@ -1,7 +1,5 @@
 """The stages of a running server, asked over gRPC."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass

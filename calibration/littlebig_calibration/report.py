@@ -1,7 +1,5 @@
 """The report: one self-contained HTML file, for screens of any width, dark or light, and for paper."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from html import escape

@@ -1,7 +1,5 @@
 """The report's charts, as SVG text. Colours are the page's CSS variables, so that they follow its theme."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from littlebig_calibration._arrays import Array

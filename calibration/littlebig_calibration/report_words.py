@@ -1,7 +1,5 @@
 """What the report's words mean, shown where the pointer rests on them."""
 
-from __future__ import annotations
-
 from html import escape
 
 MEANINGS = {

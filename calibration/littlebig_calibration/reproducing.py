@@ -1,7 +1,5 @@
 """The paper's table: published beside measured reductions of multiply-accumulates."""
 
-from __future__ import annotations
-
 from littlebig_calibration.calibrating import CalibrationSettings, calibrate
 from littlebig_calibration.evidence import Costs, Estimate
 from littlebig_calibration.table import PredictionTable

@@ -1,7 +1,5 @@
 """The search's plot of accuracy against cost, as SVG: single models and the best cascades."""
 
-from __future__ import annotations
-
 from html import escape
 
 from littlebig_calibration.searching import SearchResult
@@ -14,14 +12,7 @@ MAX_NAMES = 12
 
 
 def search_plot(result: SearchResult, unit: str, data: str, day: str) -> str:
-    """Draw a search: hollow points are single models, filled points are cascades, the line is the Pareto front.
-
-    Args:
-        result: the search's result.
-        unit: of the costs.
-        data: name of the images.
-        day: of the search.
-    """
+    """Draw a search: hollow points are single models, filled points are cascades, the line is the Pareto front."""
     shown = {option.name: option for option in (*result.singles, *result.best, *result.front)}.values()
     costs, accuracies = [option.cost for option in shown], [option.accuracy for option in shown]
     padding = (max(accuracies) - min(accuracies)) * 0.06 or 0.01

@@ -4,8 +4,6 @@ A search compares many pairs on the same labels, so the winner's figures are bia
 chosen, best on other images.
 """
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ A repository is the format between exporting and calibrating: graphs, preprocess
 which identifies the weights. So a calibration's accuracy is that of what is served.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Sequence
@@ -29,13 +27,7 @@ OUTPUTS = ("label", "confidence", "margin", "probabilities")
 
 @dataclass(frozen=True)
 class RepositoryStage:
-    """One stage of a repository.
-
-    Attributes:
-        name: the classifier's name.
-        weights_sha256: the identity of its weights.
-        session: an ONNX Runtime session of its graph.
-    """
+    """One stage of a repository."""
 
     name: str
     weights_sha256: str

@@ -1,7 +1,5 @@
 """A calibration as text: the rows that the command prints and the report shows, and sentences."""
 
-from __future__ import annotations
-
 from littlebig_calibration.evidence import Calibration, Estimate, OperatingPoint
 
 COLUMNS = ("choice", "threshold", "escalated", "bootstrap", "accuracy", "against big", "cost", "saved")

@@ -1,7 +1,5 @@
 """SVG axes and shapes for the report and the search plot, without a plotting library."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterable, Sequence
@@ -24,15 +22,7 @@ def without_theme(drawing: str) -> str:
 
 @dataclass(frozen=True)
 class Axis:
-    """A range of values along an axis.
-
-    Attributes:
-        low: value at the left or lower end.
-        high: value at the other end.
-        title: what is measured.
-        percent: whether ticks are printed as percentages.
-        log: whether the scale is logarithmic.
-    """
+    """A range of values along an axis."""
 
     low: float
     high: float
@@ -94,12 +84,7 @@ class Frame:
         return round(self.height - BOTTOM - self.y.share(value) * (self.height - self.top - BOTTOM), 1)
 
     def drawing(self, shapes: Iterable[str], label: str) -> str:
-        """The whole chart: grid, axes and shapes.
-
-        Args:
-            shapes: SVG elements.
-            label: a description for screen readers.
-        """
+        """The whole chart: grid, axes and shapes."""
         right, bottom = self.width - RIGHT, self.height - BOTTOM
         parts = [
             f'<svg viewBox="0 0 {self.width} {self.height}" role="img" aria-label="{escape(label)}" '

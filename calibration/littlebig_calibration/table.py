@@ -1,7 +1,5 @@
 """Prediction tables in memory, and the checks that every table passes before it is used."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Reads one prediction table or label file: ours, or one that researchers publish."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from dataclasses import dataclass

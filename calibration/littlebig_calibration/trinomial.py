@@ -31,8 +31,6 @@ unconditional test averages over M: with 1,000 images its size is 4.3 to 4.9 % f
 McNemar's 1.2 to 4.4 %.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from functools import lru_cache
@@ -100,12 +98,7 @@ class TrinomialTest:
         return (lost - won - expected) / (math.sqrt(max(lost + won, expected)) or 1.0)
 
     def p_value(self, lost: int, won: int) -> float:
-        """Upper bound of the supremum, plus the nuisance probability; valid at every level above that.
-
-        Args:
-            lost: images that big alone answers rightly.
-            won: images that the cascade alone answers rightly.
-        """
+        """Upper bound of the supremum, plus the nuisance probability; valid at every level above that."""
         statistic = self.statistic(lost, won)
         window = self._window(lost + won)
         if statistic >= 0 or window is None:

@@ -3,8 +3,6 @@
 The certifying images take no part in these choices; otherwise the guarantee would not hold.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -79,11 +77,6 @@ def divide(rows: Outcomes, part: Array | None, options: TuningOptions) -> Divisi
 
 def tune(division: Division, options: TuningOptions, guarantee: Guarantee) -> tuple[DecisionRule, str | None]:
     """Choose score and offset.
-
-    Args:
-        division: its tuning images choose.
-        options: what may be chosen.
-        guarantee: what is to be certified.
 
     Returns:
         The rule, and why; None where there was nothing to choose.

@@ -25,8 +25,6 @@ whose confident disagreements are not won. Where no discordant image at all woul
 4.6), most of the shares start at the top. Estimating the best start from 50 tuning labels is worse than this rule.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Writes prediction tables, as Parquet or CSV."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

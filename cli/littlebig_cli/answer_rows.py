@@ -1,7 +1,5 @@
 """One answer as a row: what JSON, CSV and Parquet have in common."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

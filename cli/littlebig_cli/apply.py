@@ -1,7 +1,5 @@
 """`littlebig apply`: write a calibration that was made elsewhere into a model repository."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click
@@ -17,7 +15,6 @@ from littlebig_export.errors import ExportError, RepositoryError
     "--repository",
     type=click.Path(path_type=Path),
     default=Path("build/model_repository"),
-    show_default=True,
     help="The model repository to write it into.",
 )
 @click.option("--allow-big-only", is_flag=True, help="Accept a calibration of 'big only', which turns the cascade off.")

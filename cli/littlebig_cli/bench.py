@@ -1,7 +1,5 @@
 """`littlebig bench`: the cascade beside its stages, its bound and two baselines."""
 
-from __future__ import annotations
-
 import signal
 import sys
 from collections.abc import Iterator
@@ -53,14 +51,12 @@ FRACTION = NumberRange(0, 1, min_open=True, max_open=True)
     "--rounds",
     type=click.IntRange(min=1),
     default=DEFAULT.rounds,
-    show_default=True,
     help="How often each contender is measured, in turns with the others.",
 )
 @click.option(
     "--seconds",
     type=NumberRange(min=0, min_open=True),
     default=DEFAULT.seconds,
-    show_default=True,
     help="Length of one run of one contender, in seconds.",
 )
 @click.option(
@@ -68,7 +64,6 @@ FRACTION = NumberRange(0, 1, min_open=True, max_open=True)
     type=FRACTION,
     multiple=True,
     default=DEFAULT.escalations,
-    show_default=True,
     help="Fraction of images that little is unsure of; may be repeated. Parts other than throughput use the first.",
 )
 @click.option(
@@ -76,7 +71,6 @@ FRACTION = NumberRange(0, 1, min_open=True, max_open=True)
     type=click.IntRange(min=1),
     multiple=True,
     default=DEFAULT.concurrency,
-    show_default=True,
     help="Requests in flight; may be repeated. latency, front_door and overload use the last.",
 )
 @click.option(
@@ -84,7 +78,6 @@ FRACTION = NumberRange(0, 1, min_open=True, max_open=True)
     type=click.IntRange(min=1),
     multiple=True,
     default=DEFAULT.gate_concurrency,
-    show_default=True,
     help="Requests in flight for the part gate; may be repeated.",
 )
 @renamed_option("--gate-clients", "use --gate-concurrency")
@@ -95,21 +88,17 @@ FRACTION = NumberRange(0, 1, min_open=True, max_open=True)
     multiple=True,
     help="Measure the gate in DIR (config.pbtxt and 1/model.py) too, as NAME; may be repeated.",
 )
-@click.option(
-    "--seed", type=int, default=DEFAULT.seed, show_default=True, help="Seed of crops, their order and arrivals."
-)
+@click.option("--seed", type=int, default=DEFAULT.seed, help="Seed of crops, their order and arrivals.")
 @click.option(
     "--max-spread",
     type=NumberRange(min=0, min_open=True),
     default=DEFAULT.stability.spread,
-    show_default=True,
     help="Refuse a figure whose interval is wider than this fraction of its median.",
 )
 @click.option(
     "--max-other-load",
     type=FRACTION,
     default=DEFAULT.stability.other_load,
-    show_default=True,
     help="Refuse a figure while other processes use more than this fraction of the machine's CPU time.",
 )
 @overload_options
@@ -117,7 +106,6 @@ FRACTION = NumberRange(0, 1, min_open=True, max_open=True)
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("build/benchmark"),
-    show_default=True,
     help="Folder for report.json, report.md and the plots.",
 )
 @report_failures(BenchmarkError, ServerError)

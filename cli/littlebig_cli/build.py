@@ -1,7 +1,5 @@
 """`littlebig build`: build a repository's engines, on the machine that serves it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click
@@ -18,7 +16,6 @@ from littlebig_export.errors import ExportError
     "--repository",
     type=click.Path(path_type=Path),
     default=Path("build/model_repository"),
-    show_default=True,
     help="Model repository, from 'littlebig export --target tensorrt'.",
 )
 @click.option(

@@ -1,7 +1,5 @@
 """`littlebig calibrate`: choose a pair's threshold from prediction tables, with evidence."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click
@@ -47,7 +45,6 @@ FILE = click.Path(dir_okay=False, path_type=Path)
     "--rule",
     type=click.Choice(["certified", "paper"]),
     default="certified",
-    show_default=True,
     help="How to choose the threshold. certified: with a guarantee for new images. paper: the smallest one without "
     "loss on these images.",
 )
@@ -62,7 +59,6 @@ FILE = click.Path(dir_okay=False, path_type=Path)
     "--score",
     type=click.Choice([*SCORES, "auto"]),
     default="confidence",
-    show_default=True,
     help="What the gate compares with the threshold. auto: confidence, or margin where the tuning images make a gain "
     "likely.",
 )
@@ -71,13 +67,12 @@ FILE = click.Path(dir_okay=False, path_type=Path)
     "--answer",
     type=click.Choice(["big", "arbitrate"]),
     default="big",
-    show_default=True,
     help="The answer for an escalated image. big: big's. arbitrate: little's where its logit leads by an "
     "offset, where the tuning images make a gain likely.",
 )
 @click.option("--cost-little", type=Number(), help="Cost of an image on little, in any unit.")
 @click.option("--cost-big", type=Number(), help="Cost of an image on big, in the same unit.")
-@click.option("--cost-unit", default="GMACs", show_default=True, help="The costs' unit, for output.")
+@click.option("--cost-unit", default="GMACs", help="The costs' unit, for output.")
 @click.option("--classes", type=click.IntRange(min=2), help="Number of classes, to check labels against.")
 @click.option("--data-set", help="The images' name in the evidence.  [default: from the tables, or the folder's]")
 @click.option("--output", type=FILE, help="Write the calibration and its evidence to this JSON file.")

@@ -1,7 +1,5 @@
 """Options that the commands about calibrations share, and the pair that they name."""
 
-from __future__ import annotations
-
 import click
 
 from littlebig_calibration.errors import PairChoiceError
@@ -15,23 +13,16 @@ loss_option = click.option(
     "--max-accuracy-loss",
     type=Number(),
     default=0.0,
-    show_default=True,
     help="Accuracy that the cascade may lose against big, as a fraction: 0.01 is one percentage point.",
 )
 confidence_option = click.option(
     "--confidence-level",
     type=Number(),
     default=0.95,
-    show_default=True,
     help="Probability with which the guarantee and each interval hold.",
 )
 format_option = click.option(
-    "--format",
-    "form",
-    type=click.Choice(FORMATS),
-    default="table",
-    show_default=True,
-    help="Format of the printed result.",
+    "--format", "form", type=click.Choice(FORMATS), default="table", help="Format of the printed result."
 )
 
 

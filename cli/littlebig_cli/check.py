@@ -1,7 +1,5 @@
 """`littlebig check`: build graphs with TensorRT-RTX, on any machine, to see whether TensorRT supports them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click
@@ -28,7 +26,6 @@ from littlebig_export.pair import load_pair, override_weights
     "--compute-capability",
     type=click.Choice(COMPUTE_CAPABILITIES),
     default="8.9",
-    show_default=True,
     help="Compute capability of the GPU to build for; this machine needs no GPU.",
 )
 @report_failures(ExportError)

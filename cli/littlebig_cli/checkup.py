@@ -1,7 +1,5 @@
 """What this machine has for serving, exporting and measuring: one finding per part, with the checks of each package."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import json
 import re
@@ -49,11 +47,7 @@ class Finding:
 
 
 def examine(repository: Path) -> Iterator[Finding]:
-    """Look at everything, in the order in which a server needs it.
-
-    Args:
-        repository: the model repository to serve.
-    """
+    """Look at everything, in the order in which a server needs it."""
     target = _target(repository)
     on_gpu = target != "cpu"
     yield from _server(target)

@@ -1,7 +1,5 @@
 """`littlebig classify`: classify image files with a served cascade."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -55,9 +53,7 @@ _BAR_FROM = 5
 )
 @click.option("--retry-failed", is_flag=True, help="With --output: ask again for the images that failed.")
 @add_connection_options()
-@click.option(
-    "--top-k", default=5, show_default=True, help="Number of candidates; the table lists them for a single image only."
-)
+@click.option("--top-k", default=5, help="Number of candidates; the table lists them for a single image only.")
 @click.option(
     "--threshold",
     type=Number(),
@@ -76,13 +72,12 @@ _BAR_FROM = 5
 )
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array of every image with its candidates or error.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print one CSV row per image, with candidates in further columns.")
-@click.option("--concurrency", default=8, show_default=True, help="Requests in flight.")
-@click.option("--timeout", type=Number(), default=30.0, show_default=True, help="Seconds until a request fails.")
+@click.option("--concurrency", default=8, help="Requests in flight.")
+@click.option("--timeout", type=Number(), default=30.0, help="Seconds until a request fails.")
 @click.option(
     "--retry-for",
     type=Number(),
     default=20.0,
-    show_default=True,
     help="Seconds to wait for a server that restarts or is lost; at most --timeout.",
 )
 @report_failures(ClientError)

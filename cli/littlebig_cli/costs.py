@@ -1,7 +1,5 @@
 """`littlebig costs`: the cost per image of each stage of a pair."""
 
-from __future__ import annotations
-
 import click
 
 from littlebig_cli.failures import report_failures
@@ -15,7 +13,6 @@ from littlebig_export.pair import load_pair
     "--pair",
     "pair_name",
     default="efficientnet-lite",
-    show_default=True,
     metavar="NAME|FILE.toml",
     help="A shipped pair or your own (docs/pairs.md).",
 )

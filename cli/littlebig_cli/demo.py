@@ -3,8 +3,6 @@
 On a CPU it also compares a cascade whose little is INT8, with a calibration of its own.
 """
 
-from __future__ import annotations
-
 import shutil
 import statistics
 import sys
@@ -42,7 +40,6 @@ _BIG = "big alone"
     "--repository",
     type=click.Path(path_type=Path),
     default=Path("build/model_repository"),
-    show_default=True,
     help="Folder of the exported default pair; exported again only if it is not current.",
 )
 @report_failures(ExportError, ServerError, ClientError)

@@ -1,7 +1,5 @@
 """`littlebig doctor`: one screen that says what this machine can do, and how to mend what it lacks."""
 
-from __future__ import annotations
-
 import json
 import platform
 from dataclasses import asdict
@@ -22,7 +20,6 @@ from littlebig_contract.version import version
     "--repository",
     type=click.Path(path_type=Path),
     default=Path("build/model_repository"),
-    show_default=True,
     help="The model repository to serve.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print an object with every finding instead of the table.")

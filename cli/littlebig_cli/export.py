@@ -1,7 +1,5 @@
 """`littlebig export`: export a pair as a model repository."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -29,7 +27,6 @@ STATE_DICT = click.Path(path_type=Path, dir_okay=False)
     "--pair",
     "pair_name",
     default="efficientnet-lite",
-    show_default=True,
     metavar="NAME|FILE.toml",
     help=f"A shipped pair ({', '.join(shipped_pairs())}) or your own (docs/pairs.md).",
 )
@@ -43,7 +40,6 @@ STATE_DICT = click.Path(path_type=Path, dir_okay=False)
     "--output",
     type=click.Path(path_type=Path),
     default=Path("build/model_repository"),
-    show_default=True,
     help="Folder of the model repository; an earlier export there is replaced.",
 )
 @click.option(

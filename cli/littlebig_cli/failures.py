@@ -1,7 +1,5 @@
 """Reports expected failures as one line on stderr with exit code 1, without a traceback."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar

@@ -1,7 +1,5 @@
 """`littlebig label`: choose which images to label for a certificate, and write a page to label them on."""
 
-from __future__ import annotations
-
 import shlex
 import warnings
 from collections.abc import Sequence
@@ -45,19 +43,12 @@ COMPARED = (0.0, 0.005, 0.01)
     "--budget", type=click.IntRange(min=1), help="Number of labels that you can give. Required but with --after."
 )
 @click.option(
-    "--output",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="Write table, list and page into this new folder.",
+    "--output", type=click.Path(path_type=Path), required=True, help="Write table, list and page into this new folder."
 )
 @little_option
 @big_option
 @click.option(
-    "--score",
-    type=click.Choice(SCORES),
-    default="confidence",
-    show_default=True,
-    help="What the gate compares with the threshold.",
+    "--score", type=click.Choice(SCORES), default="confidence", help="What the gate compares with the threshold."
 )
 @loss_option
 @confidence_option
@@ -65,7 +56,6 @@ COMPARED = (0.0, 0.005, 0.01)
     "--expected-escalation",
     type=NumberRange(0, 1, max_open=True),
     default=EXPECTED_REACH,
-    show_default=True,
     help="Escalation rate down to which the labels should last, a fraction.",
 )
 @click.option(

@@ -1,7 +1,5 @@
 """The entry point: imports the module of the sub-command that runs, and reports a missing extra in one line."""
 
-from __future__ import annotations
-
 import importlib
 import os
 import sys
@@ -60,9 +58,7 @@ COMMANDS = {
 
 
 # Sub-commands that no longer exist, and what to call instead.
-REMOVED = {
-    "overload": "littlebig bench --only overload",
-}
+REMOVED = {"overload": "littlebig bench --only overload"}
 
 
 def variable(command: str, option: click.Option) -> str:
@@ -129,7 +125,7 @@ def _show_version(context: click.Context, parameter: click.Parameter, value: boo
 
 @click.group(
     cls=LazyCommands,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
     epilog="Example:  littlebig export && littlebig serve\n\n"
     "LITTLEBIG_COMMAND_OPTION in the environment is an option's default: LITTLEBIG_SERVE_GRPC_PORT=9001.",
 )

@@ -1,7 +1,5 @@
 """Options and helpers of the commands that measure a repository."""
 
-from __future__ import annotations
-
 import functools
 import shlex
 import subprocess
@@ -24,7 +22,6 @@ repository_option = click.option(
     "--repository",
     type=click.Path(path_type=Path),
     default=Path("build/model_repository"),
-    show_default=True,
     help="The model repository to serve; the default pair is exported to it if it does not exist.",
 )
 
@@ -43,7 +40,6 @@ _OVERLOAD = (
         "--pictures",
         type=click.IntRange(min=1),
         default=400,
-        show_default=True,
         help="overload: most images to take from --data, evenly spread.",
     ),
     click.option(
@@ -59,24 +55,15 @@ _OVERLOAD = (
         help="overload: threshold of the requests; a higher one escalates more.  [default: the repository's]",
     ),
     click.option(
-        "--excess",
-        type=POSITIVE,
-        default=1.5,
-        show_default=True,
-        help="overload: request rate, as a multiple of the gate's throughput.",
+        "--excess", type=POSITIVE, default=1.5, help="overload: request rate, as a multiple of the gate's throughput."
     ),
     click.option(
-        "--overload-seconds",
-        type=POSITIVE,
-        default=60.0,
-        show_default=True,
-        help="overload: length of the overload, in seconds.",
+        "--overload-seconds", type=POSITIVE, default=60.0, help="overload: length of the overload, in seconds."
     ),
     click.option(
         "--after",
         type=NumberRange(min=6),
         default=10.0,
-        show_default=True,
         help="overload: seconds at half of the gate's throughput, after the overload.",
     ),
 )

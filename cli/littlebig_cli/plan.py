@@ -1,7 +1,5 @@
 """`littlebig plan`: the replicas that a request rate needs with the cascade and with big alone, from stage curves."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,9 +45,7 @@ def _removed_options(command: Callable[..., Any]) -> Callable[..., Any]:
     epilog="Example:  littlebig plan --measure --repository build/model_repository && "
     "littlebig plan --rate 5000 --escalation 0.15"
 )
-@click.option(
-    "--pair", metavar="NAME", default="efficientnet-lite", show_default=True, help="Name of the pair to plan for."
-)
+@click.option("--pair", metavar="NAME", default="efficientnet-lite", help="Name of the pair to plan for.")
 @click.option("--rate", type=Number(), help="Images per second for all replicas together.")
 @click.option(
     "--escalation",
@@ -60,7 +56,6 @@ def _removed_options(command: Callable[..., Any]) -> Callable[..., Any]:
     "--utilisation",
     type=Number(),
     default=UTILISATION,
-    show_default=True,
     help="Largest fraction of a replica's capacity to use; the rest is for bursts and keeps queues short.",
 )
 @click.option(
@@ -81,14 +76,7 @@ def _removed_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @add_connection_options("Running server (gRPC) for --measure, host:port; it must have no other users.")
 @click.option("--device", metavar="NAME", help="Name of the device behind --url.")
 @click.option("--tritonserver", type=click.Path(path_type=Path), metavar="PATH", help="The binary, as for serve.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["md", "json"]),
-    default="md",
-    show_default=True,
-    help="Print Markdown or JSON.",
-)
+@click.option("--format", "form", type=click.Choice(["md", "json"]), default="md", help="Print Markdown or JSON.")
 @_removed_options
 @report_failures(BenchmarkError, ServerError)
 def command(

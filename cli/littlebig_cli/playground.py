@@ -1,7 +1,5 @@
 """`littlebig playground`: a page in the browser beside a running server."""
 
-from __future__ import annotations
-
 import contextlib
 import signal
 import webbrowser
@@ -24,24 +22,15 @@ _CONNECT_SECONDS = 2.0
 
 @click.command(epilog="Example:  littlebig playground --url localhost:8001 --open")
 @add_connection_options()
-@click.option(
-    "--metrics-url",
-    metavar="HOST:PORT",
-    default="localhost:8002",
-    show_default=True,
-    help="Triton's metrics, host:port.",
-)
+@click.option("--metrics-url", metavar="HOST:PORT", default="localhost:8002", help="Triton's metrics, host:port.")
 @click.option("--serve", is_flag=True, help="Serve --repository meanwhile, instead of asking a running server.")
 @click.option(
     "--repository",
     type=click.Path(path_type=Path),
     default=Path("build/model_repository"),
-    show_default=True,
     help="With --serve: what to serve. The default pair is exported if there is none.",
 )
-@click.option(
-    "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Of the page; 0 for a free one."
-)
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, help="Of the page; 0 for a free one.")
 @click.option("--open", "open_browser", is_flag=True, help="Open the page in the browser.")
 @report_failures(ClientError, PortTaken)
 def command(

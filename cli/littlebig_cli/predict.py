@@ -1,7 +1,5 @@
 """`littlebig predict`: both stages' predictions for images, labelled or not, as a table to calibrate or label from."""
 
-from __future__ import annotations
-
 import os
 import tempfile
 from pathlib import Path

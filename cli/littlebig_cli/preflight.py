@@ -1,7 +1,5 @@
 """`littlebig preflight`: checks what a server needs, before it is started."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click
@@ -17,7 +15,6 @@ from littlebig_server.queueing import stall_warnings
     "--repository",
     type=click.Path(path_type=Path),
     default=Path("build/model_repository"),
-    show_default=True,
     help="Model repository to check.",
 )
 @click.option(
@@ -30,7 +27,6 @@ from littlebig_server.queueing import stall_warnings
     type=click.IntRange(min=0),
     metavar="MIB",
     default=LEAST_SHARED_MEMORY >> 20,
-    show_default=True,
     help="Smallest size of /dev/shm.",
 )
 @report_failures(ServerError)

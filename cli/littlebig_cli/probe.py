@@ -1,7 +1,5 @@
 """`littlebig probe`: the startup, readiness and liveness probes of Kubernetes."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import click
@@ -16,12 +14,11 @@ from littlebig_contract.stages import STAGES
 @click.command(epilog="Example:  littlebig probe ready --url localhost:8001 --big optional")
 @click.argument("state", metavar="startup|ready|live", type=click.Choice(["startup", "ready", "live"]))
 @add_connection_options()
-@click.option("--timeout", type=Number(), default=4.0, show_default=True, help="Limit of the whole probe, in seconds.")
+@click.option("--timeout", type=Number(), default=4.0, help="Limit of the whole probe, in seconds.")
 @click.option(
     "--big",
     type=click.Choice(["required", "optional"]),
     default="required",
-    show_default=True,
     help="Whether the probe fails without a working big stage.",
 )
 @click.option("--only", type=click.Choice(STAGES), help="The server has this stage alone (docs/remote.md).")

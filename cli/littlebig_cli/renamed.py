@@ -1,7 +1,5 @@
 """Commands and options that no longer exist: each answers with one line that names its replacement."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`littlebig reproduce`: measures the paper's table on ImageNet's validation images."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click
@@ -43,7 +41,6 @@ from littlebig_export.provenance import is_current
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("build/reproduce"),
-    show_default=True,
     help="Folder for exported pairs and predictions; a second call reuses what it holds.",
 )
 @click.option(
@@ -51,7 +48,6 @@ from littlebig_export.provenance import is_current
     "form",
     type=click.Choice([form for form in FORMATS if form != "json"]),
     default="table",
-    show_default=True,
     help="Format of the printed table.",
 )
 @report_failures(CalibrationError)

@@ -1,7 +1,5 @@
 """Prints rows as a table, CSV or Markdown."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Mapping, Sequence

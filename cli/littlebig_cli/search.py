@@ -1,7 +1,5 @@
 """`littlebig search`: the pairs worth serving, from a folder of prediction tables."""
 
-from __future__ import annotations
-
 import datetime
 import json
 from dataclasses import asdict
@@ -31,10 +29,9 @@ FILE = click.Path(dir_okay=False, path_type=Path)
     "--max-accuracy-loss",
     type=NumberRange(0, 1, max_open=True),
     default=0.0,
-    show_default=True,
     help="Accuracy that a cascade may lose against its big model on these images, as a fraction.",
 )
-@click.option("--cost-unit", default="GMACs", show_default=True, help="The costs' unit, for the plot.")
+@click.option("--cost-unit", default="GMACs", help="The costs' unit, for the plot.")
 @click.option("--plot", type=FILE, help="Plot accuracy against cost into this SVG file.")
 @format_option
 @report_failures(CalibrationError)

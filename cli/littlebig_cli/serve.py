@@ -1,7 +1,5 @@
 """`littlebig serve`: serves a model repository with tritonserver until SIGTERM or Ctrl-C."""
 
-from __future__ import annotations
-
 import contextlib
 import signal
 import subprocess
@@ -32,7 +30,6 @@ class StopRequest(BaseException):
     "--repository",
     type=click.Path(path_type=Path),
     default=Path("build/model_repository"),
-    show_default=True,
     help="Model repository to serve.",
 )
 @click.option("--pair", metavar="NAME", help="Export this pair first if the repository does not exist.")
@@ -43,29 +40,26 @@ class StopRequest(BaseException):
     metavar="PATH",
     help="tritonserver binary.  [default: from PATH, NVIDIA's container, or nvidia-pytriton]",
 )
-@click.option("--host", default=DEFAULT.host, show_default=True, help="IPv4 address or name for gRPC; 0.0.0.0 for all.")
+@click.option("--host", default=DEFAULT.host, help="IPv4 address or name for gRPC; 0.0.0.0 for all.")
 @click.option(
     "--http-host",
     default=DEFAULT.http_host,
-    show_default=True,
     help="As --host, for HTTP, which a malformed request can crash: keep it from strangers.",
 )
-@click.option("--metrics-host", default=DEFAULT.metrics_host, show_default=True, help="As --host, for the metrics.")
-@click.option("--http-port", type=PORT, default=8000, show_default=True, help="HTTP port; 0 for a free one.")
-@click.option("--grpc-port", type=PORT, default=8001, show_default=True, help="gRPC port; 0 for a free one.")
-@click.option("--metrics-port", type=PORT, default=8002, show_default=True, help="Metrics port; 0 for a free one.")
+@click.option("--metrics-host", default=DEFAULT.metrics_host, help="As --host, for the metrics.")
+@click.option("--http-port", type=PORT, default=8000, help="HTTP port; 0 for a free one.")
+@click.option("--grpc-port", type=PORT, default=8001, help="gRPC port; 0 for a free one.")
+@click.option("--metrics-port", type=PORT, default=8002, help="Metrics port; 0 for a free one.")
 @click.option(
     "--startup-timeout",
     type=NumberRange(min=0, min_open=True),
     default=DEFAULT.startup_timeout,
-    show_default=True,
     help="Seconds within which the server must be ready.",
 )
 @click.option(
     "--exit-timeout",
     type=click.IntRange(min=0),
     default=DEFAULT.exit_timeout,
-    show_default=True,
     help="Seconds for requests in flight when the server is stopped.",
 )
 @click.option(
@@ -82,7 +76,6 @@ class StopRequest(BaseException):
     "--hang-timeout",
     type=NumberRange(min=0),
     default=5.0,
-    show_default=True,
     help="Seconds without movement after which a Python model with waiting requests ends the server; 0 for never.",
 )
 @click.argument("triton_arguments", nargs=-1, metavar="[-- TRITON ARGS]")

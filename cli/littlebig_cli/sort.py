@@ -1,7 +1,5 @@
 """`littlebig sort`: copies or links pictures into folders by answer."""
 
-from __future__ import annotations
-
 import os
 import signal
 import tempfile
@@ -49,20 +47,17 @@ TABLE = "answers.csv"
     type=NumberRange(0, 1),
     help="Put pictures whose confidence is below this, 0 to 1, into a folder of their own.",
 )
-@click.option(
-    "--as", "way", type=click.Choice(WAYS), default="copy", show_default=True, help="What to put into the folders."
-)
+@click.option("--as", "way", type=click.Choice(WAYS), default="copy", help="What to put into the folders.")
 @click.option("--dry-run", is_flag=True, help="Print where each picture would go, and write nothing.")
 @add_connection_options()
 @click.option("--threshold", type=Number(), show_default="as served", help="As for 'littlebig classify'.")
 @click.option("--policy", type=click.Choice(POLICIES), show_default="as served", help="As for 'littlebig classify'.")
-@click.option("--concurrency", default=8, show_default=True, help="Requests in flight.")
-@click.option("--timeout", type=Number(), default=30.0, show_default=True, help="Seconds until a request fails.")
+@click.option("--concurrency", default=8, help="Requests in flight.")
+@click.option("--timeout", type=Number(), default=30.0, help="Seconds until a request fails.")
 @click.option(
     "--retry-for",
     type=Number(),
     default=20.0,
-    show_default=True,
     help="Seconds to wait for a server that restarts or is lost.",
 )
 @report_failures(ClientError)

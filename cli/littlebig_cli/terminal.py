@@ -1,7 +1,5 @@
 """Standard streams of any kind: terminals of every width and encoding, pipes that close, and Ctrl-C."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import os

@@ -1,7 +1,5 @@
 """The server's answers as values of this package."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any

@@ -6,8 +6,6 @@ together: later calls make one attempt. Classifying has no side effects, so a ca
 like one that was refused.
 """
 
-from __future__ import annotations
-
 import random
 import time
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """How a server is reached: target, TLS, metadata of every call and compression, from arguments or environment."""
 
-from __future__ import annotations
-
 import os
 import re
 import ssl

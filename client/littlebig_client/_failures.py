@@ -1,7 +1,5 @@
 """Turns failed calls into this package's errors: what went wrong, at which server, and what to do."""
 
-from __future__ import annotations
-
 import re
 
 from tritonclient.utils import InferenceServerException

@@ -1,7 +1,5 @@
 """Turns the kinds of images that the client accepts into the bytes that it sends."""
 
-from __future__ import annotations
-
 import io
 import os
 import threading

@@ -1,7 +1,5 @@
 """Runs work in several threads or tasks and yields results in the order of the input, with bounded memory."""
 
-from __future__ import annotations
-
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator

@@ -1,7 +1,5 @@
 """Options of a client and of a request, checked before anything is sent."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -83,11 +81,7 @@ def check_seconds(name: str, seconds: float, *, allow_zero: bool = False) -> flo
 
 
 def check_concurrency(concurrency: int) -> int:
-    """Check a number of requests in flight: a whole number of at least 1.
-
-    Raises:
-        InvalidRequest: names the value.
-    """
+    """Check a number of requests in flight: a whole number of at least 1."""
     if not _is_count(concurrency):
         raise InvalidRequest(f"concurrency must be a whole number of at least 1, not {concurrency!r}")
     return int(concurrency)

@@ -1,7 +1,5 @@
 """What a client does for each verb, as steps that threads and event loops perform alike."""
 
-from __future__ import annotations
-
 import time
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What `Client` and `AsyncClient` have in common: their settings."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, TypeVar
 

@@ -5,8 +5,6 @@ once, so nothing stays behind when either process ends. A region whose request w
 the server may still read it.
 """
 
-from __future__ import annotations
-
 import contextlib
 import mmap
 import os

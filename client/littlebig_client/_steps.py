@@ -4,8 +4,6 @@ The logic is written as generators: each yields a step and gets its outcome, a v
 the steps in the caller's thread, `AsyncClient` in its event loop.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar

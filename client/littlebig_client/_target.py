@@ -1,7 +1,5 @@
 """gRPC targets: whether one is well-formed, where it points to, and the proxy that gRPC would use for it."""
 
-from __future__ import annotations
-
 import ipaddress
 import os
 from collections.abc import Mapping
@@ -22,9 +20,6 @@ def check_url(url: str) -> str:
     """Check a gRPC target: host:port, dns:///host:port, ipv4:host:port,host:port, ipv6:[host]:port or unix:path.
 
     gRPC itself reports a malformed target as a failed name look-up, and cuts a port above 65535 to 16 bits.
-
-    Raises:
-        InvalidRequest: names the url.
     """
     if not isinstance(url, str) or not url.isprintable() or " " in url or not _is_target(url):
         raise InvalidRequest(f"url must be host:port of Triton's gRPC endpoint, such as {DEFAULT_URL}, not {url!r}")

@@ -1,7 +1,5 @@
 """The tensors of a request: an encoded picture or canonical images, in the request itself or in shared memory."""
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ NOT_FOUND): the server, a model's queue, a stage called by the gate, and an unlo
 messages against the real server.
 """
 
-from __future__ import annotations
-
 _STOPPING = ("Server exiting", "Server is stopping", "Server not ready", "has no available versions")
 _BUSY = ("Exceeds maximum queue size", "Request timeout expired")
 _DEAD = "is not healthy"

@@ -1,7 +1,5 @@
 """Classifies batches of pictures on an engine: Ray Data's `map_batches`, and functions of Spark and Daft."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any
 

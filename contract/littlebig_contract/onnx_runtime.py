@@ -1,7 +1,5 @@
 """How the parts open an ONNX Runtime session, so that all of them choose the same providers."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any

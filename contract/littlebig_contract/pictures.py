@@ -1,7 +1,5 @@
 """Which files are pictures, and the photographs that come with scikit-image."""
 
-from __future__ import annotations
-
 import importlib.util
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Loads the code of a repository's model `preprocess`: it lives where Triton serves it, not in a package."""
 
-from __future__ import annotations
-
 import importlib
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """littlebig.json: the file of a model repository that says which pair, weights and threshold it was made with."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any
@@ -15,9 +13,6 @@ class ProvenanceError(ValueError):
 
 def read_provenance(repository: Path) -> dict[str, Any]:
     """Read a repository's littlebig.json.
-
-    Args:
-        repository: a model repository.
 
     Returns:
         The JSON object; it has at least `pair.name`, a string.

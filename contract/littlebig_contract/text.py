@@ -4,8 +4,6 @@ Such text may hold line breaks, terminal escape sequences or marks that reverse 
 it could forge lines of a log or hide what a terminal shows.
 """
 
-from __future__ import annotations
-
 # Longest line of a message, in characters.
 LONGEST = 1000
 

@@ -1,7 +1,5 @@
 """The version of this distribution, with the commit that the code is of: for `--version` and for reports."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import subprocess
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The page and what it asks: one picture, the server's settings, and the load as server-sent events."""
 
-from __future__ import annotations
-
 import json
 from collections import deque
 from collections.abc import AsyncIterator
@@ -60,12 +58,7 @@ class _SafeHeaders:
 
 
 def create_app(cascade: Cascade, load: Load) -> Starlette:
-    """The ASGI application of the page. Its `state.ending` says whether endless streams shall end.
-
-    Args:
-        cascade: answers pictures.
-        load: reads the server's metrics.
-    """
+    """The ASGI application of the page. Its `state.ending` says whether endless streams shall end."""
 
     async def served(_: Request) -> Response:
         try:

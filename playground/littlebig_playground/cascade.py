@@ -1,22 +1,12 @@
 """Asks a served cascade for one picture's answer, and both stages for theirs."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from littlebig_client import (
-    Classification,
-    Client,
-    ClientError,
-    InvalidRequest,
-    RequestRejected,
-    ServerFailure,
-    Stage,
-)
+from littlebig_client import Classification, Client, ClientError, InvalidRequest, RequestRejected, ServerFailure, Stage
 
 
 @dataclass(frozen=True)
@@ -44,11 +34,7 @@ class Cascade:
     """A served cascade. Safe to use from several threads."""
 
     def __init__(self, client: Client) -> None:
-        """Prepare to ask. Nothing is sent yet.
-
-        Args:
-            client: a client of the server.
-        """
+        """Prepare to ask. Nothing is sent yet."""
         self._client = client
         self._arbitrates = False
 
@@ -80,9 +66,6 @@ class Cascade:
 
     def ask(self, picture: bytes) -> dict[str, Any]:
         """Ask the cascade as it is served, then whichever stage has not answered yet.
-
-        Args:
-            picture: an encoded file.
 
         Returns:
             `label`, `name` and `stage` of the cascade's answer, the request's `milliseconds`, and the answers `little`

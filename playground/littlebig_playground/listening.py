@@ -1,7 +1,5 @@
 """Serves the page on this machine alone."""
 
-from __future__ import annotations
-
 import socket
 from collections.abc import Callable
 

@@ -45,11 +45,7 @@ class Load:
     """Reads a server's metrics."""
 
     def __init__(self, url: str) -> None:
-        """Prepare to read.
-
-        Args:
-            url: host:port of Triton's metrics.
-        """
+        """Prepare to read."""
         self.url = url
         # Metrics of a server on this machine go through no proxy.
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

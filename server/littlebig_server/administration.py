@@ -5,8 +5,6 @@ only the process that started the server knows. Reading statistics, metadata and
 no calls that write them.
 """
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -51,12 +49,7 @@ class Administration:
 
 
 def restricted_groups(*, open_administration: bool, client_shared_memory: bool) -> tuple[str, ...]:
-    """Triton's names of the groups of calls that are closed to clients.
-
-    Args:
-        open_administration: close none.
-        client_shared_memory: leave the registration of shared memory open.
-    """
+    """Triton's names of the groups of calls that are closed to clients."""
     if open_administration:
         return ()
     return tuple(group for group in GROUPS if not (client_shared_memory and group == _SHARED_MEMORY))
@@ -64,10 +57,6 @@ def restricted_groups(*, open_administration: bool, client_shared_memory: bool) 
 
 def check_restrictions(arguments: Sequence[str], restricted: Sequence[str]) -> None:
     """Check that further arguments of tritonserver do not restrict a group a second time, which Triton refuses.
-
-    Args:
-        arguments: given by the user.
-        restricted: the groups that are closed already.
 
     Raises:
         SettingsError: names the argument and the group.

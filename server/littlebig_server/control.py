@@ -3,8 +3,6 @@
 Uses http.client because urllib.request would send requests for 127.0.0.1 to a proxy from the environment.
 """
 
-from __future__ import annotations
-
 import http.client
 import json
 from collections.abc import Mapping

@@ -4,8 +4,6 @@ Triton writes the cause of a failed start early, repeats it in tables and for ev
 with "failed to load all models". So the first report about a model is the cause.
 """
 
-from __future__ import annotations
-
 import re
 import signal
 from collections.abc import Sequence
@@ -35,9 +33,6 @@ _LOG_PREFIX = re.compile(r"^[EWIF]\d{4} \S+ \d+ \S+\] ")
 
 def failed_model(log: Sequence[str]) -> str | None:
     """Describe the first model that could not be loaded, in one line.
-
-    Args:
-        log: Triton's log, line by line.
 
     Returns:
         "model 'little' failed to load: ...", or None if the log reports no such model.
@@ -86,11 +81,7 @@ def still_loading(log: Sequence[str]) -> list[str]:
 
 
 def models_to_unload(log: Sequence[str]) -> int | None:
-    """How many models a stopping server still unloads; None before all of its requests are answered.
-
-    Args:
-        log: the last lines of Triton's log.
-    """
+    """How many models a stopping server still unloads; None before all of its requests are answered."""
     return next((int(match[1]) for line in reversed(log) if (match := _LIVE_MODELS.search(line))), None)
 
 

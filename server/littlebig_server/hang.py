@@ -3,8 +3,6 @@
 A busy model computes or answers, so load alone never counts as a hang.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass

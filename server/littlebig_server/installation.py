@@ -5,8 +5,6 @@ The first three are complete installations and run in the current environment. T
 which wheel.py prepares arguments and environment.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import shutil

@@ -9,8 +9,6 @@ stubs (the processes of Python models). As a script it imports the standard libr
 It exits with tritonserver's exit code, or with 128 + N if signal N ended tritonserver.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import ctypes
@@ -113,11 +111,7 @@ def stop(server: subprocess.Popen[bytes], exit_timeout: float) -> int:
 
 
 def kill_group(group: int) -> None:
-    """Kill what is left of a process group, and wait until it has ended.
-
-    Args:
-        group: the group's id.
-    """
+    """Kill what is left of a process group, and wait until it has ended."""
     deadline = time.monotonic() + GRACE
     while time.monotonic() < deadline:
         try:

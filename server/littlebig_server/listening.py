@@ -3,8 +3,6 @@
 An open port is no proof: another server may take it between our choice and Triton's bind.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,11 +12,7 @@ _LISTEN = "0A"  # a TCP state, <net/tcp_states.h>
 
 
 def listening_ports(group: int) -> set[int]:
-    """The TCP ports that the processes of a group listen on.
-
-    Args:
-        group: the process group's id.
-    """
+    """The TCP ports that the processes of a group listen on."""
     ports: set[int] = set()
     for member in group_members(group):
         folder = Path(f"/proc/{member.pid}")

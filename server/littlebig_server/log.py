@@ -1,7 +1,5 @@
 """Reads tritonserver's log, so that a full pipe never blocks the server."""
 
-from __future__ import annotations
-
 import queue
 import threading
 from collections import deque

@@ -3,8 +3,6 @@
 A free port may be taken before tritonserver binds it; the caller then chooses again.
 """
 
-from __future__ import annotations
-
 import errno
 import socket
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 `littlebig build` checks the plans: it rejects or replaces those that were built for another GPU.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """A running tritonserver and its keeper: launched, waited for, ended."""
 
-from __future__ import annotations
-
 import os
 import secrets
 import signal

@@ -5,8 +5,6 @@ after half a second. With a queue delay beside the policy, a batcher before 26.0
 again, according to NVIDIA's release notes: docs/known-issues.md.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """Waits until a model is ready, or finds out why it is not."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """Checks that a folder can be served, before a server is started on it."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 
@@ -25,10 +23,6 @@ def check_repository(repository: Path, model: str) -> None:
     """Check that a folder is a model repository that has a model.
 
     Triton itself starts on an empty folder and then answers every request with "unknown model".
-
-    Args:
-        repository: the folder whose sub-folders are models.
-        model: the model that clients use.
 
     Raises:
         IncompleteRepositoryError: if the folder is missing, unreadable, has whitespace in its path, or lacks the model.

@@ -1,7 +1,5 @@
 """Reads of a model repository what Triton will read: configurations, the files they need, and the gate's parameters."""
 
-from __future__ import annotations
-
 import importlib
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,15 +17,7 @@ _SETTINGS = "littlebig_settings"
 
 
 def check_folders(repository: Path, models: Sequence[str]) -> None:
-    """Refuse folders that are no models: Triton takes each for a model, and does not start.
-
-    Args:
-        repository: the model repository.
-        models: those that an export wrote.
-
-    Raises:
-        PreflightError: naming one.
-    """
+    """Refuse folders that are no models: Triton takes each for a model, and does not start."""
     strays = sorted(path.name for path in repository.iterdir() if path.is_dir() and path.name not in models)
     if strays:
         raise PreflightError(

@@ -140,8 +140,7 @@ class TritonServer:
             self._ports = choose_ports(self._addresses, given)
             self._administration = Administration(
                 restricted_groups(
-                    open_administration=settings.open_administration,
-                    client_shared_memory=settings.client_shared_memory,
+                    open_administration=settings.open_administration, client_shared_memory=settings.client_shared_memory
                 )
             )
             process = self._launch("w" if attempt == 1 else "a")

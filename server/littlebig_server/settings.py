@@ -1,7 +1,5 @@
 """The options of a server, checked when they are set."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

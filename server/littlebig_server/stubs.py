@@ -1,7 +1,5 @@
 """The processes of Python models (stubs) of a running tritonserver, and their state in /proc."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal
@@ -62,11 +60,7 @@ class Stub:
 
 
 def find_stubs(group: int) -> list[Stub]:
-    """The running stubs of a tritonserver.
-
-    Args:
-        group: the server's process group.
-    """
+    """The running stubs of a tritonserver."""
     stubs = []
     for member in group_members(group):
         if member.is_zombie or member.name != _SHORT_NAME:

@@ -4,8 +4,6 @@ The wheel is made for PyTriton's own Python API. Without that, its Python backen
 the stub for this Python are, which libraries to load, and which environment its models see.
 """
 
-from __future__ import annotations
-
 import ctypes
 import importlib.metadata
 import os
@@ -107,10 +105,6 @@ def wheel_variables(inherited: Mapping[str, str], libraries: list[str]) -> dict[
     """Environment variables with which the wheel's tritonserver and its stubs see this interpreter's packages.
 
     The stub embeds Python, which finds its packages as a `python3` on PATH does, virtual environment included.
-
-    Args:
-        inherited: the environment variables to start from.
-        libraries: folders to search first for shared libraries.
     """
     changed = dict(inherited)
     changed["LD_LIBRARY_PATH"] = _prepend(libraries, inherited.get("LD_LIBRARY_PATH"))

@@ -4,12 +4,9 @@ import shutil
 
 import pytest
 import tritonclient.grpc
-from tests.default_pair import exported_default_pair
-from tests.tiny_pair import write_tiny_pair
+from tests.default_pair import exported_default_pair, exported_tiny_pair
 
 from littlebig_client import Client
-from littlebig_export.exporting import export_pair
-from littlebig_export.pair import load_pair
 from littlebig_server import TritonServer
 
 
@@ -40,6 +37,4 @@ def triton(server):
 @pytest.fixture(scope="session")
 def tiny_repository(tmp_path_factory):
     """A pair of two tiny bring-your-own ONNX models: loads in a second, for tests that break their server."""
-    folder = tmp_path_factory.mktemp("tiny")
-    export_pair(load_pair(str(write_tiny_pair(folder))), "cpu", folder / "models")
-    return folder / "models"
+    return shutil.copytree(exported_tiny_pair(), tmp_path_factory.mktemp("tiny") / "models")

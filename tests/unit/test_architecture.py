@@ -1,7 +1,5 @@
 """docs/architecture.md agrees with the code: who imports whom, and the modules of the gate."""
 
-from __future__ import annotations
-
 import ast
 import re
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The pages and files for contributors agree with Makefile, .ci/run and each other."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

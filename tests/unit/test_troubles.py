@@ -1,7 +1,5 @@
 """Every message of docs/troubles.md occurs in the code, so that the table does not outlive it."""
 
-from __future__ import annotations
-
 import ast
 import functools
 import re

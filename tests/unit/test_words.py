@@ -1,7 +1,5 @@
 """The retired words of docs/glossary.md do not come back in code, configuration or documentation."""
 
-from __future__ import annotations
-
 import functools
 import io
 import re

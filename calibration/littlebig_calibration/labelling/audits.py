@@ -13,8 +13,6 @@ threshold was, as long as three things hold:
   written ends the sample, which is harmless.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections import Counter

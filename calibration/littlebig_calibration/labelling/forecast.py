@@ -6,8 +6,6 @@ divides little's odds by `OVERCONFIDENCE` and multiplies big's by it. Pools are 
 labels by such a guess, and are walked like real ones. It is a guess: no promise rests on it.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The list of files to label, as a CSV that can be filled in by hand; `calibrate --labels` reads it back."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Sequence

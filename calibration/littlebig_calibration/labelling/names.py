@@ -1,7 +1,5 @@
 """Where the classes' names come from: a text file, or the model repository whose weights made the predictions."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

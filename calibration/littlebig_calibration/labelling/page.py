@@ -1,7 +1,5 @@
 """The labelling page: one HTML file with everything in it, or with a folder of pictures where they are many."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json

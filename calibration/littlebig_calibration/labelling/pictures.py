@@ -1,7 +1,5 @@
 """Pictures for the labelling page: turned upright, bounded in size, as JPEG."""
 
-from __future__ import annotations
-
 import io
 import os
 from collections.abc import Callable, Iterator, Sequence

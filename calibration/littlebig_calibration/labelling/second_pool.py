@@ -1,7 +1,5 @@
 """Goes on from a labelled first pool: what it proved, and a fresh pool for the labels it left."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,10 +36,6 @@ def first_labels(table: PredictionTable, folder: Path) -> tuple[PredictionTable,
 def proved(table: PredictionTable, plan: Plan) -> Certificate:
     """What the labels of a pool proved.
 
-    Args:
-        table: all predictions, with the labels.
-        plan: the pool's plan.
-
     Raises:
         TableError: if labels at the start of the list are missing.
     """
@@ -53,10 +47,6 @@ def proved(table: PredictionTable, plan: Plan) -> Certificate:
 
 def second_plan(table: PredictionTable, plan: Plan) -> tuple[Plan, PoolChoice]:
     """Plan a pool of fresh images for the labels that the first list left.
-
-    Args:
-        table: all predictions, with the first labels.
-        plan: the first plan.
 
     Raises:
         PairChoiceError: if a second pool promises nothing, with the reason.

@@ -1,7 +1,5 @@
 """Writes the labelling folder: divided table, list, page and plan. It appears whole or not at all."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,11 +16,7 @@ TABLE, LIST, PAGE, PLAN, PICTURES = "predictions.parquet", "labels.csv", "label.
 
 
 def check_new(folder: Path) -> None:
-    """Refuse a folder that is there already: it may hold labels.
-
-    Raises:
-        TableError: naming it.
-    """
+    """Refuse a folder that is there already: it may hold labels."""
     if folder.exists():
         raise TableError(f"'{folder}' exists already and may hold labels: give a new folder with --output")
 

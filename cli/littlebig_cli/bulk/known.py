@@ -1,7 +1,5 @@
 """Which pictures have a row already."""
 
-from __future__ import annotations
-
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator

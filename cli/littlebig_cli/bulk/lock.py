@@ -1,7 +1,5 @@
 """Keeps two processes from writing the same output."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 from pathlib import Path

@@ -1,7 +1,5 @@
 """One picture of a list, and how it is named."""
 
-from __future__ import annotations
-
 import glob
 import os
 import re

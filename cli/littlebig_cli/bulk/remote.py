@@ -1,7 +1,5 @@
 """Finds pictures in object stores and on web servers, through fsspec."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath

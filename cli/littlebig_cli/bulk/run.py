@@ -4,8 +4,6 @@ Answers go to the journal as they arrive. When every picture has one, the table 
 that was there before. So an interruption loses no answer, and the same call continues after it.
 """
 
-from __future__ import annotations
-
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -70,11 +68,7 @@ class Finished:
 
 
 class Stopped(Exception):
-    """A signal stopped the run; every answer is kept.
-
-    Attributes:
-        signal: its number.
-    """
+    """A signal stopped the run; every answer is kept."""
 
     def __init__(self, signal: int, message: str) -> None:
         """Store both."""

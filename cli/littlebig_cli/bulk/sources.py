@@ -1,7 +1,5 @@
 """Finds pictures: files, folders, patterns, tar shards and URLs, one by one and in a fixed order."""
 
-from __future__ import annotations
-
 import glob
 import os
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,5 @@
 """Tables of answers as Parquet, CSV or JSON lines: written whole, read row by row."""
 
-from __future__ import annotations
-
 import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping

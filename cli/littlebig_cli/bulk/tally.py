@@ -1,7 +1,5 @@
 """Counts a run's answers, and shows them as a progress bar on a terminal."""
 
-from __future__ import annotations
-
 import contextlib
 import threading
 import time

@@ -1,7 +1,5 @@
 """Names of folders for labels, safe on Linux, macOS and Windows."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -17,11 +15,7 @@ _LONGEST = 100
 
 
 def folder_names(labels: Mapping[int, str]) -> dict[int, str]:
-    """A folder name for each label. Labels whose names become the same get their number behind it.
-
-    Args:
-        labels: names of the classes by their index.
-    """
+    """A folder name for each label. Labels whose names become the same get their number behind it."""
     names = {label: safe_name(name) or f"class {label}" for label, name in labels.items()}
     uses = Counter(name.casefold() for name in names.values())
     return {label: name if uses[name.casefold()] == 1 else f"{name} ({label})" for label, name in names.items()}

@@ -1,7 +1,5 @@
 """Puts a picture into a folder without overwriting anything."""
 
-from __future__ import annotations
-
 import errno
 import filecmp
 import hashlib

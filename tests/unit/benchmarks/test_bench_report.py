@@ -46,9 +46,7 @@ def results():
             ]
             * 2,
         },
-        rates={
-            Case("little_big", 0.15, request_rate=40.0): [run(40, p50_ms=12.0, p90_ms=30.0, p99_ms=50.0)] * 2,
-        },
+        rates={Case("little_big", 0.15, request_rate=40.0): [run(40, p50_ms=12.0, p90_ms=30.0, p99_ms=50.0)] * 2},
         front_door={
             Case("little_big", 0.15, 16, own_load=True): [run(80, escalation=0.15, p50_ms=150.0, p99_ms=300.0, **cpu)]
             * 2,

@@ -10,10 +10,7 @@ from littlebig_benchmarks.planning.curves import StageCurve
 
 def stages(threads=1):
     """Little takes 10 ms for each image and big 20."""
-    return {
-        "little": StageCurve(curve(0.01, 0.01), 2, 32),
-        "big": StageCurve(curve(0.02, 0.02), 2, 32, threads),
-    }
+    return {"little": StageCurve(curve(0.01, 0.01), 2, 32), "big": StageCurve(curve(0.02, 0.02), 2, 32, threads)}
 
 
 def test_capacity_is_the_time_that_the_batches_take_one_after_another():

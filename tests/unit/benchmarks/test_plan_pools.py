@@ -1,7 +1,5 @@
 """Two pools: little on one kind of device, big on another."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

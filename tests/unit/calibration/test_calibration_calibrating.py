@@ -266,9 +266,6 @@ def test_calibrating_50_000_images_needs_less_than_a_gigabyte(tmp_path: Path) ->
         "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
     )
     run = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path / "t.parquet")],
-        capture_output=True,
-        text=True,
-        check=True,
+        [sys.executable, "-c", program, str(tmp_path / "t.parquet")], capture_output=True, text=True, check=True
     )
     assert int(run.stdout) < 1_000_000  # KiB

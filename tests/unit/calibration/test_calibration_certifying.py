@@ -3,14 +3,12 @@
 from dataclasses import replace
 
 import numpy as np
-import pytest
-from calibration_tables import labelled_where_they_differ, pair_table, rows_of
+from calibration_tables import pair_table, rows_of
 from scipy import stats
 
 from littlebig_calibration.certifying import Guarantee, Pool, certify, split
 from littlebig_calibration.cost_target import escalation_cap
 from littlebig_calibration.disagreements import STAGE_SHARES
-from littlebig_calibration.errors import TableError
 from littlebig_calibration.outcomes import DecisionRule, Outcomes, discordant_counts, outcomes
 from littlebig_calibration.table import NO_CLASS, NO_LABEL, UNCLEAR
 from littlebig_calibration.tuning import Division, TuningOptions, divide, tune
@@ -116,17 +114,6 @@ def test_certification_ignores_the_labels_of_tuning_images() -> None:
     assert found[0].threshold is not None
 
 
-def test_labels_where_the_models_agree_change_nothing() -> None:
-    table = pair_table(6000)
-    found = []
-    for each in (table, labelled_where_they_differ(table)):
-        tuning, certifying = split(outcomes(each, "small", "large"), 0.05)
-        found.append(certify(tuning, (Pool(certifying),), DecisionRule(), Guarantee()).certificate)
-    assert found[0] == found[1]
-    assert found[0].threshold is not None
-    assert 0 < found[0].labels_used < 2000
-
-
 def test_the_lowest_threshold_of_two_pools_is_taken_and_their_labels_are_added_up() -> None:
     rows = outcomes(pair_table(12_000), "small", "large")
     tuning, rest = split(rows, 0.05)
@@ -135,16 +122,6 @@ def test_the_lowest_threshold_of_two_pools_is_taken_and_their_labels_are_added_u
     each = [certify(tuning, (pool,), DecisionRule(), Guarantee(0.01)) for pool in pools]
     assert both.threshold == min(found.threshold for found in each if found.threshold is not None)
     assert both.labels_used == sum(found.labels_used for found in each)
-
-
-def test_missing_labels_where_the_walk_starts_are_refused_in_one_line() -> None:
-    rows = outcomes(pair_table(2000), "small", "large")
-    tuning, certifying = split(rows, 0.05)
-    labels = certifying.labels.copy()
-    order = np.argsort(-certifying.little_confidence)
-    labels[order[certifying.differ[order]][:5]] = NO_LABEL
-    with pytest.raises(TableError, match=r"^5 labels are missing: .* 'littlebig label' lists them in a file$"):
-        certify(tuning, (Pool(replace(certifying, labels=labels)),), DecisionRule(), Guarantee())
 
 
 def test_escalation_cap_is_the_exact_tolerance_limit() -> None:

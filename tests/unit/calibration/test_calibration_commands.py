@@ -37,12 +37,7 @@ def test_calibrate_prints_both_rules_and_the_verdict(capsys: pytest.CaptureFixtu
         "choice", "threshold", "escalated", "accuracy", "against", "big", "cost", "saved",
     ]  # fmt: skip
     assert max(len(line) for line in lines[:-4]) <= 80
-    assert [line.split()[0] for line in lines if "%" in line][:4] == [
-        "small",
-        "large",
-        "paper's",
-        "certified",
-    ]
+    assert [line.split()[0] for line in lines if "%" in line][:4] == ["small", "large", "paper's", "certified"]
     assert lines[-4].startswith("Escalate when confidence < 0.")
     assert lines[-4].endswith("Against big's accuracy it loses nothing, with 95% confidence.")
     for line, pattern in zip(
@@ -74,16 +69,7 @@ def test_calibrate_prints_json_csv_and_markdown(capsys: pytest.CaptureFixture[st
 
 def test_calibrate_passes_its_options_on(capsys: pytest.CaptureFixture[str], file: Path, tmp_path: Path) -> None:
     output = tmp_path / "calibration.json"
-    words = [
-        "--score",
-        "margin",
-        "--answer",
-        "arbitrate",
-        "--max-accuracy-loss",
-        0.01,
-        "--confidence-level",
-        0.9,
-    ]
+    words = ["--score", "margin", "--answer", "arbitrate", "--max-accuracy-loss", 0.01, "--confidence-level", 0.9]
     code, _, _ = run(capsys, "calibrate", file, *words, "--data-set", "photographs", "--output", output)
     assert code == 0
     calibration = read_calibration(output)

@@ -51,11 +51,7 @@ def changed(calibration: Calibration, path: str, value: object) -> str:
         ("chosen.threshold", 1.5, "threshold is 1.5, not in [0, 1]"),
         ("chosen.threshold", "0.5", "calibration.chosen.threshold is '0.5', not of type float"),
         ("chosen.accuracy.low", None, "calibration.chosen.accuracy.low is None, not of type float"),
-        (
-            "chosen.escalation_if_repeated",
-            [0.1],
-            "calibration.chosen.escalation_if_repeated has 1 entries, not 2",
-        ),
+        ("chosen.escalation_if_repeated", [0.1], "calibration.chosen.escalation_if_repeated has 1 entries, not 2"),
         ("data", [], "calibration.data is not an object"),
         ("data.images", 8000.5, "calibration.data.images is 8000.5, not of type int"),
         ("data.images", True, "calibration.data.images is True, not of type int"),

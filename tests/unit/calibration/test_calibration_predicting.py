@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from PIL import Image
-from tests.tiny_pair import write_tiny_pair
+from tests.default_pair import exported_tiny_pair
 
 from littlebig_calibration import predicting
 from littlebig_calibration.errors import CalibrationError, TableError
@@ -17,15 +17,11 @@ from littlebig_calibration.labelled import find_images, find_labelled_images
 from littlebig_calibration.predicting import predict
 from littlebig_calibration.reading import read_tables
 from littlebig_calibration.served import ServedModels
-from littlebig_export.exporting import export_pair
-from littlebig_export.pair import load_pair
 
 
 @pytest.fixture(scope="module")
-def repository(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tiny")
-    export_pair(load_pair(str(write_tiny_pair(folder))), "cpu", folder / "models")
-    return folder / "models"
+def repository():
+    return exported_tiny_pair()
 
 
 @pytest.fixture

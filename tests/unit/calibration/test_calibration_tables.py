@@ -86,18 +86,9 @@ def test_published_tables_are_joined_by_file_in_any_order_of_rows(tmp_path: Path
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (
-            OURS + "1.jpg,-3,0,0.5\n",
-            "t.csv: 1 value of 'label' out of range (first -3 for 1.jpg): classes are 0 to 9",
-        ),
-        (
-            OURS + "1.jpg,1.5,0,0.5\n",
-            "t.csv: 'label' is not a column of whole numbers: classes are numbered from 0",
-        ),
-        (
-            OURS + "1.jpg,10,0,0.5\n",
-            "t.csv: 1 value of 'label' out of range (first 10 for 1.jpg): classes are 0 to 9",
-        ),
+        (OURS + "1.jpg,-3,0,0.5\n", "t.csv: 1 value of 'label' out of range (first -3 for 1.jpg): classes are 0 to 9"),
+        (OURS + "1.jpg,1.5,0,0.5\n", "t.csv: 'label' is not a column of whole numbers: classes are numbered from 0"),
+        (OURS + "1.jpg,10,0,0.5\n", "t.csv: 1 value of 'label' out of range (first 10 for 1.jpg): classes are 0 to 9"),
         (
             OURS + "1.jpg,1,11,0.5\n",
             "t.csv: 1 value of 'a: predicted label' out of range (first 11 for 1.jpg): classes are 0 to 9",
@@ -115,19 +106,10 @@ def test_published_tables_are_joined_by_file_in_any_order_of_rows(tmp_path: Path
             OURS + "1.jpg,1,0,0.5\n2.jpg,1,0,0.5\n1.jpg,1,0,0.5\n",
             "t.csv: 1 file listed more than once (1.jpg): keep one row for each",
         ),
-        (
-            OURS + "1.jpg,cat,0,0.5\n",
-            "t.csv: 'label' is not a column of whole numbers: classes are numbered from 0",
-        ),
-        (
-            OURS + "1.jpg,1,0,high\n",
-            "t.csv: 'a_confidence' is not a column of numbers: give probabilities in [0, 1]",
-        ),
+        (OURS + "1.jpg,cat,0,0.5\n", "t.csv: 'label' is not a column of whole numbers: classes are numbered from 0"),
+        (OURS + "1.jpg,1,0,high\n", "t.csv: 'a_confidence' is not a column of numbers: give probabilities in [0, 1]"),
         ("file,label,a_confidence\n1.jpg,1,0.5\n", "t.csv: column 'a_confidence' without 'a_label'"),
-        (
-            "file_name,predicted_class\n1.jpg,1\n",
-            "t.csv: column 'predicted_class' without 'predicted_probability'",
-        ),
+        ("file_name,predicted_class\n1.jpg,1\n", "t.csv: column 'predicted_class' without 'predicted_probability'"),
         ("image,label\n1.jpg,1\n", "t.csv: no column 'file' (or 'file_name'), only image, label"),
         ("file,label\n1.jpg,1\n", "t.csv: no predictions in it; give a label file with --labels"),
         (OURS, "t.csv has no rows"),
@@ -271,10 +253,7 @@ def test_table_with_another_ending_is_not_written(tmp_path: Path, table: Predict
             "(give all that were drawn; where the models agree no label is needed), or the models number their classes "
             "differently",
         ),
-        (
-            lambda t: replace(t, models=t.models[:1]),
-            "no table has predictions of 'large': choose among small",
-        ),
+        (lambda t: replace(t, models=t.models[:1]), "no table has predictions of 'large': choose among small"),
     ],
     ids=["few images", "one class", "identical", "no labels", "chosen by their answers", "unknown"],
 )

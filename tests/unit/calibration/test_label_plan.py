@@ -9,21 +9,13 @@ import numpy as np
 import pytest
 from calibration_tables import pair_table
 
-from littlebig_calibration.disagreements import NO_LABEL, deciding, outcome
+from littlebig_calibration.disagreements import NO_LABEL
 from littlebig_calibration.errors import CalibrationError, TableError
 from littlebig_calibration.labelling.forecast import forecast
 from littlebig_calibration.labelling.label_list import label_list
 from littlebig_calibration.labelling.names import number_of_classes
 from littlebig_calibration.labelling.page import question, shown_names
-from littlebig_calibration.labelling.plan import (
-    Goal,
-    divide,
-    draw_pool,
-    image_order,
-    make_plan,
-    read_plan,
-    write_plan,
-)
+from littlebig_calibration.labelling.plan import Goal, divide, draw_pool, image_order, make_plan, read_plan, write_plan
 from littlebig_calibration.labelling.second_pool import proved, second_plan
 from littlebig_calibration.reading import read_tables
 from littlebig_calibration.table import NO_CLASS, PLANNING, UNCLEAR, PredictionTable
@@ -181,12 +173,6 @@ def test_planned_pools_keep_the_promise(published_table: PredictionTable, tolera
     assert np.median(escalated) <= 0.35
 
 
-def test_unclear_labels_count_against_little_and_none_against_nobody() -> None:
-    little, big = np.array([1, 1]), np.array([2, 2])
-    pool = deciding(little, big, np.array([0.9, 0.8], dtype=np.float32))
-    assert outcome(pool, little, big, np.array([UNCLEAR, NO_CLASS])).tolist() == [1, 0]
-
-
 @pytest.mark.parametrize(
     "content",
     [
@@ -215,26 +201,6 @@ def test_file_names_with_quotes_and_line_breaks_are_read_back(tmp_path: Path) ->
     with (tmp_path / "labels.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("file", "label"), *((name, 3) for name in names)])
     assert read_tables([tmp_path / "t.parquet"], tmp_path / "labels.csv").labels.tolist() == [3, 3]
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("file,label\nz.jpg,2\n", r"list different files, .*1 only in labels\.csv \(z\.jpg\)"),
-        ("file,label\na.jpg,hen\n", r"labels\.csv: 'label' is not a column of whole numbers: classes are"),
-        ("file,label\na.jpg,77\n", r"labels\.csv: 1 value of 'label' out of range \(first 77 for a\.jpg\)"),
-        ("file,label\na.jpg,1\na.jpg,2\n", r"labels\.csv: 1 file listed more than once \(a\.jpg\)"),
-        ("file;label\na.jpg;1\n", r"labels\.csv: no column 'file'"),
-    ],
-    ids=["unknown file", "name", "unknown class", "double row", "semicolons"],
-)
-def test_wrong_lists_are_refused_in_one_line(tmp_path: Path, content: str, message: str) -> None:
-    table = pair_table(4)
-    write_table(without_labels(replace(table, files=("a.jpg", "b.jpg", "c.jpg", "d.jpg"))), tmp_path / "t.parquet")
-    (tmp_path / "labels.csv").write_text(content, encoding="utf-8")
-    with pytest.raises(CalibrationError, match=message) as error:
-        read_tables([tmp_path / "t.parquet"], tmp_path / "labels.csv")
-    assert "\n" not in str(error.value)
 
 
 def test_list_holds_any_file_name_and_both_suggestions() -> None:

@@ -3,13 +3,7 @@
 import numpy as np
 import pytest
 
-from littlebig_calibration.walk import (
-    WALK_RATES,
-    disagreements_between,
-    place_shares,
-    run_walk,
-    walk_thresholds,
-)
+from littlebig_calibration.walk import WALK_RATES, disagreements_between, place_shares, run_walk, walk_thresholds
 
 
 def shares_at(**places: float) -> np.ndarray:

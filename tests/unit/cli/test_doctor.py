@@ -1,20 +1,16 @@
 """`littlebig doctor` names every lack with its remedy on one screen, and its exit code says whether serving works."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import json
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from tests.tiny_pair import write_tiny_pair
+from tests.default_pair import exported_tiny_pair
 
 from littlebig_cli import checkup
 from littlebig_cli.main import littlebig
 from littlebig_export import gpu
-from littlebig_export.exporting import export_pair
-from littlebig_export.pair import load_pair
 from littlebig_server import InstallationError, wheel
 from littlebig_server.installation import Installation
 from littlebig_server.ports import port_taken
@@ -22,10 +18,8 @@ from littlebig_server.preflight import SHARED_MEMORY
 
 
 @pytest.fixture(scope="module")
-def repository(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("tiny")
-    export_pair(load_pair(str(write_tiny_pair(folder))), "cpu", folder / "models")
-    return folder / "models"
+def repository() -> Path:
+    return exported_tiny_pair()
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,5 @@
 """The command in a shell: completion, defaults from the environment, and the version with its commit."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

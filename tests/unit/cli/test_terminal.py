@@ -1,7 +1,5 @@
 """Every kind of terminal, pipe and end: no traceback, no escape sequence from outside."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -4,8 +4,6 @@ The upper left pixel of a picture determines the answer: red / 16 is the label, 
 makes the big stage fail.
 """
 
-from __future__ import annotations
-
 import io
 import struct
 import threading
@@ -16,10 +14,7 @@ import grpc
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 from tritonclient.grpc import service_pb2 as pb
-from tritonclient.grpc.service_pb2_grpc import (
-    GRPCInferenceServiceServicer,
-    add_GRPCInferenceServiceServicer_to_server,
-)
+from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceServicer, add_GRPCInferenceServiceServicer_to_server
 
 NAMES = (
     "tench",
@@ -199,8 +194,7 @@ class FakeTriton(GRPCInferenceServiceServicer):
                     pixels = [image.convert("RGBA").getpixel((0, 0))[:3]]
             except UnidentifiedImageError:
                 context.abort(
-                    grpc.StatusCode.INVALID_ARGUMENT,
-                    "input 'encoded_image': not an image\nthat can be decoded",
+                    grpc.StatusCode.INVALID_ARGUMENT, "input 'encoded_image': not an image\nthat can be decoded"
                 )
         else:
             pixels = np.frombuffer(content, np.uint8).reshape(-1, *self.shape)[:, 0, 0].tolist()
@@ -248,8 +242,7 @@ class FakeTriton(GRPCInferenceServiceServicer):
         classes = len(NAMES)
         others = [(1 - confidence) / (classes - 1) * (1 + (classes / 2 - i) / 100) for i in range(classes)]
         ranked = sorted(
-            ((confidence if i == label else others[i], i) for i in range(classes)),
-            key=lambda p: (p[1] != label, -p[0]),
+            ((confidence if i == label else others[i], i) for i in range(classes)), key=lambda p: (p[1] != label, -p[0])
         )[:top_k]
         return [f"{p:f}:{i}:{self.names[i]}" if self.names else f"{p:f}:{i}" for p, i in ranked]
 

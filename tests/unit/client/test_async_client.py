@@ -1,7 +1,5 @@
 """AsyncClient: the verbs of Client in an event loop, with its options, answers and errors."""
 
-from __future__ import annotations
-
 import asyncio
 import threading
 

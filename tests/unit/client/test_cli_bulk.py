@@ -1,7 +1,5 @@
 """`littlebig classify --output`: every picture is asked for once, whatever happens in between."""
 
-from __future__ import annotations
-
 import csv
 import http.server
 import io
@@ -21,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from fake_triton import NAMES, encoded_picture
-from terminals import read_terminal
+from terminals import read_terminal, start_classify
 
 from littlebig_cli.classify import command
 
@@ -63,24 +61,8 @@ def files(path: Path) -> list[str]:
     return [row["file"] for row in rows(path)]
 
 
-def finish(*words: object) -> str:
-    """Run the command to its end; returns what it prints."""
-    with started(*words, stdout=subprocess.PIPE) as process:
-        output, errors = process.communicate(timeout=60)
-    assert (process.returncode, errors) == (0, "")
-    return output
-
-
 def started(*words: object, **settings: object) -> subprocess.Popen:
-    # A background job of a shell inherits an ignored SIGINT; restore the default.
-    script = (
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "from littlebig_cli.main import main; main()"
-    )
-    words = [str(word) for word in words]
-    return subprocess.Popen(
-        [sys.executable, "-c", script, "classify", *words], stderr=subprocess.PIPE, text=True, **settings
-    )
+    return start_classify(*words, stderr=subprocess.PIPE, text=True, **settings)
 
 
 def shard(path: Path, *labels: int, mode: str = "w") -> Path:
@@ -267,7 +249,7 @@ def test_pictures_of_a_web_server_are_fetched(ask, photos, tmp_path):
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as web:
-        threading.Thread(target=web.serve_forever, daemon=True).start()
+        threading.Thread(target=web.serve_forever, args=(0.02,), daemon=True).start()
         base = f"http://127.0.0.1:{web.server_port}"
         result = ask(f"{base}/3.png?size=full", f"{base}/gone.png", "--output", tmp_path / "a.jsonl")
         web.shutdown()
@@ -285,7 +267,7 @@ def test_unknown_protocol_is_reported_in_one_line(ask, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signal_keeps_every_answer_and_the_same_command_continues(server, photos, tmp_path, number):
+def test_signal_keeps_every_answer_and_the_same_command_continues(ask, server, photos, tmp_path, number):
     for copy in range(70):
         (photos / f"{copy:03}.jpg").write_bytes(encoded_picture(copy % 10, kind="JPEG"))
     words = (photos, "--output", tmp_path / "a.parquet", "--url", server.url)
@@ -299,7 +281,7 @@ def test_signal_keeps_every_answer_and_the_same_command_continues(server, photos
     )
     kept = len((tmp_path / "a.parquet.journal").read_text().splitlines()) - 1
     assert kept == len(server.seen) < 79
-    output = finish(*words)
+    output = ask(*words).stdout
     assert f"asked for {79 - kept} in" in output
     assert len(server.seen) == 79
     assert sorted(files(tmp_path / "a.parquet")) == sorted(str(path) for path in photos.rglob("*.*g"))
@@ -330,7 +312,7 @@ def test_second_signal_does_not_wait_for_answers(server, photos, tmp_path):
     process.communicate()
 
 
-def test_killed_run_repeats_only_what_was_in_flight(server, photos, tmp_path):
+def test_killed_run_repeats_only_what_was_in_flight(ask, server, photos, tmp_path):
     for copy in range(70):
         (photos / f"{copy:03}.jpg").write_bytes(encoded_picture(copy % 10, kind="JPEG"))
     words = (photos, "--output", tmp_path / "a.csv", "--url", server.url, "--concurrency", 4)
@@ -339,7 +321,7 @@ def test_killed_run_repeats_only_what_was_in_flight(server, photos, tmp_path):
     process.kill()
     process.communicate(timeout=60)
     assert not (tmp_path / "a.csv").exists()
-    finish(*words)
+    ask(*words)
     assert sorted(files(tmp_path / "a.csv")) == sorted(str(path) for path in photos.rglob("*.*g"))
     assert len(server.seen) <= 79 + 2 * 4
 
@@ -355,7 +337,7 @@ def test_line_that_was_cut_off_is_asked_again(ask, server, photos, tmp_path):
     assert (tmp_path / "a.jsonl").read_bytes() == whole
 
 
-def test_full_disk_keeps_the_answers_before_it(server, photos, tmp_path):
+def test_full_disk_keeps_the_answers_before_it(ask, server, photos, tmp_path):
     for copy in range(60):
         (photos / f"{copy:03}.jpg").write_bytes(encoded_picture(copy % 10, kind="JPEG"))
 
@@ -373,7 +355,7 @@ def test_full_disk_keeps_the_answers_before_it(server, photos, tmp_path):
     lines = (tmp_path / "a.csv.journal").read_bytes().splitlines()
     assert all(json.loads(line) for line in lines)
     asked = len(server.seen)
-    finish(*words)
+    ask(*words)
     assert len(files(tmp_path / "a.csv")) == 69
     assert len(server.seen) == 69 + asked - (len(lines) - 1) <= 69 + 2
 
@@ -395,7 +377,7 @@ def test_table_that_cannot_be_written_leaves_the_journal(ask, server, photos, tm
     assert len(server.seen) == 9
 
 
-def test_server_that_goes_away_stops_the_run_and_costs_no_row(server, photos, tmp_path):
+def test_server_that_goes_away_stops_the_run_and_costs_no_row(ask, server, photos, tmp_path):
     words = (photos, "--output", tmp_path / "a.csv", "--url", server.url, "--concurrency", 2, "--retry-for", 0)
     server.hold_label_until_seen = (5, 6)
     stopping = threading.Thread(target=lambda: (server.wait_for_requests(5), server.stop()))
@@ -409,7 +391,7 @@ def test_server_that_goes_away_stops_the_run_and_costs_no_row(server, photos, tm
     assert errors.count("\n") == 1
     server.start()
     server.hold_label_until_seen = None
-    finish(*words)
+    ask(*words)
     found = rows(tmp_path / "a.csv")
     assert len(found) == 9
     assert not any("error" in row for row in found)
@@ -499,8 +481,8 @@ def test_bar_on_a_terminal_shows_rate_share_escalated_and_number(server, photos,
     for copy in range(300):
         (photos / f"{copy:03}.bmp").write_bytes(encoded_picture(copy % 10, 0.3, kind="BMP"))
     terminal, its_end = os.openpty()
-    words = ["classify", str(photos), "--output", str(tmp_path / "a.csv"), "--url", server.url]
-    process = subprocess.Popen([sys.executable, "-m", "littlebig_cli", *words], stdout=subprocess.PIPE, stderr=its_end)
+    words = [photos, "--output", tmp_path / "a.csv", "--url", server.url]
+    process = start_classify(*words, stdout=subprocess.PIPE, stderr=its_end)
     os.close(its_end)
     output, _ = process.communicate(timeout=120)
     seen = read_terminal(terminal)

@@ -1,7 +1,5 @@
 """`littlebig classify`: output, errors and exit codes."""
 
-from __future__ import annotations
-
 import csv
 import fcntl
 import json
@@ -11,7 +9,6 @@ import signal
 import socket
 import struct
 import subprocess
-import sys
 import termios
 import threading
 
@@ -19,9 +16,10 @@ import grpc
 import pytest
 from click.testing import CliRunner
 from fake_triton import NAMES, encoded_picture
-from terminals import read_terminal
+from terminals import read_terminal, start_classify
 
 from littlebig_cli.classify import command
+from littlebig_cli.main import littlebig
 
 
 @pytest.fixture
@@ -86,7 +84,14 @@ def test_piped_table_keeps_each_row_on_one_line(ask, tmp_path):
 def test_long_names_wrap_within_the_width_of_a_terminal(server, tmp_path):
     file = tmp_path / ("a-very-long-file-name" * 6 + ".png")
     file.write_bytes(encoded_picture(9))
-    lines = on_terminal("classify", str(file), "--url", server.url, columns=80)
+    terminal, its_end = os.openpty()
+    fcntl.ioctl(its_end, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
+    environment = {**os.environ, "TERM": "xterm", "NO_COLOR": "1"}
+    process = start_classify(file, "--url", server.url, stdout=its_end, stderr=its_end, env=environment)
+    os.close(its_end)
+    printed = re.sub(r"\x1b\[[0-9;]*m", "", read_terminal(terminal).decode())
+    assert process.wait(60) == 0
+    lines = [line.rstrip() for line in printed.splitlines()]
     assert max(len(line) for line in lines) <= 80
     assert any(line.endswith("0.902  little") for line in lines)
     assert any("a-very-long-file-name" in line for line in lines)
@@ -247,41 +252,10 @@ def test_folder_without_images_is_reported_in_one_line(ask, tmp_path):
 
 
 def test_help_shows_defaults_and_an_example():
-    text = " ".join(CliRunner().invoke(command, ["--help"]).output.split())
+    text = " ".join(CliRunner().invoke(littlebig, ["classify", "--help"]).output.split())
     assert "Example: littlebig classify coffee.png" in text
     for default in ("localhost:8001;", "as served", "[default: 5]", "[default: 8]", "[default: 30.0]", "LITTLEBIG_URL"):
         assert default in text
-
-
-def _started(*words: str, **settings: object) -> subprocess.Popen:
-    # A background job of a shell inherits an ignored SIGINT; restore the default.
-    script = (
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "from littlebig_cli.main import main; main()"
-    )
-    return subprocess.Popen([sys.executable, "-c", script, "classify", *words], **settings)
-
-
-def on_terminal(*words: str, columns: int, **environment: str) -> list[str]:
-    """The lines that a command prints on a terminal of its own, without colours and trailing spaces."""
-    terminal, its_end = os.openpty()
-    fcntl.ioctl(its_end, termios.TIOCSWINSZ, struct.pack("4H", 24, columns, 0, 0))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "littlebig_cli", *words],
-        stdout=its_end,
-        stderr=its_end,
-        env={**os.environ, "TERM": "xterm", "NO_COLOR": "1", **environment},
-    )
-    os.close(its_end)
-    printed = b""
-    while True:
-        try:
-            printed += os.read(terminal, 65536)
-        except OSError:  # the other end of the terminal is closed
-            break
-    os.close(terminal)
-    process.wait(60)
-    return [re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip() for line in printed.decode().splitlines()]
 
 
 @pytest.mark.parametrize("form", [[], ["--json"], ["--csv"]])
@@ -291,8 +265,8 @@ def test_closed_pipe_ends_the_command_silently(server, tmp_path, form):
     reading, writing = os.pipe()
     os.close(reading)
     # Enough rows to fill every buffer.
-    process = _started(
-        *[str(file)] * 300, "--url", server.url, *form, stdout=writing, stderr=subprocess.PIPE, text=True
+    process = start_classify(
+        *[file] * 300, "--url", server.url, *form, stdout=writing, stderr=subprocess.PIPE, text=True
     )
     os.close(writing)
     _, errors = process.communicate(timeout=120)
@@ -303,7 +277,7 @@ def test_file_name_with_invalid_encoding_is_printed(server, tmp_path):
     name = os.fsencode(tmp_path) + b"/\xff.png"
     with open(name, "wb") as file:
         file.write(encoded_picture(1))
-    process = _started(os.fsdecode(name), "--url", server.url, "--csv", stdout=subprocess.PIPE)
+    process = start_classify(os.fsdecode(name), "--url", server.url, "--csv", stdout=subprocess.PIPE)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0
     assert "\N{REPLACEMENT CHARACTER}.png,1,goldfish" in output.decode()
@@ -313,15 +287,8 @@ def test_progress_bar_appears_on_a_terminal_and_rows_in_the_pipe(server, tmp_pat
     file = tmp_path / "a.png"
     file.write_bytes(encoded_picture(1))
     terminal, its_end = os.openpty()
-    process = _started(
-        *[str(file)] * 50,
-        str(tmp_path / "missing.png"),
-        "--url",
-        server.url,
-        "--csv",
-        stdout=subprocess.PIPE,
-        stderr=its_end,
-    )
+    words = (*[file] * 50, tmp_path / "missing.png", "--url", server.url, "--csv")
+    process = start_classify(*words, stdout=subprocess.PIPE, stderr=its_end)
     os.close(its_end)
     output, _ = process.communicate(timeout=120)
     seen = read_terminal(terminal)
@@ -335,14 +302,8 @@ def test_ctrl_c_does_not_wait_for_requests_in_flight(server, tmp_path):
     file = tmp_path / "a.png"
     file.write_bytes(encoded_picture(1))
     server.hold = threading.Event()
-    process = _started(
-        *[str(file)] * 20,
-        "--url",
-        server.url,
-        "--timeout",
-        "600",
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+    process = start_classify(
+        *[file] * 20, "--url", server.url, "--timeout", "600", stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     server.wait_for_requests(1)
     process.send_signal(signal.SIGINT)

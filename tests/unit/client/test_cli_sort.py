@@ -1,7 +1,5 @@
 """`littlebig sort`: every picture has its place, and nothing is overwritten or lost."""
 
-from __future__ import annotations
-
 import csv
 import errno
 import os

@@ -1,7 +1,5 @@
 """classify_batch: many canonical images in one request."""
 
-from __future__ import annotations
-
 import asyncio
 import pickle
 

@@ -1,7 +1,5 @@
 """BatchClassifier: batches of NumPy arrays and DataFrames."""
 
-from __future__ import annotations
-
 import inspect
 import math
 import pickle

@@ -1,7 +1,5 @@
 """The requests that images become, and the answers in Python."""
 
-from __future__ import annotations
-
 import io
 import re
 from pathlib import Path
@@ -11,14 +9,7 @@ import pytest
 from fake_triton import NAMES, SHAPE, canonical, colour, encoded_picture, picture
 from PIL import Image
 
-from littlebig_client import (
-    Candidate,
-    Classification,
-    InvalidImage,
-    InvalidRequest,
-    ServerFailure,
-    Stage,
-)
+from littlebig_client import Candidate, Classification, InvalidImage, InvalidRequest, ServerFailure, Stage
 from littlebig_client._images import DEFAULT_MAX_BYTES, encoded
 
 
@@ -239,10 +230,7 @@ def test_unsendable_pil_image_is_refused_with_the_reason(client, tmp_path):
     noise = np.random.default_rng(2).integers(0, 256, (64, 64, 3), np.uint8)
     Image.fromarray(noise).save(torn)
     torn.write_bytes(torn.read_bytes()[:2000])
-    with (
-        Image.open(torn) as image,
-        pytest.raises(InvalidImage, match="this PIL image cannot be read: ") as refused,
-    ):
+    with Image.open(torn) as image, pytest.raises(InvalidImage, match="this PIL image cannot be read: ") as refused:
         client.classify(image)
     assert refused.value.image == str(torn)
 

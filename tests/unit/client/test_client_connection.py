@@ -1,7 +1,5 @@
 """TLS, tokens, metadata and compression, from arguments and environment, and the refusals in one line."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import socket

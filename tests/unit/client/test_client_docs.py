@@ -1,7 +1,5 @@
 """docs/client.md agrees with the code, and its Python and the README's run."""
 
-from __future__ import annotations
-
 import inspect
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Functions as images: a picture that is fetched by the client's threads when its turn comes."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

@@ -1,20 +1,11 @@
 """classify_many: order, concurrency, bounded memory, failures."""
 
-from __future__ import annotations
-
 import threading
 
 import pytest
 from fake_triton import canonical, encoded_picture, picture
 
-from littlebig_client import (
-    Classification,
-    Client,
-    InvalidImage,
-    InvalidRequest,
-    RequestRejected,
-    ServerUnreachable,
-)
+from littlebig_client import Classification, Client, InvalidImage, InvalidRequest, RequestRejected, ServerUnreachable
 
 
 def test_answers_come_in_the_order_of_the_images(server, client):
@@ -71,12 +62,7 @@ def test_slow_source_does_not_delay_finished_answers(client):
 def test_failed_image_yields_its_error_and_the_others_continue(client, tmp_path):
     missing = tmp_path / "missing.png"
     answers = list(client.classify_many([encoded_picture(1), b"junk", missing, encoded_picture(2)]))
-    assert [type(answer) for answer in answers] == [
-        Classification,
-        RequestRejected,
-        InvalidImage,
-        Classification,
-    ]
+    assert [type(answer) for answer in answers] == [Classification, RequestRejected, InvalidImage, Classification]
     assert str(answers[2]) == f"{missing}: no such file"
 
 

@@ -1,7 +1,5 @@
 """The package as a whole: public names and imports."""
 
-from __future__ import annotations
-
 import inspect
 import subprocess
 import sys
@@ -35,28 +33,11 @@ def test_every_error_is_a_client_error_in_the_documented_tree():
 
 
 def test_import_loads_no_heavy_package():
-    loaded = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "import sys, littlebig_client; print(*{name.partition('.')[0] for name in sys.modules})",
-        ],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.split()
+    script = "import sys, littlebig_client; print(*{name.partition('.')[0] for name in sys.modules})"
+    loaded = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout.split()
     assert "littlebig_client" in loaded
     heavy = {
-        "torch",
-        "torchvision",
-        "timm",
-        "onnx",
-        "onnxruntime",
-        "onnxscript",
-        "skimage",
-        "scipy",
-        "rich",
-        "click",
+        *["torch", "torchvision", "timm", "onnx", "onnxruntime", "onnxscript", "skimage", "scipy", "rich", "click"]
     }
     ours = {"littlebig_cli", "littlebig_export", "littlebig_server", "littlebig_calibration"}
     assert not (heavy | ours).intersection(loaded)

@@ -1,7 +1,5 @@
 """Proxies: none for this machine, and named in the message where one is in the way."""
 
-from __future__ import annotations
-
 import http.server
 import threading
 
@@ -17,7 +15,7 @@ def proxy():
     """The address of a proxy that refuses to connect anywhere."""
     refusing = http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
     refusing.RequestHandlerClass.log_message = lambda *_: None
-    threading.Thread(target=refusing.serve_forever).start()
+    threading.Thread(target=refusing.serve_forever, args=(0.02,)).start()
     yield f"http://127.0.0.1:{refusing.server_address[1]}"
     refusing.shutdown()
     refusing.server_close()

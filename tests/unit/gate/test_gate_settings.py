@@ -110,10 +110,7 @@ def test_parameters_in_capitals_are_ignored():
         ({"score": "entropy"}, "parameter 'score' = 'entropy' is not one of confidence, margin"),
         ({"answer": "best"}, "parameter 'answer' = 'best' is not one of big, arbitrate"),
         ({"offset": "inf"}, "parameter 'offset' = 'inf' is not a number from -100 to 100"),
-        (
-            {"max_batches_in_flight": "0"},
-            "parameter 'max_batches_in_flight' = '0' is not a whole number from 1 to 22",
-        ),
+        ({"max_batches_in_flight": "0"}, "parameter 'max_batches_in_flight' = '0' is not a whole number from 1 to 22"),
         ({"max_batches_in_flight": "2.5"}, "'max_batches_in_flight' = '2.5' is not a whole number from 1 to 22"),
         ({"on_big_failure": "retry"}, "parameter 'on_big_failure' = 'retry' is not one of error, little"),
         ({"big_timeout_ms": "0"}, "parameter 'big_timeout_ms' = '0' is not milliseconds from 1 to a day"),

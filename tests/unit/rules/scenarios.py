@@ -5,8 +5,6 @@ by its values, both in consecutive phases; the last phase lasts to the end. Phas
 can be scraped every 15 s and every 60 s.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 NUMBER = "<number>"  # in a description: a number that extrapolation blurs
@@ -232,8 +230,7 @@ SCENARIOS = {
     ),
     # A tenth of an image a second is 360 in the hour: three standard errors are 6.5 points.
     "harder images, but too few for evidence": Scenario(
-        100,
-        series={images("little", "sure"): 0.074, images("big", "unsure"): 0.026},
+        100, series={images("little", "sure"): 0.074, images("big", "unsure"): 0.026}
     ),
     "callers choose big themselves": Scenario(100, series={images("big", "policy"): 100}),
     "big disagrees with little": Scenario(
@@ -268,8 +265,7 @@ SCENARIOS = {
         series={images("big", "unsure"): 18, images("little", "big_failed"): 2, big_failures("timeout"): 2},
     ),
     "callers' own time limits expire, which is no failure of big": Scenario(
-        60,
-        series={images("big", "unsure"): 18, images("little", "big_failed"): 2, big_failures("caller_timeout"): 2},
+        60, series={images("big", "unsure"): 18, images("little", "big_failed"): 2, big_failures("caller_timeout"): 2}
     ),
     "big fails permanently": Scenario(
         60,
@@ -421,9 +417,7 @@ SCENARIOS = {
         },
     ),
     "one process of the gate is dead": Scenario(
-        40,
-        fires={"LittleBigGateDead": _DEAD},
-        series={failed("little_big", "BACKEND"): ((1200, 0), (0, 1))},
+        40, fires={"LittleBigGateDead": _DEAD}, series={failed("little_big", "BACKEND"): ((1200, 0), (0, 1))}
     ),
     "the gate hangs": Scenario(
         40,

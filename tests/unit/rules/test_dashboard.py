@@ -1,7 +1,5 @@
 """The dashboard tells releases apart, counts no probes as traffic, and reads what the rules record."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

@@ -3,8 +3,6 @@
 The file as it is at a scrape a minute; at a scrape every 15 s, both the file and what the chart makes of it.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

@@ -1,7 +1,5 @@
 """Fake installations of tritonserver."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

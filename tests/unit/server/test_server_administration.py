@@ -1,7 +1,5 @@
 """The administration is closed by a secret that is new at each start and never shown."""
 
-from __future__ import annotations
-
 import pytest
 
 from littlebig_server.administration import Administration, restricted_groups
@@ -11,12 +9,7 @@ ALL = ("model-repository", "shared-memory", "trace", "logging")
 
 @pytest.mark.parametrize(
     ("open_administration", "client_shared_memory", "restricted"),
-    [
-        (False, False, ALL),
-        (False, True, ("model-repository", "trace", "logging")),
-        (True, False, ()),
-        (True, True, ()),
-    ],
+    [(False, False, ALL), (False, True, ("model-repository", "trace", "logging")), (True, False, ()), (True, True, ())],
 )
 def test_each_option_opens_what_it_names(
     open_administration: bool, client_shared_memory: bool, restricted: tuple[str, ...]

@@ -1,7 +1,5 @@
 """The cause of a failure is found in logs as Triton writes them."""
 
-from __future__ import annotations
-
 import pytest
 
 from littlebig_server.diagnosis import (

@@ -1,7 +1,5 @@
 """Which tritonserver is chosen, and which error reports that there is none."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A model hangs if requests wait for it and nothing of it moves; load alone is no hang."""
 
-from __future__ import annotations
-
 import pytest
 
 from littlebig_server.hang import Activity, HangDetector, read_activities

@@ -1,7 +1,5 @@
 """The log is read whatever its callback does."""
 
-from __future__ import annotations
-
 import os
 import threading
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Free ports are free and distinct; given ports are checked before anything starts."""
 
-from __future__ import annotations
-
 import socket
 from collections.abc import Iterator
 

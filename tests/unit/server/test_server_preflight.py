@@ -1,7 +1,5 @@
 """`littlebig preflight` rejects each lack in one line before a server fails over it."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import subprocess
@@ -10,13 +8,11 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from tests.tiny_pair import write_tiny_pair
+from tests.default_pair import exported_tiny_pair
 
 from littlebig_cli.main import littlebig
 from littlebig_contract.stages import MODELS
 from littlebig_export.applying import apply_calibration
-from littlebig_export.exporting import export_pair
-from littlebig_export.pair import load_pair
 from littlebig_server import IncompleteRepositoryError, ServerError
 from littlebig_server.preflight import preflight
 
@@ -24,9 +20,7 @@ from littlebig_server.preflight import preflight
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny pair's repository with a calibration of its own."""
-    folder = tmp_path_factory.mktemp("exported")
-    repository = folder / "models"
-    export_pair(load_pair(str(write_tiny_pair(folder))), "cpu", repository, threshold=0.4)
+    repository = shutil.copytree(exported_tiny_pair(), tmp_path_factory.mktemp("exported") / "models")
     stages = json.loads((repository / "littlebig.json").read_text())["stages"]
     rate = {"value": 0.2, "low": 0.1, "high": 0.3}
     calibration = {

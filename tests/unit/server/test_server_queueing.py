@@ -1,7 +1,5 @@
 """Configurations with which Triton may stall are found, and `serve` warns of them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

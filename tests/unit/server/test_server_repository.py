@@ -1,7 +1,5 @@
 """Folders that cannot be served are refused before a server starts on them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

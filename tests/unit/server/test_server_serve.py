@@ -1,7 +1,5 @@
 """`littlebig serve` up to the start of the server: options, pairs, the export before it."""
 
-from __future__ import annotations
-
 import json
 import socket
 import sys
@@ -10,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from littlebig_cli.main import littlebig
 from littlebig_cli.serve import command
 
 
@@ -129,7 +128,7 @@ def test_an_argument_that_serve_sets_is_refused() -> None:
 
 
 def test_help_has_an_example_and_the_defaults() -> None:
-    output = serve("--help").output
+    output = CliRunner().invoke(littlebig, ["serve", "--help"]).output
     assert "Example:  littlebig serve" in output
     for default in ("build/model_repository", "127.0.0.1", "8000", "8001", "8002", "120", "30"):
         assert default in output

@@ -1,7 +1,5 @@
 """Settings outside their range are refused when they are created."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

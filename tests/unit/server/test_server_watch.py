@@ -1,7 +1,5 @@
 """What the watch does about lost processes, with a server and processes that a test controls."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 import pytest

@@ -1,7 +1,5 @@
 """How the wheel's tritonserver is prepared, and which error reports a missing part."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import shutil
 import sys
