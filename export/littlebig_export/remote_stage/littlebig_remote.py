@@ -6,6 +6,8 @@ Requests name the weights (`stage_alias`), so each of them is answered by these 
 from __future__ import annotations
 
 import json
+import re
+import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -53,6 +55,8 @@ _CHANNEL: tuple[tuple[str, Any], ...] = (
     ("grpc.http2.max_pings_without_data", 0),
 )
 _LONGEST_ERROR = 300
+# gRPC's words for a name without an address, which say the name three times.
+_LOOKUP = re.compile(r"errors resolving .*: ([^:\]]+)\]?$")
 # Each of gRPC's attempts may meet the one of two servers that stops, which takes it seconds: so many rounds of them, in
 # at most so many seconds. It refuses by its models' absence (NOT_FOUND) or in one of these words, whatever the status,
 # and cancels the calls that it has at its end. The words are those of the client's `_triton_messages`; a test compares.
@@ -170,6 +174,7 @@ class RemoteStage:
         """A failed call in one line; the stage's own errors as they are."""
         url, status = self.settings.url, str(failure.status()).removeprefix("StatusCode.")
         message = quoted((failure.message() or "").removeprefix(f"in ensemble '{self.alias}', "), _LONGEST_ERROR)
+        message = _LOOKUP.sub(r"its name cannot be looked up: \1", message)
         if _is_unknown_model(failure):
             return f"'{url}' has no '{self.alias}', the weights that this repository was exported for"
         if status == "DEADLINE_EXCEEDED":
@@ -210,9 +215,25 @@ class RemoteStage:
     def _credentials(self) -> Any:
         settings = self.settings
         authorities = _read("tls_ca", settings.tls_ca) if settings.tls_ca else None
-        if not settings.tls_cert:
-            return grpc.ssl_channel_credentials(authorities)
-        key, certificate = _read("tls_key", settings.tls_key), _read("tls_cert", settings.tls_cert)
+        key, certificate = (
+            _read(name, path) if path else None
+            for name, path in (("tls_key", settings.tls_key), ("tls_cert", settings.tls_cert))
+        )
+        # gRPC takes any content, and reports it with each call as a connection that fails.
+        checker = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        try:
+            if authorities is not None:
+                checker.load_verify_locations(cadata=authorities.decode("ascii", "replace"))
+        except (ssl.SSLError, ValueError):
+            raise BadSetting(f"parameter 'tls_ca': '{settings.tls_ca}' has no certificate in PEM format") from None
+        try:
+            if key is not None:
+                checker.load_cert_chain(settings.tls_cert, settings.tls_key, password="")
+        except (ssl.SSLError, ValueError):
+            raise BadSetting(
+                f"parameters 'tls_cert' and 'tls_key': '{settings.tls_cert}' and '{settings.tls_key}' are not a "
+                "certificate and its private key in PEM format, without a password"
+            ) from None
         return grpc.ssl_channel_credentials(authorities, key, certificate)
 
 
