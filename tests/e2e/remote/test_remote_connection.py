@@ -155,6 +155,7 @@ def with_tls(repository, authority, days=2):
 @pytest.mark.slow
 def test_tls_and_a_secret_header_from_a_file(loader, exported, tmp_path):
     authority = Authority(tmp_path / "authority")
+    authority.ca.write_text(f"# Bundles have comments in any script: ä\n{authority.ca.read_text()}", encoding="utf-8")
     token = tmp_path / "token"
     token.write_text("secret\n")
     with with_tls(exported / "big", authority) as server:
