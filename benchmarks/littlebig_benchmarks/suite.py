@@ -136,6 +136,19 @@ def _about(subject: Subject) -> dict[str, str]:
         return day
 
 
+def _remote_stages(subject: Subject) -> list[str]:
+    """A note for each stage that another server computes."""
+    try:
+        stages = read_provenance(subject.repository)["stages"] if subject.repository else {}
+    except ProvenanceError:
+        return []
+    return [
+        f"{stage} is computed by the server {facts['remote']}: its CPU time and memory are not counted."
+        for stage, facts in stages.items()
+        if "remote" in facts
+    ]
+
+
 def _progress(results: Results, scenario: Scenario) -> str:
     rounds = {
         part: len(next(iter(results.parts[part].values()), [])) for part in scenario.parts if part in results.parts
@@ -179,6 +192,7 @@ def _on_real_stages(
     encoded = images.crops(images.photographs(subject.pictures), images.CANDIDATES, scenario.seed)
     pictures = images.look_through(served, encoded)
     report(f"{len(encoded)} crops of photographs, little is unsure of {int(pictures.unsure.sum())}")
+    results.notes.extend(_remote_stages(subject))
     bench = Bench(served, pictures, subject.perf_analyzer, folder, scenario.seconds, scenario.seed)
     names = contenders(scenario.variants, served, results.notes)
 

@@ -6,15 +6,15 @@ Requests name the weights (`stage_alias`), so each of them is answered by these 
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import grpc
 import tritonclient.grpc as triton
 from littlebig_quoting import quoted
-from littlebig_remote_settings import BadSetting, RemoteSettings, stage_alias
+from littlebig_remote_credentials import read_credentials, read_headers
+from littlebig_remote_settings import RemoteSettings, stage_alias
 from tritonclient.utils import InferenceServerException
 
 # Another address may answer where one refuses: a killed server resets its connections, one that stops has unloaded its
@@ -53,6 +53,8 @@ _CHANNEL: tuple[tuple[str, Any], ...] = (
     ("grpc.http2.max_pings_without_data", 0),
 )
 _LONGEST_ERROR = 300
+# gRPC's words for a name without an address, which say the name three times.
+_LOOKUP = re.compile(r"errors resolving .*: ([^:\]]+)\]?$")
 # Each of gRPC's attempts may meet the one of two servers that stops, which takes it seconds: so many rounds of them, in
 # at most so many seconds. It refuses by its models' absence (NOT_FOUND) or in one of these words, whatever the status,
 # and cancels the calls that it has at its end. The words are those of the client's `_triton_messages`; a test compares.
@@ -99,8 +101,8 @@ class RemoteStage:
             options.append(("grpc.default_compression_algorithm", settings.compression))
         if settings.tls_name:
             options.append(("grpc.ssl_target_name_override", settings.tls_name))
-        self._headers()  # a wrong file is reported now
-        credentials = self._credentials() if settings.tls else None
+        read_headers(settings)  # a wrong file is reported now
+        credentials = read_credentials(settings) if settings.tls else None
         self._client = triton.InferenceServerClient(settings.url, channel_args=options, creds=credentials)
 
     def check(self, timeout_s: float) -> None:
@@ -150,7 +152,7 @@ class RemoteStage:
         def send() -> None:
             left = max(deadline - time.monotonic(), 0.001)
             self._client.async_infer(
-                self.alias, [tensor], arrived, outputs=wanted, client_timeout=left, headers=self._headers()
+                self.alias, [tensor], arrived, outputs=wanted, client_timeout=left, headers=read_headers(self.settings)
             )
 
         def arrived(result: Any, error: InferenceServerException | None) -> None:
@@ -170,6 +172,7 @@ class RemoteStage:
         """A failed call in one line; the stage's own errors as they are."""
         url, status = self.settings.url, str(failure.status()).removeprefix("StatusCode.")
         message = quoted((failure.message() or "").removeprefix(f"in ensemble '{self.alias}', "), _LONGEST_ERROR)
+        message = _LOOKUP.sub(r"its name cannot be looked up: \1", message)
         if _is_unknown_model(failure):
             return f"'{url}' has no '{self.alias}', the weights that this repository was exported for"
         if status == "DEADLINE_EXCEEDED":
@@ -181,7 +184,9 @@ class RemoteStage:
         self._client.close()
 
     def _config(self, model: str, timeout_s: float) -> Any:
-        return self._client.get_model_config(model, client_timeout=timeout_s, headers=self._headers()).config
+        return self._client.get_model_config(
+            model, client_timeout=timeout_s, headers=read_headers(self.settings)
+        ).config
 
     def _other_weights(self, timeout_s: float) -> str:
         """What the server has in place of the wanted weights."""
@@ -197,23 +202,6 @@ class RemoteStage:
             f"'{url}' serves other weights of {self.stage} ({theirs}) than this repository was exported and calibrated "
             f"for ({ours}): export both for the same pair"
         )
-
-    def _headers(self) -> dict[str, str]:
-        settings = self.settings
-        if not settings.token_file:
-            return {}
-        content = _read("token_file", settings.token_file).decode("ascii", "replace").strip()
-        if not content or not content.isprintable() or not content.isascii():
-            raise BadSetting(f"parameter 'token_file': '{settings.token_file}' is not one line of ASCII text")
-        return {settings.header: f"Bearer {content}" if settings.header == "authorization" else content}
-
-    def _credentials(self) -> Any:
-        settings = self.settings
-        authorities = _read("tls_ca", settings.tls_ca) if settings.tls_ca else None
-        if not settings.tls_cert:
-            return grpc.ssl_channel_credentials(authorities)
-        key, certificate = _read("tls_key", settings.tls_key), _read("tls_cert", settings.tls_cert)
-        return grpc.ssl_channel_credentials(authorities, key, certificate)
 
 
 def _rows(result: Any, outputs: Sequence[str], rows: int) -> tuple[dict[str, Any], str]:
@@ -234,10 +222,3 @@ def _is_leaving(failure: InferenceServerException) -> bool:
     if str(failure.status()).endswith("CANCELLED"):
         return True
     return _is_unknown_model(failure) or any(words in (failure.message() or "") for words in _STOPPING)
-
-
-def _read(parameter: str, path: str) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError as reason:
-        raise BadSetting(f"parameter '{parameter}': '{path}' cannot be read: {reason.strerror}") from None

@@ -129,11 +129,12 @@ class Comparing:
 
 
 class Proxy:
-    """Forwards TCP connections to a port, and can delay, drop or refuse them."""
+    """Forwards TCP connections to a port, counts what is sent there, and can delay, drop or refuse it."""
 
     def __init__(self, port):
         self._to = port
         self.delay_s, self._drops = 0.0, False
+        self.bytes_sent = 0
         self._loop = asyncio.new_event_loop()
         self._open = set()
         self._thread = threading.Thread(target=self._loop.run_forever)
@@ -174,14 +175,15 @@ class Proxy:
             writer.transport.abort()
             return
         self._open |= {writer, far_writer}
-        await asyncio.gather(self._pipe(reader, far_writer), self._pipe(far_reader, writer))
+        await asyncio.gather(self._pipe(reader, far_writer, counts=True), self._pipe(far_reader, writer))
         self._open -= {writer, far_writer}
 
-    async def _pipe(self, reader, writer):
+    async def _pipe(self, reader, writer, *, counts=False):
         try:
             while data := await reader.read(1 << 16):
                 if self.delay_s:
                     await asyncio.sleep(self.delay_s)
+                self.bytes_sent += len(data) * counts
                 if not self._drops:
                     writer.write(data)
                     await writer.drain()

@@ -1,4 +1,4 @@
-"""A remote stage that is another one, or cannot be reached, is named in one line when the model is loaded."""
+"""How a remote stage is reached; one that is another, or cannot be reached, is named in one line at load."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tritonclient.grpc
 from tests.certificates import Authority
+from tests.e2e.remote.comparing import Proxy
 from tests.e2e.remote.conftest import change, serve, started
 from tests.tiny_pair import write_tiny_pair
 from tritonclient.utils import InferenceServerException
@@ -90,6 +91,25 @@ def test_a_server_that_does_not_answer_is_refused_only_where_it_is_required(load
     assert "'localhost:1' does not answer: " in refusal(loader, "localhost:1")  # the load succeeds, the image fails
 
 
+def test_a_name_without_an_address_is_refused_where_it_is_required(loader):
+    message = refusal(loader, "nosuch.invalid:8001", required="true")
+    assert "big: 'nosuch.invalid:8001' does not answer: its name cannot be looked up: " in message
+
+
+def test_compressed_images_get_the_same_answers_from_fewer_bytes(loader, big):
+    proxy = Proxy(int(big.grpc_url.rpartition(":")[2]))
+    try:
+        sent = {}
+        for compression in ("none", "gzip", "deflate"):
+            before = proxy.bytes_sent
+            assert loader(f"127.0.0.1:{proxy.port}", compression=compression) == (1, 1)
+            sent[compression] = proxy.bytes_sent - before
+    finally:
+        proxy.close()
+    assert sent["none"] - IMAGE.nbytes > 0
+    assert max(sent["gzip"], sent["deflate"]) < sent["none"] - IMAGE.nbytes / 2
+
+
 @pytest.mark.slow
 def test_files_that_are_missing_or_wrong_are_refused(loader, big, tmp_path):
     missing, empty = tmp_path / "missing", tmp_path / "empty"
@@ -101,6 +121,14 @@ def test_files_that_are_missing_or_wrong_are_refused(loader, big, tmp_path):
     assert f"big: parameter 'token_file': '{empty}' is not one line of ASCII text" in refusal(
         loader, big.grpc_url, token_file=str(empty)
     )
+    assert f"big: parameter 'tls_ca': '{empty}' has no certificate in PEM format" in refusal(
+        loader, big.grpc_url, tls_ca=str(empty)
+    )
+    certificate, key = Authority(tmp_path / "one").sign("client")[0], Authority(tmp_path / "other").sign("client")[1]
+    for pair in ((empty, key), (certificate, empty), (certificate, key)):
+        assert f"'{pair[0]}' and '{pair[1]}' are not a certificate and its private key in PEM format" in refusal(
+            loader, big.grpc_url, tls_cert=str(pair[0]), tls_key=str(pair[1])
+        )
 
 
 def test_probes_of_a_stage_alone(big):
@@ -127,6 +155,7 @@ def with_tls(repository, authority, days=2):
 @pytest.mark.slow
 def test_tls_and_a_secret_header_from_a_file(loader, exported, tmp_path):
     authority = Authority(tmp_path / "authority")
+    authority.ca.write_text(f"# Bundles have comments in any script: ä\n{authority.ca.read_text()}", encoding="utf-8")
     token = tmp_path / "token"
     token.write_text("secret\n")
     with with_tls(exported / "big", authority) as server:
@@ -136,6 +165,11 @@ def test_tls_and_a_secret_header_from_a_file(loader, exported, tmp_path):
         token.write_text("another")
         assert "This protocol is restricted" in refusal(loader, f"localhost:{port}", **given)
         assert f"big: 'localhost:{port}' does not answer: " in refusal(loader, f"localhost:{port}", required="true")
+        stranger = {**given, "tls_ca": str(Authority(tmp_path / "stranger").ca), "required": "true"}
+        assert "CERTIFICATE_VERIFY_FAILED" in refusal(loader, f"127.0.0.1:{port}", **stranger)
+        assert "Hostname Verification Check failed" in refusal(
+            loader, f"127.0.0.1:{port}", **{**given, "tls_name": "other", "required": "true"}
+        )
 
 
 @pytest.mark.slow
