@@ -163,11 +163,9 @@ def test_models_that_are_no_pair_are_refused(tiny_pair):
     )
 
 
-def test_a_fixed_batch_is_refused(tiny_pair):
+def test_tensorrt_builds_a_model_whose_batch_was_fixed(tiny_pair):
     tiny_classifier(tiny_pair.parent / "big.onnx", 32, batch=4)
-    assert refusal("--pair", tiny_pair) == (
-        f"'{tiny_pair.parent}/big.onnx' has a fixed batch of 4; export it with a dynamic batch"
-    )
+    assert [checked.stage for checked in check_pair(load_pair(str(tiny_pair)), "fp16")] == ["big", "little"]
 
 
 def test_a_repository_without_a_graph_is_refused(tiny_pair, tmp_path):
