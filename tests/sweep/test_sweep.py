@@ -6,19 +6,8 @@ pytest.importorskip("torch")
 pytest.importorskip("tensorrt_rtx")
 
 from tests.sweep.__main__ import GROUPS, table, try_named
+from tests.sweep.graphs import REFUSED
 from tests.sweep.trying import Tried
-
-REFUSED = {
-    "fixed batch in a Concat": "has a fixed batch of 1; export it with a dynamic batch",
-    "fixed batch that is averaged": "has a fixed batch of 1; export it with a dynamic batch",
-    "float64": "Could not find an implementation for Conv(11) node with name ''; export it in float32 or float16",
-    "bfloat16": "Could not find an implementation for Conv(22) node with name ''; export it in float32 or float16",
-    "another size": "takes tensor(float) ['n', 3, 96, 96]: set size = 96 in the pair's file, which says 64",
-    "grey input": "['n', 1, 64, 64], grey images; a stage's images are RGB: put the conversion into the model",
-    "input of rank 2": "[batch, 3, 64, 64] or [batch, 64, 64, 3] in float, float16, double or uint8",
-    "input of rank 5": "[batch, 3, 64, 64] or [batch, 64, 64, 3] in float, float16, double or uint8",
-    "sequence output": "not the scores, float [batch, classes]: a classifier has such an output",
-}
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from littlebig_export.exporting import export_pair
 from littlebig_export.onnx_model import read_classifier
 from littlebig_export.pair import load_pair
 from littlebig_export.weight_files import open_graph
-from tests.sweep.graphs import KINDS, SIZE, from_kind
+from tests.sweep.graphs import KINDS, REFUSED, SIZE, from_kind
 
 # What each kind of file wants to get for float32 images [N,3,S,S].
 FEEDS = {
@@ -60,8 +60,12 @@ def test_a_graph_answers_float_images_as_its_file_answers_what_it_takes(kind, tm
     }
 
 
-def test_every_other_kind_is_tried_by_the_sweep():
-    assert FEEDS.keys() < KINDS.keys()
+@pytest.mark.parametrize("kind", REFUSED)
+def test_a_graph_of_another_kind_is_refused_in_one_line(kind, tmp_path):
+    given = from_kind(kind, tmp_path)
+    message = refusal(lambda: read_classifier(given))
+    assert str(given.path) in message
+    assert message.endswith(REFUSED[kind])
 
 
 def write_uint8_pair(tiny_pair, settings=""):

@@ -163,6 +163,11 @@ def test_models_that_are_no_pair_are_refused(tiny_pair):
     )
 
 
+def test_tensorrt_builds_a_model_whose_batch_was_fixed(tiny_pair):
+    tiny_classifier(tiny_pair.parent / "big.onnx", 32, batch=4)
+    assert [checked.stage for checked in check_pair(load_pair(str(tiny_pair)), "fp16")] == ["big", "little"]
+
+
 def test_a_repository_without_a_graph_is_refused(tiny_pair, tmp_path):
     export_pair(load_pair(str(tiny_pair)), "tensorrt", tmp_path / "out")
     graph = tmp_path / "out/little/1/model.onnx"
