@@ -160,8 +160,9 @@ def describe_effect(stage: str, lowered: Lowered, effect: Effect | None) -> str:
         )
     if effect is None:
         return f"{line}; random weights say nothing of accuracy"
-    measured = lowered.precision == "int8" and lowered.details.get("ranges") != "the pair's"
-    what = "pictures that did not make its ranges" if measured else "photographs"
+    what = "photographs"
+    if "ranges" in lowered.details:
+        what = "pictures" if lowered.details["ranges"] == "the pair's" else "pictures that did not make its ranges"
     line += (
         f"; same label on {effect.top1_agreement:.1%} of {effect.pictures} {what}, confidence differs by at most "
         f"{effect.confidence_change_largest:.2g} (99 % of them: {effect.confidence_change_p99:.2g})"

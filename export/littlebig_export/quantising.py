@@ -145,9 +145,9 @@ def quantise(
     effect, chosen = None, tried[bits]
     if classifier.source != "random":
         judged = [pictures[place] for place in _places(pictures, 1, JUDGED)]
-        effects = {}
+        effects: dict[str, tuple[Lowered, Effect]] = {}
         for name, ranges in candidates.items():
-            chosen = lowered(ranges, bits)
+            chosen = tried[bits] if not effects else lowered(ranges, bits)
             effects[name] = chosen, measure_effect(reference, chosen, canonical, judged, decision)
         name = max(effects, key=lambda each: _closeness(effects[each][1]))
         chosen, effect = effects[name]

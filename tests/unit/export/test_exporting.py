@@ -222,7 +222,7 @@ def test_labels_must_be_one_line_per_class(tiny_pair, tmp_path):
 def test_a_graph_that_is_not_its_model_is_never_written(tiny_pair, tmp_path, monkeypatch):
     real = exporting.stage_graph
 
-    def wrong(backbone, canonical, *, banded):
+    def wrong(backbone, canonical, **options):
         graph = real(backbone, canonical)
         scale = next(tensor for tensor in graph.graph.initializer if tensor.name == "scale")
         scale.raw_data = (np.frombuffer(scale.raw_data, np.float32) * 3).tobytes()
