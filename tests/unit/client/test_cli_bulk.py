@@ -308,8 +308,9 @@ def test_second_signal_does_not_wait_for_answers(server, photos, tmp_path):
             process.wait(0.5)
         except subprocess.TimeoutExpired:
             continue
-    assert process.returncode == 130
     process.communicate()
+    # On a busy machine a third signal may meet an interpreter that is ending and handles none.
+    assert process.returncode in {130, -signal.SIGINT}
 
 
 def test_killed_run_repeats_only_what_was_in_flight(ask, server, photos, tmp_path):
