@@ -13,6 +13,8 @@ PYTEST = $(BIN)/python -m pytest $(PYTEST_ARGS)
 FAULTS ?=
 # Tests that `make test` leaves out.
 RARE := (slow or large or soak)
+# Collecting the whole suite takes half a minute, so the serial tests are collected alone.
+SERIAL_FILES = $(shell grep -rl 'mark\.serial' tests --include='test_*.py')
 
 .DEFAULT_GOAL := help
 .PHONY: help demo serve playground bench test test-all test-rest test-slow test-large soak fuzz sweep faults gpu-check dist policies lint clean
@@ -34,7 +36,7 @@ bench: $(VENV)/.bench  ## measure the cascade against its parts, its bound and t
 
 test: $(VENV)/.test  ## test everything that a change usually breaks, end to end: at most 8 minutes on two cores
 	$(PYTEST) -n 2 --dist loadscope --durations=10 -m "not serial and not $(RARE)"
-	$(PYTEST) --durations=10 -m "serial and not $(RARE)"
+	$(PYTEST) --durations=10 -m "serial and not $(RARE)" $(SERIAL_FILES)
 
 test-all:  ## run every test that exists; a test without the marker slow may take 20 s
 	$(MAKE) test PYTEST_ARGS=--max-seconds=20
@@ -46,7 +48,7 @@ test-rest: test-slow policies dist  ## run what `make test` leaves out
 
 test-slow: $(VENV)/.test  ## run the tests with the markers slow and large
 	$(PYTEST) -n 2 --dist loadscope --durations=10 -m "(slow or large) and not serial"
-	$(PYTEST) --durations=10 -m "slow and serial"
+	$(PYTEST) --durations=10 -m "slow and serial" $(SERIAL_FILES)
 
 test-large: $(VENV)/.test  ## export and build the paper's large pairs with TensorRT-RTX: minutes, up to 7 GB
 	$(PYTEST) -m large

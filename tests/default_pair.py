@@ -22,7 +22,7 @@ def exported_default_pair(target: str = "cpu", precision: str = "fp32") -> Path:
 
 
 def exported_tiny_pair() -> Path:
-    """The same for the tiny pair and the target `cpu`."""
+    """The same for the tiny pair and the target `cpu`; its pair file `tiny.toml` lies beside the repository."""
     sources = BUILD / f"tiny-{hashlib.sha256(Path(tiny_pair.__file__).read_bytes()).hexdigest()[:12]}"
     sources.mkdir(parents=True, exist_ok=True)
     return _exported(sources / "models", "tiny", lambda: str(tiny_pair.write_tiny_pair(sources)), "cpu", "fp32")

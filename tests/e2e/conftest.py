@@ -37,4 +37,5 @@ def triton(server):
 @pytest.fixture(scope="session")
 def tiny_repository(tmp_path_factory):
     """A pair of two tiny bring-your-own ONNX models: loads in a second, for tests that break their server."""
-    return shutil.copytree(exported_tiny_pair(), tmp_path_factory.mktemp("tiny") / "models")
+    folder = shutil.copytree(exported_tiny_pair().parent, tmp_path_factory.mktemp("copied") / "tiny")
+    return folder / "models"

@@ -13,8 +13,6 @@ from tritonclient import grpc
 
 from littlebig_contract.stages import stages_computed_in
 from littlebig_export.config_pbtxt import read_config, set_parameter, write_config
-from littlebig_export.exporting import export_pair
-from littlebig_export.pair import load_pair
 from littlebig_server import ServerSettings, TritonServer
 
 
@@ -68,6 +66,9 @@ def serve(folder, load=("*",), wait_for=""):
 @contextmanager
 def serve_split_puppets(repository, folder, **options):
     """Serve puppets as `serve_puppets` does, with big on another server: exports of the pair that the repository is of."""
+    from littlebig_export.exporting import export_pair  # noqa: PLC0415  (torch takes seconds to import)
+    from littlebig_export.pair import load_pair  # noqa: PLC0415
+
     pair = load_pair(str(repository.parent / "tiny.toml"))
     export_pair(pair, "cpu", folder / "exported-big", only="big")
     write_stages(folder / "exported-big", folder / "big")

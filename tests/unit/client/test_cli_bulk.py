@@ -309,7 +309,8 @@ def test_second_signal_does_not_wait_for_answers(server, photos, tmp_path):
         except subprocess.TimeoutExpired:
             continue
     process.communicate()
-    assert process.returncode in (130, -signal.SIGINT)  # a further signal may meet Python at its end
+    # On a busy machine a third signal may meet an interpreter that is ending and handles none.
+    assert process.returncode in {130, -signal.SIGINT}
 
 
 def test_killed_run_repeats_only_what_was_in_flight(ask, server, photos, tmp_path):
