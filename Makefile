@@ -107,7 +107,7 @@ $(VENV)/.bench: pyproject.toml | $(VENV)/bin/python
 # Two distributions own the files of ONNX Runtime: the one for CUDA goes in last, in place of the other.
 $(VENV)/.cuda: $(VENV)/.bench
 	$(PIP) uninstall --quiet --yes onnxruntime
-	$(PIP) install --quiet --editable '.[cuda]'
+	$(PIP) install --quiet --editable '.[cuda,nvimagecodec]'
 	touch $@
 
 # helm comes in a wheel made for AWS, and KServe's models in its SDK: nobody here needs their hundreds of MB of dependencies.

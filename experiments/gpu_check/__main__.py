@@ -4,7 +4,7 @@
 
 For each pair: export it, serve it, compare both stages' answers with those of the same graphs on the CPU, then
 `littlebig bench` of little, big, cascade, textbook gate and of JPEG files, for the first pair with both decoders.
-Takes some eight minutes with a GPU.
+Laid out for ten minutes.
 """
 
 from __future__ import annotations
