@@ -13,7 +13,7 @@ from typing import Any
 _IDENTITY = ("model", "weights_sha256")
 _SWITCHES = {"true": True, "false": False}
 _SCHEME = re.compile(r"(dns|ipv4|ipv6):(///)?")
-_ADDRESS = re.compile(r"(?:\[([^\s\[\]]+)\]|([^\s@/:%\[\]]+)):(\d{1,5})")
+_ADDRESS = re.compile(r"(?:\[([^\s\[\]]+)\]|([^\s@/:%\[\]]+)):([0-9]{1,5})")
 _HEADER = re.compile(r"[0-9a-z_.-]+")
 # gRPC's numbers of its compression algorithms, of which a Triton server undoes each by itself.
 _COMPRESSIONS = {"none": 0, "deflate": 1, "gzip": 2}

@@ -135,11 +135,11 @@ def test_the_command_renders_both(tiny_pair, tmp_path):
         ),
         (
             ["--big-url", "::1:8001"],
-            "connection of big: parameter 'url' = '::1:8001' is not HOST:PORT of a gRPC endpoint, or ipv4:HOST:PORT,HOST:PORT",
+            "connection of big: parameter 'url' = '::1:8001' is not HOST:PORT or [IPV6]:PORT of a gRPC endpoint, or several addresses as ipv4:ADDRESS:PORT,ADDRESS:PORT",
         ),
         (
             ["--big-url", "big.example:\u0668\u0660"],
-            "connection of big: parameter 'url' = 'big.example:\u0668\u0660' is not HOST:PORT of a gRPC endpoint, or ipv4:HOST:PORT,HOST:PORT",
+            "connection of big: parameter 'url' = 'big.example:\u0668\u0660' is not HOST:PORT or [IPV6]:PORT of a gRPC endpoint, or several addresses as ipv4:ADDRESS:PORT,ADDRESS:PORT",
         ),
         (
             ["--big-url", URL, "--only", "little"],
