@@ -34,7 +34,7 @@ playground: $(VENV)/.playground  ## serve the default pair with a page in the br
 bench: $(VENV)/.bench  ## measure the cascade against its parts, its bound and two baselines: some 14 minutes
 	$(BIN)/littlebig bench --perf-analyzer $(PERF_ANALYZER)
 
-test: $(VENV)/.test  ## test everything that a change usually breaks, end to end: at most 8 minutes on two cores
+test: $(VENV)/.test  ## test everything that a change usually breaks, end to end: some ten minutes on two cores
 	$(PYTEST) -n 2 --dist loadscope --durations=10 -m "not serial and not $(RARE)"
 	$(PYTEST) --durations=10 -m "serial and not $(RARE)" $(SERIAL_FILES)
 

@@ -50,6 +50,7 @@ def command(repository: Path) -> None:
     _export(repository, int8 if target == "cpu" else None, target)
     with ExitStack() as running:
         client, url = _serve(repository, running)
+        click.echo()
         print_table(_answers(client))
         cascades = {"cascade": client}
         if target == "cpu" and is_calibrated_int8(read_provenance(int8)):
@@ -102,7 +103,7 @@ def _export(repository: Path, int8: Path | None, target: str) -> None:
 def _serve(repository: Path, running: ExitStack) -> tuple[Client, str]:
     """Serve a repository until the stack is closed: a client, and the server's gRPC address."""
     server = running.enter_context(TritonServer(repository))
-    click.echo(f"tritonserver is ready with {repository}: gRPC {server.grpc_url}\n")
+    click.echo(f"tritonserver is ready with {repository}: gRPC {server.grpc_url}")
     client = running.enter_context(Client(server.grpc_url))
     # The first request opens the connection, which is not part of the times below.
     client.classify(sample_photographs(PHOTOGRAPHS)[0])
