@@ -264,6 +264,7 @@ def test_the_stage_of_the_cpu_target_computes_int8_as_predictions_do():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_default_little_in_int8_is_hardly_less_accurate(tmp_path):
     pictures = labelled_photographs()[:400]
     _, says = export("efficientnet-lite", tmp_path / "out")
