@@ -36,7 +36,12 @@ class Curve:
 
 
 def cascade_curve(rows: Outcomes, rule: DecisionRule) -> Curve:
-    """Compute the curve exactly, with one sort."""
+    """Compute the curve exactly, with one sort.
+
+    Args:
+        rows: the images.
+        rule: score and offset.
+    """
     score = np.sort(scores(rows, rule.score))
     # The first image of each group of equal scores: a threshold there escalates all images before it.
     first = np.flatnonzero(np.concatenate([[True], score[1:] != score[:-1]]))

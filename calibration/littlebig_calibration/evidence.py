@@ -133,7 +133,13 @@ class Costs:
 
 @dataclass(frozen=True)
 class CurvePoints:
-    """The cascade curve, thinned. The last threshold is None: every image is escalated."""
+    """The cascade curve, thinned. The last threshold is None: every image is escalated.
+
+    Attributes:
+        threshold: ascending.
+        escalation_rate: at each threshold.
+        difference: the cascade's accuracy minus big's.
+    """
 
     threshold: tuple[float | None, ...]
     escalation_rate: tuple[float, ...]

@@ -32,6 +32,9 @@ def from_json(text: str) -> Calibration:
 
     Args:
         text: what `to_json` wrote.
+
+    Raises:
+        EvidenceError: naming the field.
     """
     try:
         data = json.loads(text)

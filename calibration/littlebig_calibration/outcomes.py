@@ -92,6 +92,11 @@ class DecisionRule:
 def outcomes(table: PredictionTable, little: str, big: str) -> Outcomes:
     """Put two models' answers beside the labels.
 
+    Args:
+        table: labels and predictions.
+        little: the little model's name in the table.
+        big: the big model's.
+
     Raises:
         PairChoiceError: if a name is unknown, labels are too few or of one class, both models answer alike, or the
             images were chosen by the models' answers.

@@ -12,7 +12,14 @@ MAX_NAMES = 12
 
 
 def search_plot(result: SearchResult, unit: str, data: str, day: str) -> str:
-    """Draw a search: hollow points are single models, filled points are cascades, the line is the Pareto front."""
+    """Draw a search: hollow points are single models, filled points are cascades, the line is the Pareto front.
+
+    Args:
+        result: the search's result.
+        unit: of the costs.
+        data: name of the images.
+        day: of the search.
+    """
     shown = {option.name: option for option in (*result.singles, *result.best, *result.front)}.values()
     costs, accuracies = [option.cost for option in shown], [option.accuracy for option in shown]
     padding = (max(accuracies) - min(accuracies)) * 0.06 or 0.01

@@ -27,7 +27,13 @@ OUTPUTS = ("label", "confidence", "margin", "probabilities")
 
 @dataclass(frozen=True)
 class RepositoryStage:
-    """One stage of a repository."""
+    """One stage of a repository.
+
+    Attributes:
+        name: the classifier's name.
+        weights_sha256: the identity of its weights.
+        session: an ONNX Runtime session of its graph.
+    """
 
     name: str
     weights_sha256: str

@@ -22,7 +22,15 @@ def without_theme(drawing: str) -> str:
 
 @dataclass(frozen=True)
 class Axis:
-    """A range of values along an axis."""
+    """A range of values along an axis.
+
+    Attributes:
+        low: value at the left or lower end.
+        high: value at the other end.
+        title: what is measured.
+        percent: whether ticks are printed as percentages.
+        log: whether the scale is logarithmic.
+    """
 
     low: float
     high: float
@@ -84,7 +92,12 @@ class Frame:
         return round(self.height - BOTTOM - self.y.share(value) * (self.height - self.top - BOTTOM), 1)
 
     def drawing(self, shapes: Iterable[str], label: str) -> str:
-        """The whole chart: grid, axes and shapes."""
+        """The whole chart: grid, axes and shapes.
+
+        Args:
+            shapes: SVG elements.
+            label: a description for screen readers.
+        """
         right, bottom = self.width - RIGHT, self.height - BOTTOM
         parts = [
             f'<svg viewBox="0 0 {self.width} {self.height}" role="img" aria-label="{escape(label)}" '

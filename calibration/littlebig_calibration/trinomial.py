@@ -98,7 +98,12 @@ class TrinomialTest:
         return (lost - won - expected) / (math.sqrt(max(lost + won, expected)) or 1.0)
 
     def p_value(self, lost: int, won: int) -> float:
-        """Upper bound of the supremum, plus the nuisance probability; valid at every level above that."""
+        """Upper bound of the supremum, plus the nuisance probability; valid at every level above that.
+
+        Args:
+            lost: images that big alone answers rightly.
+            won: images that the cascade alone answers rightly.
+        """
         statistic = self.statistic(lost, won)
         window = self._window(lost + won)
         if statistic >= 0 or window is None:

@@ -78,6 +78,11 @@ def divide(rows: Outcomes, part: Array | None, options: TuningOptions) -> Divisi
 def tune(division: Division, options: TuningOptions, guarantee: Guarantee) -> tuple[DecisionRule, str | None]:
     """Choose score and offset.
 
+    Args:
+        division: its tuning images choose.
+        options: what may be chosen.
+        guarantee: what is to be certified.
+
     Returns:
         The rule, and why; None where there was nothing to choose.
     """

@@ -47,7 +47,11 @@ class Finding:
 
 
 def examine(repository: Path) -> Iterator[Finding]:
-    """Look at everything, in the order in which a server needs it."""
+    """Look at everything, in the order in which a server needs it.
+
+    Args:
+        repository: the model repository to serve.
+    """
     target = _target(repository)
     on_gpu = target != "cpu"
     yield from _server(target)

@@ -51,6 +51,9 @@ def add_connection_options(url_help: str = URL_HELP) -> Callable[[Callable[..., 
 
     The command gets them as one argument `connection`, the keyword arguments of `littlebig_client.Client`, which also
     reads the LITTLEBIG_* variables of those that are not given.
+
+    Args:
+        url_help: the help of --url.
     """
     options = (
         click.option("--url", metavar="HOST:PORT", help=url_help),

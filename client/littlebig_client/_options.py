@@ -81,7 +81,11 @@ def check_seconds(name: str, seconds: float, *, allow_zero: bool = False) -> flo
 
 
 def check_concurrency(concurrency: int) -> int:
-    """Check a number of requests in flight: a whole number of at least 1."""
+    """Check a number of requests in flight: a whole number of at least 1.
+
+    Raises:
+        InvalidRequest: names the value.
+    """
     if not _is_count(concurrency):
         raise InvalidRequest(f"concurrency must be a whole number of at least 1, not {concurrency!r}")
     return int(concurrency)

@@ -20,6 +20,9 @@ def check_url(url: str) -> str:
     """Check a gRPC target: host:port, dns:///host:port, ipv4:host:port,host:port, ipv6:[host]:port or unix:path.
 
     gRPC itself reports a malformed target as a failed name look-up, and cuts a port above 65535 to 16 bits.
+
+    Raises:
+        InvalidRequest: names the url.
     """
     if not isinstance(url, str) or not url.isprintable() or " " in url or not _is_target(url):
         raise InvalidRequest(f"url must be host:port of Triton's gRPC endpoint, such as {DEFAULT_URL}, not {url!r}")

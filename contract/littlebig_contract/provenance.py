@@ -14,6 +14,9 @@ class ProvenanceError(ValueError):
 def read_provenance(repository: Path) -> dict[str, Any]:
     """Read a repository's littlebig.json.
 
+    Args:
+        repository: a model repository.
+
     Returns:
         The JSON object; it has at least `pair.name`, a string.
 

@@ -58,7 +58,12 @@ class _SafeHeaders:
 
 
 def create_app(cascade: Cascade, load: Load) -> Starlette:
-    """The ASGI application of the page. Its `state.ending` says whether endless streams shall end."""
+    """The ASGI application of the page. Its `state.ending` says whether endless streams shall end.
+
+    Args:
+        cascade: answers pictures.
+        load: reads the server's metrics.
+    """
 
     async def served(_: Request) -> Response:
         try:

@@ -34,7 +34,11 @@ class Cascade:
     """A served cascade. Safe to use from several threads."""
 
     def __init__(self, client: Client) -> None:
-        """Prepare to ask. Nothing is sent yet."""
+        """Prepare to ask. Nothing is sent yet.
+
+        Args:
+            client: a client of the server.
+        """
         self._client = client
         self._arbitrates = False
 
@@ -66,6 +70,9 @@ class Cascade:
 
     def ask(self, picture: bytes) -> dict[str, Any]:
         """Ask the cascade as it is served, then whichever stage has not answered yet.
+
+        Args:
+            picture: an encoded file.
 
         Returns:
             `label`, `name` and `stage` of the cascade's answer, the request's `milliseconds`, and the answers `little`

@@ -45,7 +45,11 @@ class Load:
     """Reads a server's metrics."""
 
     def __init__(self, url: str) -> None:
-        """Prepare to read."""
+        """Prepare to read.
+
+        Args:
+            url: host:port of Triton's metrics.
+        """
         self.url = url
         # Metrics of a server on this machine go through no proxy.
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -49,7 +49,12 @@ class Administration:
 
 
 def restricted_groups(*, open_administration: bool, client_shared_memory: bool) -> tuple[str, ...]:
-    """Triton's names of the groups of calls that are closed to clients."""
+    """Triton's names of the groups of calls that are closed to clients.
+
+    Args:
+        open_administration: close none.
+        client_shared_memory: leave the registration of shared memory open.
+    """
     if open_administration:
         return ()
     return tuple(group for group in GROUPS if not (client_shared_memory and group == _SHARED_MEMORY))
@@ -57,6 +62,10 @@ def restricted_groups(*, open_administration: bool, client_shared_memory: bool) 
 
 def check_restrictions(arguments: Sequence[str], restricted: Sequence[str]) -> None:
     """Check that further arguments of tritonserver do not restrict a group a second time, which Triton refuses.
+
+    Args:
+        arguments: given by the user.
+        restricted: the groups that are closed already.
 
     Raises:
         SettingsError: names the argument and the group.

@@ -34,6 +34,9 @@ _LOG_PREFIX = re.compile(r"^[EWIF]\d{4} \S+ \d+ \S+\] ")
 def failed_model(log: Sequence[str]) -> str | None:
     """Describe the first model that could not be loaded, in one line.
 
+    Args:
+        log: Triton's log, line by line.
+
     Returns:
         "model 'little' failed to load: ...", or None if the log reports no such model.
     """
@@ -81,7 +84,11 @@ def still_loading(log: Sequence[str]) -> list[str]:
 
 
 def models_to_unload(log: Sequence[str]) -> int | None:
-    """How many models a stopping server still unloads; None before all of its requests are answered."""
+    """How many models a stopping server still unloads; None before all of its requests are answered.
+
+    Args:
+        log: the last lines of Triton's log.
+    """
     return next((int(match[1]) for line in reversed(log) if (match := _LIVE_MODELS.search(line))), None)
 
 

@@ -111,7 +111,11 @@ def stop(server: subprocess.Popen[bytes], exit_timeout: float) -> int:
 
 
 def kill_group(group: int) -> None:
-    """Kill what is left of a process group, and wait until it has ended."""
+    """Kill what is left of a process group, and wait until it has ended.
+
+    Args:
+        group: the group's id.
+    """
     deadline = time.monotonic() + GRACE
     while time.monotonic() < deadline:
         try:

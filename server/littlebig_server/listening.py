@@ -12,7 +12,11 @@ _LISTEN = "0A"  # a TCP state, <net/tcp_states.h>
 
 
 def listening_ports(group: int) -> set[int]:
-    """The TCP ports that the processes of a group listen on."""
+    """The TCP ports that the processes of a group listen on.
+
+    Args:
+        group: the process group's id.
+    """
     ports: set[int] = set()
     for member in group_members(group):
         folder = Path(f"/proc/{member.pid}")

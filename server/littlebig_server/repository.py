@@ -24,6 +24,10 @@ def check_repository(repository: Path, model: str) -> None:
 
     Triton itself starts on an empty folder and then answers every request with "unknown model".
 
+    Args:
+        repository: the folder whose sub-folders are models.
+        model: the model that clients use.
+
     Raises:
         IncompleteRepositoryError: if the folder is missing, unreadable, has whitespace in its path, or lacks the model.
     """

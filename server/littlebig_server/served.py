@@ -17,7 +17,15 @@ _SETTINGS = "littlebig_settings"
 
 
 def check_folders(repository: Path, models: Sequence[str]) -> None:
-    """Refuse folders that are no models: Triton takes each for a model, and does not start."""
+    """Refuse folders that are no models: Triton takes each for a model, and does not start.
+
+    Args:
+        repository: the model repository.
+        models: those that an export wrote.
+
+    Raises:
+        PreflightError: naming one.
+    """
     strays = sorted(path.name for path in repository.iterdir() if path.is_dir() and path.name not in models)
     if strays:
         raise PreflightError(

@@ -60,7 +60,11 @@ class Stub:
 
 
 def find_stubs(group: int) -> list[Stub]:
-    """The running stubs of a tritonserver."""
+    """The running stubs of a tritonserver.
+
+    Args:
+        group: the server's process group.
+    """
     stubs = []
     for member in group_members(group):
         if member.is_zombie or member.name != _SHORT_NAME:

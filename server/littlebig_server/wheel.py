@@ -105,6 +105,10 @@ def wheel_variables(inherited: Mapping[str, str], libraries: list[str]) -> dict[
     """Environment variables with which the wheel's tritonserver and its stubs see this interpreter's packages.
 
     The stub embeds Python, which finds its packages as a `python3` on PATH does, virtual environment included.
+
+    Args:
+        inherited: the environment variables to start from.
+        libraries: folders to search first for shared libraries.
     """
     changed = dict(inherited)
     changed["LD_LIBRARY_PATH"] = _prepend(libraries, inherited.get("LD_LIBRARY_PATH"))

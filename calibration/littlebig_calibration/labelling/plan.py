@@ -150,7 +150,13 @@ def make_plan(
 
 
 def next_plan(table: PredictionTable, plan: Plan, found: Certificate) -> tuple[Plan, PoolChoice] | None:
-    """Choose a pool of fresh images for the labels that the first pool left, or None where that promises nothing."""
+    """Choose a pool of fresh images for the labels that the first pool left, or None where that promises nothing.
+
+    Args:
+        table: the table of the first plan.
+        plan: the first plan.
+        found: what its labels proved.
+    """
     if plan.stage != 1 or found.labels_ran_out:
         return None
     differ = _differ(table, plan.goal, image_order(table, plan.seed)[: plan.planning])
@@ -167,6 +173,10 @@ def next_plan(table: PredictionTable, plan: Plan, found: Certificate) -> tuple[P
 
 def draw_pool(table: PredictionTable, plan: Plan) -> Pool:
     """Draw the plan's images.
+
+    Args:
+        table: the table that it was made from.
+        plan: the plan.
 
     Raises:
         TableError: if it was made from another table.

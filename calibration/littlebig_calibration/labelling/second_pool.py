@@ -36,6 +36,10 @@ def first_labels(table: PredictionTable, folder: Path) -> tuple[PredictionTable,
 def proved(table: PredictionTable, plan: Plan) -> Certificate:
     """What the labels of a pool proved.
 
+    Args:
+        table: all predictions, with the labels.
+        plan: the pool's plan.
+
     Raises:
         TableError: if labels at the start of the list are missing.
     """
@@ -47,6 +51,10 @@ def proved(table: PredictionTable, plan: Plan) -> Certificate:
 
 def second_plan(table: PredictionTable, plan: Plan) -> tuple[Plan, PoolChoice]:
     """Plan a pool of fresh images for the labels that the first list left.
+
+    Args:
+        table: all predictions, with the first labels.
+        plan: the first plan.
 
     Raises:
         PairChoiceError: if a second pool promises nothing, with the reason.

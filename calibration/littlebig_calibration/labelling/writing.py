@@ -16,7 +16,11 @@ TABLE, LIST, PAGE, PLAN, PICTURES = "predictions.parquet", "labels.csv", "label.
 
 
 def check_new(folder: Path) -> None:
-    """Refuse a folder that is there already: it may hold labels."""
+    """Refuse a folder that is there already: it may hold labels.
+
+    Raises:
+        TableError: naming it.
+    """
     if folder.exists():
         raise TableError(f"'{folder}' exists already and may hold labels: give a new folder with --output")
 

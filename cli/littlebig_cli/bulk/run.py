@@ -68,7 +68,11 @@ class Finished:
 
 
 class Stopped(Exception):
-    """A signal stopped the run; every answer is kept."""
+    """A signal stopped the run; every answer is kept.
+
+    Attributes:
+        signal: its number.
+    """
 
     def __init__(self, signal: int, message: str) -> None:
         """Store both."""

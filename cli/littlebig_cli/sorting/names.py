@@ -15,7 +15,11 @@ _LONGEST = 100
 
 
 def folder_names(labels: Mapping[int, str]) -> dict[int, str]:
-    """A folder name for each label. Labels whose names become the same get their number behind it."""
+    """A folder name for each label. Labels whose names become the same get their number behind it.
+
+    Args:
+        labels: names of the classes by their index.
+    """
     names = {label: safe_name(name) or f"class {label}" for label, name in labels.items()}
     uses = Counter(name.casefold() for name in names.values())
     return {label: name if uses[name.casefold()] == 1 else f"{name} ({label})" for label, name in names.items()}
