@@ -8,6 +8,7 @@ import click
 
 from littlebig_cli.build_progress import BuildProgress
 from littlebig_cli.failures import Failure, report_failures
+from littlebig_cli.labels_option import labels_option
 from littlebig_cli.numbers import NumberRange
 from littlebig_contract.stages import STAGES
 from littlebig_export.decoding import DECODERS, PILLOW
@@ -68,7 +69,6 @@ STATE_DICT = click.Path(path_type=Path, dir_okay=False)
     "--decoder",
     type=click.Choice(DECODERS),
     default=PILLOW,
-    show_default=True,
     help="What preprocess decodes JPEG with; nvimagecodec does so on the GPU (docs/preprocess.md).",
 )
 @click.option(
@@ -77,11 +77,7 @@ STATE_DICT = click.Path(path_type=Path, dir_okay=False)
     help="Labelled pictures instead of --pictures, as for `littlebig predict`: a folder with one folder per class; or "
     "a CSV of file,label; or, with --labels, one folder. Says how many answers are right in fp32 and in --precision.",
 )
-@click.option(
-    "--labels",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="Labels of --data: a CSV of file,label, ImageNet's val.txt, or Kaggle's LOC_val_solution.csv.",
-)
+@labels_option
 @click.option("--int8-anyway", is_flag=True, help="Serve int8 even if it is not faster here: for another CPU.")
 @click.option("--cores", type=click.IntRange(min=1), help="Cores of the cpu target.  [default: those found]")
 @click.option("--only", type=click.Choice(STAGES), help="Only this stage, for other servers to call (docs/remote.md).")

@@ -15,6 +15,7 @@ from littlebig_calibration.remote import RemoteModels
 from littlebig_calibration.served import ServedModels
 from littlebig_cli.connection import add_connection_options, given_connection
 from littlebig_cli.failures import Failure, missing_extra, report_failures
+from littlebig_cli.labels_option import labels_option
 from littlebig_cli.progress import images_bar
 
 REPOSITORY = Path("build/model_repository")
@@ -35,11 +36,7 @@ REPOSITORY = Path("build/model_repository")
     help="A folder with one folder per class; or a CSV of file,label, with the files beside it or in 'images'; or, "
     "with --labels, one folder of images.",
 )
-@click.option(
-    "--labels",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="Labels of one folder of images: a CSV of file,label, ImageNet's val.txt, or Kaggle's LOC_val_solution.csv.",
-)
+@labels_option
 @click.option("--unlabelled", is_flag=True, help="Take all pictures of the folder, at any depth, without labels.")
 @click.option(
     "--output",

@@ -135,7 +135,8 @@ def export_pair(
                 (chosen.score, chosen.value),
                 int8_anyway=int8_anyway,
             )
-            report(describe_effect(stage, low, effect))
+            samples = "hard crops of the samples" if low.precision == "int8" else "photographs"
+            report(describe_effect(stage, low, effect, of="pictures" if pictures else samples))
             lowered[stage] = as_provenance(low, effect)
             precisions[stage] = low.precision
             identity = served_identity(classifiers[stage].weights_sha256, low, target)

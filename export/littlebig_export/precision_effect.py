@@ -141,8 +141,8 @@ def measure_effect(
     )
 
 
-def describe_effect(stage: str, lowered: Lowered, effect: Effect | None) -> str:
-    """One line for people."""
+def describe_effect(stage: str, lowered: Lowered, effect: Effect | None, of: str) -> str:
+    """One line for people, who see `of` as the name of the pictures that were compared."""
     if "int8_speedup" in lowered.details:
         speedup = lowered.details["int8_speedup"]
         return (
@@ -160,9 +160,8 @@ def describe_effect(stage: str, lowered: Lowered, effect: Effect | None) -> str:
         )
     if effect is None:
         return f"{line}; random weights say nothing of accuracy"
-    what = "photographs"
-    if "ranges" in lowered.details:
-        what = "pictures" if lowered.details["ranges"] == "the pair's" else "pictures that did not make its ranges"
+    made_here = lowered.details.get("ranges", "the pair's") != "the pair's"
+    what = f"{of} that did not make its ranges" if made_here else of
     line += (
         f"; same label on {effect.top1_agreement:.1%} of {effect.pictures} {what}, confidence differs by at most "
         f"{effect.confidence_change_largest:.2g} (99 % of them: {effect.confidence_change_p99:.2g})"
