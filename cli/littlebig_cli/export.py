@@ -54,8 +54,8 @@ STATE_DICT = click.Path(path_type=Path, dir_okay=False)
 @click.option(
     "--precision",
     metavar="[STAGE=]PRECISION,...",
-    help="Precision of the backbones: fp32 or int8 for cpu, fp16 or fp32 for cuda and onnxruntime, any of these or bf16 for tensorrt. "
-    "int8 alone means little=int8. Resampling, softmax and confidence stay in fp32.  "
+    help="Precision of the backbones: fp32 or int8 for cpu, fp16 or fp32 for cuda and onnxruntime, any of "
+    "these or bf16 for tensorrt. int8 alone means little=int8. Resampling, softmax and confidence stay in fp32.  "
     "[default: fp32 for cpu, else fp16]",
 )
 @click.option(
